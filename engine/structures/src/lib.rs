@@ -1,0 +1,3 @@
+#![no_std]
+//! Pure data structures without Redis knowledge.
+extern crate alloc;
