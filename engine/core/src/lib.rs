@@ -1,4 +1,12 @@
+//! The deterministic engine: decides everything, touches nothing.
+//!
+//! Never reads a clock, a file, a socket or a random source; those come in as arguments (`host.rs`).
+//! Modules are listed in layer order: each uses earlier ones only, and tests/tidy.rs holds it to that.
 #![no_std]
 #![forbid(unsafe_code)]
-//! The deterministic engine: decides everything, touches nothing.
+
 extern crate alloc;
+
+pub mod time;
+
+pub mod host;
