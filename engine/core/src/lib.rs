@@ -7,6 +7,14 @@
 
 extern crate alloc;
 
+pub mod bytes;
+pub mod rng;
 pub mod time;
 
 pub mod host;
+pub mod resp;
+
+pub mod error;
+pub mod store;
+
+pub mod commands;

@@ -1,0 +1,158 @@
+//! The commands: one file per type, named as in `store/`, and the one table that lists them.
+//!
+//! A data command is a function of a [`Call`]: it reads its arguments, works on the store, writes its reply
+//! and leaves its record for the log. A command that is about the server itself (CONFIG, MULTI, BGSAVE …) is
+//! named by a [`NodeCommand`] and carried out by `node/`, which alone sees everything.
+//!
+//! Always true: a handler that returns an error has changed nothing; a change is visible in `store.dirty`.
+//!
+//! Not here: sessions and transactions (`node/`), what happens to the record (`persist/journal.rs`).
+
+pub mod spec;
+pub mod table;
+
+pub mod keys;
+pub mod string;
+
+use alloc::{string::String, vec::Vec};
+
+pub use spec::{Action, Command, KeySpec, NodeCommand};
+
+use crate::{
+    bytes::number,
+    error::{Error, NOT_A_FLOAT, NOT_AN_INTEGER},
+    resp::Reply,
+    store::Store,
+};
+
+/// What a handler gives back; the reply of a success is already written.
+pub type CommandResult = Result<(), Error>;
+
+/// Arguments of a command, its name first, borrowed from wherever they lie.
+pub type Args<'a> = &'a [&'a [u8]];
+
+/// One execution of a data command.
+pub struct Call<'a> {
+    /// The arguments; `args[0]` is the name as typed. Their number fits the command's arity.
+    pub args: Args<'a>,
+    /// The data.
+    pub store: &'a mut Store,
+    /// Where the reply goes.
+    pub reply: &'a mut Reply,
+    /// What goes to the log instead of the command as typed.
+    pub record: &'a mut Record,
+    /// What the running client may and wants.
+    pub context: Context,
+    /// Set by a blocking command that found nothing: the reply is written later by whoever serves it.
+    pub block: Option<Block>,
+}
+
+/// Circumstances of a call.
+#[derive(Clone, Copy, Debug)]
+pub struct Context {
+    /// In MULTI or a script: blocking commands answer as if their time were up.
+    pub deny_blocking: bool,
+    /// `lazyfree-lazy-user-del` and kin, and sanitising of payloads.
+    pub lazyfree_user_del: bool,
+    /// `lazyfree-lazy-server-del`: implicit deletions are logged as UNLINK.
+    pub lazyfree_server_del: bool,
+    /// Skip the checksum of DUMP payloads (DEBUG SET-SKIP-CHECKSUM-VALIDATION).
+    pub skip_checksum: bool,
+    /// RDB version that DUMP writes.
+    pub rdb_version: u16,
+    /// Compress long strings in DUMP payloads.
+    pub rdb_compression: bool,
+    /// The command is replayed from a log.
+    pub is_replay: bool,
+}
+
+/// What a command leaves for the log, if it changed anything.
+#[derive(Clone, Debug, Default)]
+pub struct Record {
+    /// Replaces the command as typed; each an argument list. Empty: see `is_verbatim`.
+    pub commands: Vec<Vec<Vec<u8>>>,
+    /// The command as typed goes to the log (the default when `commands` is empty).
+    pub is_replaced: bool,
+    /// Goes to the log even though nothing was counted as changed (FLUSHALL on an empty database).
+    pub is_forced: bool,
+}
+
+impl Record {
+    /// Logs this instead of the command as typed; several calls log several commands, as one unit.
+    pub fn replace(&mut self, command: &[&[u8]]) {
+        self.is_replaced = true;
+        self.commands.push(command.iter().map(|argument| argument.to_vec()).collect());
+    }
+
+    /// Logs nothing of the command itself.
+    pub fn suppress(&mut self) {
+        self.is_replaced = true;
+    }
+
+    /// Ready for the next command.
+    pub fn clear(&mut self) {
+        self.commands.clear();
+        self.is_replaced = false;
+        self.is_forced = false;
+    }
+}
+
+/// What a client waits for in a blocking command.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Block {
+    /// Any of these keys, in this order of preference.
+    pub keys: Vec<Vec<u8>>,
+    /// Milliseconds to wait at most; 0 is for ever.
+    pub timeout_ms: u64,
+    /// What is answered when the time is up.
+    pub on_timeout: TimeoutReply,
+    /// Woken also when a key goes away or changes its type (XREADGROUP, which then answers an error).
+    pub wakes_on_removal: bool,
+    /// Arguments to run again instead of the ones typed (XREAD with `$` made concrete).
+    pub retry_args: Option<Vec<Vec<u8>>>,
+}
+
+/// The answer of a blocking command whose time is up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TimeoutReply {
+    /// Null bulk.
+    Null,
+    /// Null array.
+    NullArray,
+}
+
+impl Call<'_> {
+    /// An argument as a 64-bit integer.
+    ///
+    /// # Errors
+    /// `ERR value is not an integer or out of range`
+    pub fn int(&self, index: usize) -> Result<i64, Error> {
+        parse_int(self.args[index])
+    }
+
+    /// An argument as a float, infinities allowed, NaN not.
+    ///
+    /// # Errors
+    /// `ERR value is not a valid float`
+    pub fn float(&self, index: usize) -> Result<f64, Error> {
+        number::parse_f64(self.args[index]).filter(|value| !value.is_nan()).ok_or(NOT_A_FLOAT)
+    }
+
+    /// Whether an argument is this word, in any case.
+    pub fn is_word(&self, index: usize, word: &str) -> bool {
+        self.args[index].eq_ignore_ascii_case(word.as_bytes())
+    }
+}
+
+/// Bytes as a 64-bit integer.
+///
+/// # Errors
+/// `ERR value is not an integer or out of range`
+pub fn parse_int(text: &[u8]) -> Result<i64, Error> {
+    number::parse_i64(text).ok_or(NOT_AN_INTEGER)
+}
+
+/// Bytes as text for an error message: what is not UTF-8 is shown as `?`.
+pub fn printable(text: &[u8]) -> String {
+    String::from_utf8_lossy(text).into_owned()
+}

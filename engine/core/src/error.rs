@@ -1,0 +1,66 @@
+//! What a command answers when it is the client's fault: the exact words of Redis 7.2.
+//!
+//! Not here: errors of the protocol (`resp.rs`), of the world (`host::IoError`), of ours (assertions).
+
+use alloc::{borrow::Cow, string::String};
+use core::fmt;
+
+/// An error reply: code, blank, text; without the leading `-`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Error(Cow<'static, str>);
+
+impl Error {
+    /// An error whose text is known beforehand.
+    pub const fn new(text: &'static str) -> Error {
+        Error(Cow::Borrowed(text))
+    }
+
+    /// An error whose text names something.
+    pub fn text(text: String) -> Error {
+        Error(Cow::Owned(text))
+    }
+
+    /// The whole reply, code first.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The code: what comes before the first blank, as counted in INFO errorstats.
+    pub fn code(&self) -> &str {
+        self.0.split(' ').next().unwrap_or("ERR")
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The key holds another type than the command works on.
+pub const WRONG_TYPE: Error =
+    Error::new("WRONGTYPE Operation against a key holding the wrong kind of value");
+/// An option that is not known, or in the wrong place.
+pub const SYNTAX: Error = Error::new("ERR syntax error");
+/// Not a canonical decimal of 64 bits.
+pub const NOT_AN_INTEGER: Error = Error::new("ERR value is not an integer or out of range");
+/// Not a number.
+pub const NOT_A_FLOAT: Error = Error::new("ERR value is not a valid float");
+/// An index outside of a collection, where that is an error.
+pub const OUT_OF_RANGE: Error = Error::new("ERR index out of range");
+/// The command needs a key that is not there.
+pub const NO_SUCH_KEY: Error = Error::new("ERR no such key");
+/// `SELECT`, `MOVE`, `COPY`, `SWAPDB` beyond `databases`.
+pub const DB_OUT_OF_RANGE: Error = Error::new("ERR DB index is out of range");
+/// Source and destination must differ.
+pub const SAME_OBJECT: Error = Error::new("ERR source and destination objects are the same");
+/// A string would grow beyond `proto-max-bulk-len`.
+pub const STRING_TOO_LONG: Error = Error::new("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
+/// A count must not be negative.
+pub const MUST_BE_POSITIVE: Error = Error::new("ERR value is out of range, must be positive");
+/// A blocking command's timeout is below zero.
+pub const TIMEOUT_NEGATIVE: Error = Error::new("ERR timeout is negative");
+/// A blocking command's timeout is not a number.
+pub const TIMEOUT_NOT_A_FLOAT: Error = Error::new("ERR timeout is not a float or out of range");
+/// maxmemory is reached and nothing may be evicted.
+pub const OUT_OF_MEMORY: Error = Error::new("OOM command not allowed when used memory > 'maxmemory'.");

@@ -1,0 +1,252 @@
+//! One database: its keys, the order in which they expire, and the bytes they take.
+//!
+//! Always true: `expiries` holds exactly (expiry, hash) of each key that has one; `object_bytes` is the sum
+//! of `Object::memory` over all entries.
+//!
+//! Not here: whether a key is due (`store/mod.rs`), the table itself (`engine/structures/table.rs`).
+
+use alloc::{collections::BTreeSet, vec::Vec};
+
+use perdura_structures::table::{Content, ContentMut, ContentRef, Previous, Removed, Table};
+
+use super::{
+    Entry,
+    value::{Kind, Object, Value},
+};
+use crate::error::{Error, WRONG_TYPE};
+
+/// How an edit of a collection went.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Edited<R> {
+    /// There is no such key.
+    Missing,
+    /// Done; the key is still there.
+    Kept(R),
+    /// Done; nothing was left, so the key was removed.
+    Emptied(R),
+}
+
+impl<R> Edited<R> {
+    /// What the edit gave back, or `None` if there was no key.
+    pub fn value(self) -> Option<R> {
+        match self {
+            Edited::Missing => None,
+            Edited::Kept(value) | Edited::Emptied(value) => Some(value),
+        }
+    }
+
+    /// The key was removed because nothing was left.
+    pub fn is_emptied(&self) -> bool {
+        matches!(self, Edited::Emptied(_))
+    }
+}
+
+/// Bytes of one element of `expiries`, with a B-tree's overhead.
+const EXPIRY_BYTES: usize = 24;
+
+/// A database.
+#[derive(Clone)]
+pub struct Db {
+    table: Table<Object>,
+    expiries: BTreeSet<(u64, u64)>,
+    object_bytes: usize,
+}
+
+impl Db {
+    /// An empty database whose table hashes with `seed`.
+    pub fn new(seed: u64) -> Db {
+        Db { table: Table::new(seed), expiries: BTreeSet::new(), object_bytes: 0 }
+    }
+
+    /// Number of keys, expired ones that were not yet removed included.
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// No keys.
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// Number of keys that have an expiry.
+    pub fn expiring_len(&self) -> usize {
+        self.expiries.len()
+    }
+
+    /// Bytes of all keys and values.
+    pub fn memory(&self) -> usize {
+        self.table.memory() + self.object_bytes + self.expiries.len() * EXPIRY_BYTES
+    }
+
+    /// The table, for iterating and scanning.
+    pub fn table(&self) -> &Table<Object> {
+        &self.table
+    }
+
+    /// A key's hash, for the calls that take one.
+    pub fn hash(&self, key: &[u8]) -> u64 {
+        self.table.hash(key)
+    }
+
+    /// The entry of a key, due or not.
+    pub fn get(&self, key: &[u8]) -> Option<Entry<'_>> {
+        self.table.get(self.table.hash(key), key)
+    }
+
+    /// [`Db::get`] for a known hash.
+    pub fn get_hashed(&self, hash: u64, key: &[u8]) -> Option<Entry<'_>> {
+        self.table.get(hash, key)
+    }
+
+    /// The entry of a key, its meta changed by `touch` on the way.
+    pub fn lookup(&mut self, hash: u64, key: &[u8], touch: impl FnOnce(u32) -> u32) -> Option<Entry<'_>> {
+        let mut entry = self.table.get_mut(hash, key)?;
+        let (old, new) = (entry.meta(), touch(entry.meta()));
+        if new != old {
+            entry.set_meta(new);
+        }
+        self.table.get(hash, key)
+    }
+
+    /// Stores a value.
+    pub fn set(&mut self, hash: u64, key: &[u8], value: Value<'_>, meta: u32, keep_expiry: bool) {
+        let previous = match value {
+            Value::Int(number) => self.table.set_int(hash, key, number, meta, keep_expiry),
+            Value::Bytes(bytes) => self.table.set_bytes(hash, key, bytes, meta, keep_expiry),
+            Value::Object(object) => {
+                self.object_bytes += object.memory();
+                self.table.set_object(hash, key, object, meta, keep_expiry)
+            }
+        };
+        self.settle(hash, previous, keep_expiry);
+    }
+
+    /// Stores a value under a key that may exist, with meta and expiry as given (loading, RESTORE, COPY).
+    pub fn insert(&mut self, key: &[u8], value: Value<'_>, meta: u32, expiry_ms: Option<u64>) {
+        let hash = self.hash(key);
+        self.set(hash, key, value, meta, false);
+        if expiry_ms.is_some() {
+            self.set_expiry(key, expiry_ms);
+        }
+    }
+
+    /// Removes a key.
+    pub fn remove(&mut self, hash: u64, key: &[u8]) -> Option<Removed<Object>> {
+        let removed = self.table.remove(hash, key)?;
+        if let Some(at) = removed.expiry_ms {
+            self.expiries.remove(&(at, hash));
+        }
+        if let Content::Object(object) = &removed.content {
+            self.object_bytes -= object.memory();
+        }
+        Some(removed)
+    }
+
+    /// Gives a key an expiry, or takes it away; `false` if there is no such key.
+    pub fn set_expiry(&mut self, key: &[u8], expiry_ms: Option<u64>) -> bool {
+        let hash = self.hash(key);
+        let Some(mut entry) = self.table.get_mut(hash, key) else { return false };
+        let old = entry.expiry_ms();
+        entry.set_expiry(expiry_ms);
+        if let Some(at) = old {
+            self.expiries.remove(&(at, hash));
+        }
+        if let Some(at) = expiry_ms {
+            self.expiries.insert((at, hash));
+        }
+        true
+    }
+
+    /// Sets a key's access clock or frequency.
+    pub fn set_meta(&mut self, key: &[u8], meta: u32) {
+        let hash = self.hash(key);
+        if let Some(mut entry) = self.table.get_mut(hash, key) {
+            entry.set_meta(meta);
+        }
+    }
+
+    /// Edits a collection in place, counting its memory before and after; removes it if it ends empty.
+    ///
+    /// # Errors
+    /// `WRONGTYPE` if the key holds another type.
+    pub fn edit<K: Kind, R>(
+        &mut self,
+        hash: u64,
+        key: &[u8],
+        touch: impl FnOnce(u32) -> u32,
+        edit: impl FnOnce(&mut K) -> R,
+    ) -> Result<Edited<R>, Error> {
+        let Some(mut entry) = self.table.get_mut(hash, key) else { return Ok(Edited::Missing) };
+        let meta = touch(entry.meta());
+        let ContentMut::Object(object) = entry.content_mut() else { return Err(WRONG_TYPE) };
+        let collection = K::of_mut(object).ok_or(WRONG_TYPE)?;
+        let before = collection.memory();
+        let result = edit(collection);
+        let is_empty = collection.is_empty();
+        self.object_bytes = self.object_bytes + collection.memory() - before;
+        entry.set_meta(meta);
+        if is_empty {
+            self.remove(hash, key);
+            return Ok(Edited::Emptied(result));
+        }
+        Ok(Edited::Kept(result))
+    }
+
+    /// Edits an integer in place; `None` if the key does not hold one in that encoding.
+    pub fn edit_int(&mut self, hash: u64, key: &[u8], edit: impl FnOnce(i64) -> Option<i64>) -> Option<Option<i64>> {
+        let mut entry = self.table.get_mut(hash, key)?;
+        match entry.content_mut() {
+            ContentMut::Int(number) => Some(edit(*number).inspect(|new| *number = *new)),
+            _ => None,
+        }
+    }
+
+    /// The earliest expiry of any key.
+    pub fn next_expiry_ms(&self) -> Option<u64> {
+        self.expiries.first().map(|&(at, _)| at)
+    }
+
+    /// The key that expires first.
+    pub fn next_expiring_key(&self) -> Option<Vec<u8>> {
+        let &(at, hash) = self.expiries.first()?;
+        let entry = self.table.find_by_hash(hash, &mut |entry| entry.expiry_ms() == Some(at));
+        Some(entry.expect("an indexed expiry belongs to a key").key().to_vec())
+    }
+
+    /// Keys in the order in which they expire, with the time.
+    pub fn expiring_hashes(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        self.expiries.iter().copied()
+    }
+
+    /// Takes everything out, leaving an empty database; what was taken may be freed elsewhere.
+    pub fn take(&mut self) -> Db {
+        Db {
+            table: self.table.take(),
+            expiries: core::mem::take(&mut self.expiries),
+            object_bytes: core::mem::take(&mut self.object_bytes),
+        }
+    }
+
+    fn settle(&mut self, hash: u64, previous: Previous<Object>, keep_expiry: bool) {
+        if let Some(object) = previous.object {
+            self.object_bytes -= object.memory();
+        }
+        if let Some(at) = previous.expiry_ms
+            && !keep_expiry
+        {
+            self.expiries.remove(&(at, hash));
+        }
+    }
+}
+
+/// Bytes of one key with its value, as MEMORY USAGE counts them.
+pub fn entry_memory(entry: Entry<'_>) -> usize {
+    let own = match entry.content() {
+        ContentRef::Int(_) => 8,
+        ContentRef::Bytes(bytes) => bytes.len() + 1,
+        ContentRef::Object(object) => core::mem::size_of::<Object>() + object.memory(),
+    };
+    let expiry = if entry.expiry_ms().is_some() { 8 + EXPIRY_BYTES } else { 0 };
+    // 4: meta, 2: key length and flags, 9: slot and tag in the table.
+    perdura_structures::alloc_size::alloc_size(entry.key().len() + own + 6) + 9 + expiry
+}

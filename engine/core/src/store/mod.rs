@@ -1,0 +1,370 @@
+//! The data: databases of keys to values, with expiry, change tracking and memory counted.
+//!
+//! Exists so that a command touches data in one way only: look a key up, edit its value, say what changed.
+//! Expired keys are removed on the way (and remembered, so that the log learns of it), memory is counted
+//! before and after each edit, an emptied collection is removed.
+//!
+//! Always true: a key in `expiries` has that expiry in its entry and the reverse; `memory` is the sum over
+//! all entries; no key holds an empty collection.
+//!
+//! Not here: replies and arguments (`commands/`), when to expire or evict (`node/cron.rs`), files (`persist/`).
+
+pub mod db;
+pub mod event;
+pub mod value;
+
+use alloc::{vec, vec::Vec};
+
+pub use db::{Db, Edited};
+pub use event::{Class, Event};
+pub use value::{Kind, Limits, Object, StringRef, Type, Value};
+
+use crate::{
+    error::{Error, WRONG_TYPE},
+    rng::Rng,
+};
+
+/// Entry of a key and what it holds, as looked up.
+pub type Entry<'a> = perdura_structures::table::EntryRef<'a, Object>;
+
+/// A key in a database.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct DbKey {
+    /// Database number.
+    pub db: usize,
+    /// The key.
+    pub key: Vec<u8>,
+}
+
+/// Counters of what happened to keys, for INFO.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct KeyStats {
+    /// Lookups for reading that found something.
+    pub hits: u64,
+    /// Lookups for reading that did not.
+    pub misses: u64,
+    /// Keys removed because their time had come.
+    pub expired: u64,
+    /// Hash fields removed because their time had come.
+    pub expired_fields: u64,
+    /// Keys removed to stay below maxmemory.
+    pub evicted: u64,
+}
+
+/// All databases, and the cursor of the command that is running.
+#[derive(Clone)]
+pub struct Store {
+    dbs: Vec<Db>,
+    /// Database the running command works on.
+    pub selected: usize,
+    /// Wall clock the running command sees, milliseconds since 1970; stands still within a command, script or EXEC.
+    pub now_ms: u64,
+    /// While a log or a snapshot is loaded nothing expires by itself.
+    pub is_loading: bool,
+    /// Lookups do not refresh idle times or count hits (CLIENT NO-TOUCH, OBJECT, DEBUG).
+    pub no_touch: bool,
+    /// Changes since the last snapshot, as INFO's `rdb_changes_since_last_save` counts them.
+    pub dirty: u64,
+    /// Encoding thresholds and the eviction clock's kind, kept equal to the configuration by the node.
+    pub limits: Limits,
+    /// Hits, misses, expiries.
+    pub stats: KeyStats,
+    /// Keyspace events raised since the node last took them; kept only for classes in `event_mask`.
+    pub events: Vec<Event>,
+    /// Classes somebody may hear of (`notify-keyspace-events`).
+    pub event_mask: u32,
+    /// Keys changed since the node last took them; kept only while `track_changes` is on.
+    pub changed: Vec<DbKey>,
+    /// Somebody watches, blocks on or caches keys.
+    pub track_changes: bool,
+    /// Keys that lazy expiry removed since the node last took them: each becomes a DEL in the log.
+    pub expired: Vec<DbKey>,
+    /// For random picks of commands and eviction.
+    pub rng: Rng,
+}
+
+impl Store {
+    /// Empty databases `0..count`.
+    pub fn new(count: usize, seed: u64) -> Store {
+        Store {
+            dbs: (0..count).map(|_| Db::new(seed)).collect(),
+            selected: 0,
+            now_ms: 0,
+            is_loading: false,
+            no_touch: false,
+            dirty: 0,
+            limits: Limits::default(),
+            stats: KeyStats::default(),
+            events: vec![],
+            event_mask: 0,
+            changed: vec![],
+            track_changes: false,
+            expired: vec![],
+            rng: Rng::from_seed(seed),
+        }
+    }
+
+    /// How many databases there are.
+    pub fn db_count(&self) -> usize {
+        self.dbs.len()
+    }
+
+    /// A database. Panics if `index` is not below `db_count`.
+    pub fn db(&self, index: usize) -> &Db {
+        &self.dbs[index]
+    }
+
+    /// A database for changing. Panics if `index` is not below `db_count`.
+    pub fn db_mut(&mut self, index: usize) -> &mut Db {
+        &mut self.dbs[index]
+    }
+
+    /// The database the running command works on.
+    pub fn current(&self) -> &Db {
+        &self.dbs[self.selected]
+    }
+
+    /// Exchanges two databases' contents (SWAPDB).
+    pub fn swap(&mut self, first: usize, second: usize) {
+        self.dbs.swap(first, second);
+    }
+
+    /// Bytes of all keys and values, computed from the data.
+    pub fn memory(&self) -> usize {
+        self.dbs.iter().map(Db::memory).sum()
+    }
+
+    /// Keys in all databases.
+    pub fn len(&self) -> usize {
+        self.dbs.iter().map(Db::len).sum()
+    }
+
+    /// No key anywhere.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    // --- Looking up -----------------------------------------------------------------------------
+
+    /// Looks a key up for reading: expires it if due, counts hit or miss, refreshes its idle time.
+    pub fn read(&mut self, key: &[u8]) -> Option<Entry<'_>> {
+        self.read_hashed(self.current().hash(key), key)
+    }
+
+    /// [`Store::read`] for a key whose hash is known (batches hash first, then run).
+    pub fn read_hashed(&mut self, hash: u64, key: &[u8]) -> Option<Entry<'_>> {
+        self.expire_if_due(self.selected, hash, key);
+        let meta = (!self.no_touch).then(|| self.limits.touch_clock(self.now_ms));
+        let rng = &mut self.rng;
+        let limits = &self.limits;
+        let found = self.dbs[self.selected].lookup(hash, key, |old| match meta {
+            Some(clock) => limits.touched_meta(old, clock, rng),
+            None => old,
+        });
+        match found {
+            Some(_) if !self.no_touch => self.stats.hits += 1,
+            None if !self.no_touch => self.stats.misses += 1,
+            _ => {}
+        }
+        found
+    }
+
+    /// Looks a key up without any trace: no expiry, no hit, no idle time. An expired key is not shown.
+    pub fn peek(&self, key: &[u8]) -> Option<Entry<'_>> {
+        self.peek_in(self.selected, key)
+    }
+
+    /// [`Store::peek`] in another database.
+    pub fn peek_in(&self, db: usize, key: &[u8]) -> Option<Entry<'_>> {
+        let entry = self.dbs[db].get(key)?;
+        (!self.is_due(entry.expiry_ms())).then_some(entry)
+    }
+
+    /// Looks a key up as a write command does: expires it if due, without counting a hit or miss.
+    pub fn find(&mut self, key: &[u8]) -> Option<Entry<'_>> {
+        self.find_in(self.selected, key)
+    }
+
+    /// [`Store::find`] in another database.
+    pub fn find_in(&mut self, db: usize, key: &[u8]) -> Option<Entry<'_>> {
+        let hash = self.dbs[db].hash(key);
+        self.expire_if_due(db, hash, key);
+        self.dbs[db].get(key)
+    }
+
+    /// Whether the key is there (expiring it if due).
+    pub fn exists(&mut self, key: &[u8]) -> bool {
+        self.find(key).is_some()
+    }
+
+    /// The string at a key, for reading.
+    ///
+    /// # Errors
+    /// `WRONGTYPE` if it is not a string.
+    pub fn string(&mut self, key: &[u8]) -> Result<Option<StringRef<'_>>, Error> {
+        match self.read(key) {
+            None => Ok(None),
+            Some(entry) => StringRef::of(entry.content()).map(Some).ok_or(WRONG_TYPE),
+        }
+    }
+
+    /// A collection, for reading.
+    ///
+    /// # Errors
+    /// `WRONGTYPE` if the key holds another type.
+    pub fn get<K: Kind>(&mut self, key: &[u8]) -> Result<Option<&K>, Error> {
+        match self.read(key) {
+            None => Ok(None),
+            Some(entry) => match entry.content() {
+                perdura_structures::table::ContentRef::Object(object) => K::of(object).map(Some).ok_or(WRONG_TYPE),
+                _ => Err(WRONG_TYPE),
+            },
+        }
+    }
+
+    // --- Changing -------------------------------------------------------------------------------
+
+    /// Edits a collection in place; one that is empty afterwards is removed with its key.
+    ///
+    /// Says nothing about the change: the command calls [`Store::touch`] if it made one.
+    ///
+    /// # Errors
+    /// `WRONGTYPE` if the key holds another type.
+    pub fn edit<K: Kind, R>(&mut self, key: &[u8], edit: impl FnOnce(&mut K) -> R) -> Result<Edited<R>, Error> {
+        let hash = self.current().hash(key);
+        self.expire_if_due(self.selected, hash, key);
+        let clock = self.limits.touch_clock(self.now_ms);
+        let rng = &mut self.rng;
+        let limits = &self.limits;
+        self.dbs[self.selected].edit(hash, key, |old| limits.touched_meta(old, clock, rng), edit)
+    }
+
+    /// [`Store::edit`], making the collection first if there is none.
+    ///
+    /// # Errors
+    /// `WRONGTYPE` if the key holds another type.
+    pub fn edit_or_insert<K: Kind, R>(
+        &mut self,
+        key: &[u8],
+        create: impl FnOnce(&Limits) -> K,
+        edit: impl FnOnce(&mut K) -> R,
+    ) -> Result<Edited<R>, Error> {
+        if !self.exists(key) {
+            let value = create(&self.limits);
+            let meta = self.limits.new_meta(self.now_ms);
+            self.dbs[self.selected].insert(key, Value::Object(value.wrap()), meta, None);
+        }
+        self.edit(key, edit)
+    }
+
+    /// Sets a key to a value, replacing what was there; its expiry goes unless `keep_expiry`.
+    pub fn set(&mut self, key: &[u8], value: Value<'_>, keep_expiry: bool) {
+        self.set_in(self.selected, key, value, keep_expiry);
+    }
+
+    /// [`Store::set`] in another database.
+    pub fn set_in(&mut self, db: usize, key: &[u8], value: Value<'_>, keep_expiry: bool) {
+        let meta = self.limits.new_meta(self.now_ms);
+        let hash = self.dbs[db].hash(key);
+        if keep_expiry {
+            self.expire_if_due(db, hash, key);
+        }
+        self.dbs[db].set(hash, key, value, meta, keep_expiry);
+    }
+
+    /// Sets a key to a string, in the encoding Redis would choose (int, embstr, raw).
+    pub fn set_string(&mut self, key: &[u8], text: &[u8], keep_expiry: bool) {
+        self.set(key, Value::from_text(text), keep_expiry);
+    }
+
+    /// Removes a key; what it held, or `None` if there was none (an expired one counts as none).
+    pub fn remove(&mut self, key: &[u8]) -> Option<perdura_structures::table::Removed<Object>> {
+        self.remove_in(self.selected, key)
+    }
+
+    /// [`Store::remove`] in another database.
+    pub fn remove_in(&mut self, db: usize, key: &[u8]) -> Option<perdura_structures::table::Removed<Object>> {
+        let hash = self.dbs[db].hash(key);
+        self.expire_if_due(db, hash, key);
+        self.dbs[db].remove(hash, key)
+    }
+
+    /// Gives a key an expiry, or takes it away; `false` if there is no such key.
+    pub fn set_expiry(&mut self, key: &[u8], expiry_ms: Option<u64>) -> bool {
+        self.set_expiry_in(self.selected, key, expiry_ms)
+    }
+
+    /// [`Store::set_expiry`] in another database.
+    pub fn set_expiry_in(&mut self, db: usize, key: &[u8], expiry_ms: Option<u64>) -> bool {
+        self.dbs[db].set_expiry(key, expiry_ms)
+    }
+
+    /// Says that a key was changed: counts `changes` towards the save points and tells whoever watches it.
+    pub fn touch(&mut self, key: &[u8], changes: u64) {
+        self.touch_in(self.selected, key, changes);
+    }
+
+    /// [`Store::touch`] in another database.
+    pub fn touch_in(&mut self, db: usize, key: &[u8], changes: u64) {
+        self.dirty += changes;
+        if self.track_changes {
+            self.changed.push(DbKey { db, key: key.to_vec() });
+        }
+    }
+
+    /// Raises a keyspace event if anybody may hear it.
+    pub fn notify(&mut self, class: Class, name: &'static str, key: &[u8]) {
+        self.notify_in(self.selected, class, name, key);
+    }
+
+    /// [`Store::notify`] in another database.
+    pub fn notify_in(&mut self, db: usize, class: Class, name: &'static str, key: &[u8]) {
+        if self.event_mask & class as u32 != 0 {
+            self.events.push(Event { class, name, db, key: key.to_vec() });
+        }
+    }
+
+    /// What every write that removed a key says: changed, and `del` to the listeners.
+    pub fn touch_removed(&mut self, key: &[u8]) {
+        self.touch(key, 1);
+        self.notify(Class::Generic, "del", key);
+    }
+
+    // --- Expiry ---------------------------------------------------------------------------------
+
+    /// Whether an expiry has come. Never while loading: the log itself says what was removed.
+    pub fn is_due(&self, expiry_ms: Option<u64>) -> bool {
+        !self.is_loading && expiry_ms.is_some_and(|at| at < self.now_ms)
+    }
+
+    fn expire_if_due(&mut self, db: usize, hash: u64, key: &[u8]) {
+        // Nearly every lookup ends here: no key of this database ever expires, or the first one not yet.
+        if self.is_loading || self.dbs[db].next_expiry_ms().is_none_or(|at| at >= self.now_ms) {
+            return;
+        }
+        let due = self.dbs[db].get_hashed(hash, key).is_some_and(|entry| self.is_due(entry.expiry_ms()));
+        if due {
+            self.expire(db, key.to_vec());
+        }
+    }
+
+    /// Removes the next key of `db` whose time has come; `false` if there is none.
+    pub fn expire_next(&mut self, db: usize) -> bool {
+        if self.dbs[db].next_expiry_ms().is_none_or(|at| at >= self.now_ms) {
+            return false;
+        }
+        if let Some(key) = self.dbs[db].next_expiring_key() {
+            self.expire(db, key);
+        }
+        true
+    }
+
+    fn expire(&mut self, db: usize, key: Vec<u8>) {
+        let hash = self.dbs[db].hash(&key);
+        self.dbs[db].remove(hash, &key);
+        self.stats.expired += 1;
+        self.touch_in(db, &key, 0);
+        self.notify_in(db, Class::Expired, "expired", &key);
+        self.expired.push(DbKey { db, key });
+    }
+}
