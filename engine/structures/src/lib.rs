@@ -7,3 +7,4 @@ pub mod damage;
 pub mod decimal;
 pub mod intset;
 pub mod listpack;
+pub mod quicklist;

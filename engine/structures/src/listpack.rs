@@ -182,6 +182,15 @@ impl Listpack {
         Iter { bytes: &self.bytes, front: position.0, back: self.end() }
     }
 
+    /// The elements with an index in `range`; what lies beyond the end is left out.
+    pub fn range(&self, range: core::ops::Range<usize>) -> Iter<'_> {
+        let offset = |index: usize| {
+            let position = i64::try_from(index).ok().and_then(|index| self.seek(index));
+            position.map_or(self.end(), |position| position.0)
+        };
+        Iter { bytes: &self.bytes, front: offset(range.start), back: offset(range.end) }
+    }
+
     /// The element at `index`; negative counts from the end, -1 being the last.
     pub fn get(&self, index: i64) -> Option<Item<'_>> {
         self.seek(index).map(|position| self.item(position))
@@ -920,6 +929,8 @@ mod tests {
                 prop_assert_eq!(pack.prev(position), (index > 0).then(|| pack.seek(index as i64 - 1).unwrap()));
                 let first_equal = twin.iter().position(|value| *value == twin[index]).unwrap();
                 prop_assert_eq!(pack.find(&twin[index], 1), pack.seek(first_equal as i64));
+                let middle = pack.range(index / 2..index).map(Item::to_vec);
+                prop_assert!(middle.eq(twin[index / 2..index].iter().cloned()));
             }
         }
     }
