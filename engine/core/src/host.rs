@@ -96,7 +96,7 @@ pub enum FileStep {
         /// An open file.
         file: FileId,
     },
-    /// Forgets the handle. Makes nothing durable.
+    /// Forgets the handle, after earlier appends to it have ended; one that is not open is fine. Makes nothing durable.
     Close {
         /// An open file.
         file: FileId,
@@ -177,6 +177,11 @@ pub trait Disk {
     /// # Errors
     /// Anything but its absence.
     fn len(&mut self, path: &str) -> Result<Option<u64>, IoError>;
+
+    /// Whether a process of this id runs: its temporary files are not to be swept.
+    fn is_process(&mut self, _pid: i32) -> bool {
+        false
+    }
 }
 
 /// What a snapshot is written as.
@@ -339,7 +344,8 @@ pub enum Effect {
         /// The file.
         file: FileId,
     },
-    /// Steps to perform in order, off the engine's thread. Completes with `Files`.
+    /// Steps to perform in order, off the engine's thread. A step on an open file waits for the appends and syncs asked
+    /// for before it, and their completions come first. Completes with `Files`.
     Files {
         /// Matches the completion.
         ticket: Ticket,

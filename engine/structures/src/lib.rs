@@ -1,9 +1,19 @@
+//! Pure data structures: hash tables, packed lists, ordered sets. Nothing here knows Redis.
+//!
+//! The one engine crate besides `linux` that may use unsafe: each use has its SAFETY line, and each structure a naive
+//! twin under proptest.
 #![no_std]
-//! Pure data structures without Redis knowledge.
+
 extern crate alloc;
 
+pub mod alloc_size;
+pub mod damage;
+pub mod decimal;
 pub mod dict;
 pub mod hash;
+pub mod intset;
+pub mod listpack;
+pub mod quicklist;
 mod raw_table;
 pub mod size_class;
 pub mod table;

@@ -1,0 +1,770 @@
+//! The append-only set: its files, how one follows the other, and the background rewrite.
+//!
+//! Everything that changes which files count goes through here, each change as one list of steps for the host and
+//! one decision when the list has ended:
+//!
+//! ```text
+//!   rewrite    cut: seal, hold, fork ──> rotate: sync old, create next, manifest ──> switch, go on
+//!              child ended ──> install: rename base, manifest ──> remove what it replaces
+//!   enable     cut: hold, fork ──> temporary incremental file ──> child ended ──> install all three ──> on
+//!   repair     a write or sync failed ──> cut the old file, fresh file with the unsynced part, manifest ──> go on
+//! ```
+//!
+//! Always true: a file is named in the manifest only after its own name and contents are durable (W10, W11); the
+//! next file takes its first record only after the old one is synced to its end (W5, W6); new parts are created, never
+//! re-opened (W17); between fork and switch nothing is handed over, so the child's image ends where the file ends.
+//!
+//! Not here: records and offsets (`journal.rs`), the child's bytes (`rdb/`), start-up (`recovery.rs`).
+
+use alloc::{format, string::String, vec, vec::Vec};
+
+use bytes::Bytes;
+
+use super::{
+    journal::{Journal, JournalSettings, Offset, Salvage},
+    manifest::{Manifest, Part},
+};
+use crate::{
+    host::{ChildEnd, Effect, Effects, FileId, FileStep, IoError, SnapshotForm, SnapshotJob, Ticket},
+    time::Now,
+};
+
+/// Hands out names for files and requests; one for the whole node.
+#[derive(Clone, Debug, Default)]
+pub struct Ids {
+    last_file: u32,
+    last_ticket: u64,
+}
+
+impl Ids {
+    /// A file handle never used before.
+    pub fn file(&mut self) -> FileId {
+        self.last_file += 1;
+        FileId(self.last_file)
+    }
+
+    /// A ticket never used before.
+    pub fn ticket(&mut self) -> Ticket {
+        self.last_ticket += 1;
+        Ticket(self.last_ticket)
+    }
+}
+
+/// Names of the set, from `appenddirname` and `appendfilename`; fixed for one run.
+#[derive(Clone, Debug)]
+pub struct Names {
+    /// Directory of the set, under `dir`.
+    pub dir: String,
+    /// Prefix of all its files.
+    pub prefix: String,
+}
+
+impl Names {
+    /// A file of the set, relative to `dir`.
+    pub fn path(&self, name: &str) -> String {
+        format!("{}/{name}", self.dir)
+    }
+
+    /// The manifest, relative to `dir`.
+    pub fn manifest(&self) -> String {
+        self.path(&format!("{}.manifest", self.prefix))
+    }
+
+    /// Where a new manifest is written before it is renamed.
+    pub fn manifest_temp(&self) -> String {
+        self.path(&format!("temp-{}.manifest", self.prefix))
+    }
+
+    /// The incremental file used until the first base is there.
+    pub fn incremental_temp(&self) -> String {
+        self.path(&format!("temp-{}.incr", self.prefix))
+    }
+
+    fn incremental(&self, seq: u64) -> Part {
+        Part { name: format!("{}.{seq}.incr.aof", self.prefix), seq }
+    }
+
+    fn base(&self, seq: u64, form: SnapshotForm) -> Part {
+        let ending = if form == SnapshotForm::AofBaseCommands { "aof" } else { "rdb" };
+        Part { name: format!("{}.{seq}.base.{ending}", self.prefix), seq }
+    }
+
+    /// Steps that make `manifest` the truth: written aside, synced, renamed, the directory synced.
+    pub fn manifest_steps(&self, manifest: &Manifest, ids: &mut Ids) -> Vec<FileStep> {
+        let file = ids.file();
+        let temp = self.manifest_temp();
+        vec![
+            FileStep::CreateTemp { file, path: temp.clone() },
+            FileStep::Append { file, bytes: Bytes::from(manifest.format().into_bytes()) },
+            FileStep::Sync { file },
+            FileStep::Close { file },
+            FileStep::Rename { from: temp, to: self.manifest() },
+            FileStep::SyncDir { path: self.dir.clone() },
+        ]
+    }
+}
+
+/// Index, counted from the end of `manifest_steps`, of the first step after which the new manifest may be the one on disk.
+const STEPS_FROM_RENAME: usize = 2;
+
+/// Whether changes are logged.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum State {
+    /// `appendonly no`.
+    Off,
+    /// Switched on at run time; counts once its first base is there.
+    Starting,
+    /// Every change is logged.
+    On,
+}
+
+/// What a running rewrite is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Purpose {
+    /// Shortens the log of a set in use.
+    Shorten,
+    /// Makes the first base after `appendonly yes`.
+    Enable,
+    /// Asked for while AOF is off: a base and nothing else.
+    BaseOnly,
+}
+
+#[derive(Clone, Debug)]
+enum Phase {
+    /// The child is being started.
+    Forking,
+    /// The next incremental file is being made.
+    Rotating { ticket: Ticket, next: Part, file: FileId, manifest: Manifest },
+    /// The host is done; batches to the old file are still being confirmed.
+    Rotated { next: Part, file: FileId, manifest: Manifest },
+    /// The child works.
+    Writing,
+    /// The new base is being put in place.
+    Installing { ticket: Ticket, manifest: Manifest, steps_len: usize },
+}
+
+/// A rewrite under way.
+#[derive(Clone, Debug)]
+struct Rewrite {
+    purpose: Purpose,
+    phase: Phase,
+    job: SnapshotJob,
+    /// What the child reported, if it ended before the rotation did.
+    end: Option<ChildEnd>,
+    started_us: u64,
+}
+
+/// A repair under way.
+#[derive(Clone, Debug)]
+struct Repair {
+    ticket: Ticket,
+    file: FileId,
+    manifest: Manifest,
+    salvage: Salvage,
+    steps_len: usize,
+}
+
+/// What the node must do next about the child.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Wish {
+    /// Nothing.
+    Nothing,
+    /// End the child of this job: its work is of no use any more.
+    KillChild(Ticket),
+}
+
+/// Figures for INFO and the limiter.
+#[derive(Clone, Debug, Default)]
+pub struct RewriteStats {
+    /// The last one failed.
+    pub has_failed: bool,
+    /// Failures since the last success.
+    pub failures_consecutive: u32,
+    /// Attempts.
+    pub count: u64,
+    /// Seconds the last one took.
+    pub last_s: Option<u64>,
+    /// Copy-on-write memory of the last child, bytes.
+    pub last_cow: u64,
+}
+
+/// Failures in a row after which automatic rewrites slow down.
+const LIMITER_FAILURES: u32 = 3;
+/// Longest pause between automatic rewrites that keep failing, minutes.
+const LIMITER_MINUTES_MAX: u64 = 60;
+/// Pause between attempts to move to a fresh file, microseconds.
+const REPAIR_INTERVAL_US: u64 = 1_000_000;
+
+/// The append-only set of one server run.
+#[derive(Clone, Debug)]
+pub struct AppendOnly {
+    /// What it is called.
+    pub names: Names,
+    /// Offsets and batches.
+    pub journal: Journal,
+    /// Figures for INFO.
+    pub stats: RewriteStats,
+    state: State,
+    manifest: Manifest,
+    /// Highest sequence number of an incremental file ever tried: a name is never used twice.
+    seq_tried: u64,
+    rewrite: Option<Rewrite>,
+    repair: Option<Repair>,
+    repair_at_us: u64,
+    cleanup: Option<(Ticket, Manifest)>,
+    is_scheduled: bool,
+    retry_at_us: u64,
+    /// Bytes of all parts but the present file.
+    closed_len: u64,
+    /// Bytes of the base, or of everything at start.
+    base_len: u64,
+}
+
+impl AppendOnly {
+    /// A set that is off, with the files the manifest names.
+    pub fn new(names: Names, manifest: Manifest, settings: JournalSettings) -> AppendOnly {
+        AppendOnly {
+            names,
+            journal: Journal::new(settings),
+            stats: RewriteStats::default(),
+            state: State::Off,
+            seq_tried: manifest.next_incremental_seq() - 1,
+            manifest,
+            rewrite: None,
+            repair: None,
+            repair_at_us: 0,
+            cleanup: None,
+            is_scheduled: false,
+            retry_at_us: 0,
+            closed_len: 0,
+            base_len: 0,
+        }
+    }
+
+    /// Takes over a set that recovery opened: its last file, the file's length, the bytes of all others.
+    pub fn resume(&mut self, manifest: Manifest, file: FileId, file_len: u64, closed_len: u64, base_len: u64, offset: Offset) {
+        self.seq_tried = self.seq_tried.max(manifest.next_incremental_seq() - 1);
+        self.manifest = manifest;
+        self.closed_len = closed_len;
+        self.base_len = base_len;
+        self.journal.open(file, file_len, offset);
+        self.journal.set_effective(true);
+        self.state = State::On;
+    }
+
+    /// Whether changes are logged.
+    pub fn state(&self) -> State {
+        self.state
+    }
+
+    /// The files of the set.
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// Bytes of all files of the set, and of its base (`aof_current_size`, `aof_base_size`).
+    pub fn sizes(&self) -> (u64, u64) {
+        (self.closed_len + self.journal.file_len(), self.base_len)
+    }
+
+    /// A rewrite is under way, up to its base being in place.
+    pub fn is_rewriting(&self) -> bool {
+        self.rewrite.is_some()
+    }
+
+    /// When the running rewrite began, monotonic microseconds.
+    pub fn rewrite_started_us(&self) -> Option<u64> {
+        self.rewrite.as_ref().map(|rewrite| rewrite.started_us)
+    }
+
+    /// A rewrite waits for its turn.
+    pub fn is_scheduled(&self) -> bool {
+        self.is_scheduled
+    }
+
+    /// Asks for a rewrite as soon as no other child runs; by hand, so without the limiter.
+    pub fn schedule(&mut self) {
+        self.is_scheduled = true;
+        self.retry_at_us = 0;
+    }
+
+    /// Asks for a rewrite as soon as no other child runs and the limiter allows.
+    pub fn schedule_limited(&mut self) {
+        self.is_scheduled = true;
+    }
+
+    /// Whether a rewrite should begin now, given that no child runs.
+    pub fn wants_rewrite(&self, now: Now) -> bool {
+        self.is_scheduled && self.rewrite.is_none() && self.can_cut() && now.mono_us >= self.retry_at_us
+    }
+
+    /// When `wants_rewrite` may turn true by itself.
+    pub fn wake_at_us(&self, now: Now) -> Option<u64> {
+        let repair = self.journal.broken().filter(|_| self.repair.is_none()).map(|_| self.repair_at_us);
+        let retry = (self.is_scheduled && self.rewrite.is_none()).then_some(self.retry_at_us.max(now.mono_us + 10_000));
+        [self.journal.wake_at_us(now), repair, retry].into_iter().flatten().min()
+    }
+
+    /// Whether the log has grown enough for an automatic rewrite (`auto-aof-rewrite-*`).
+    pub fn has_grown(&self, percentage: u64, size_min: u64) -> bool {
+        let (current, base) = self.sizes();
+        self.state == State::On
+            && percentage > 0
+            && current > size_min
+            && (current as u128 * 100 / base.max(1) as u128).saturating_sub(100) >= percentage as u128
+    }
+
+    fn can_cut(&self) -> bool {
+        self.repair.is_none() && self.journal.broken().is_none() && !self.journal.is_held()
+    }
+
+    // --- Switching on and off ---------------------------------------------------------------------------
+
+    /// `appendonly yes` at run time: the first rewrite is wanted; nothing counts before it ended.
+    pub fn enable(&mut self) {
+        assert!(self.state == State::Off);
+        self.state = State::Starting;
+        self.schedule();
+    }
+
+    /// `appendonly no` at run time, after everything was flushed and synced: stops logging; the set stays, marked with
+    /// the time so that a later start knows it to be old (W12).
+    pub fn disable(&mut self, now: Now, ids: &mut Ids, effects: &mut Effects) -> Wish {
+        let wish = self.abandon_rewrite(now, ids, effects);
+        let was_on = self.state == State::On;
+        self.state = State::Off;
+        self.is_scheduled = false;
+        self.repair = None;
+        if let Some(file) = self.journal.close() {
+            let mut steps = vec![FileStep::Close { file }];
+            if was_on {
+                self.manifest.closed_at_ms = Some(now.wall_ms());
+                steps.extend(self.names.manifest_steps(&self.manifest, ids));
+            }
+            effects.push(Effect::Files { ticket: ids.ticket(), steps });
+        }
+        wish
+    }
+
+    // --- Rewriting --------------------------------------------------------------------------------------
+
+    /// Begins a rewrite: ends the present file here and starts the child. Call at the end of a turn, no child running.
+    pub fn begin_rewrite(&mut self, now: Now, use_rdb: bool, key_delay_us: i64, ids: &mut Ids, effects: &mut Effects) {
+        assert!(self.rewrite.is_none() && self.can_cut());
+        self.is_scheduled = false;
+        self.stats.count += 1;
+        let purpose = match self.state {
+            State::On => Purpose::Shorten,
+            State::Starting => Purpose::Enable,
+            State::Off => Purpose::BaseOnly,
+        };
+        if purpose == Purpose::Shorten {
+            self.journal.flush_all(now, effects);
+        }
+        if purpose != Purpose::BaseOnly {
+            self.journal.hold();
+        }
+        let job = SnapshotJob {
+            ticket: ids.ticket(),
+            form: if use_rdb { SnapshotForm::AofBaseRdb } else { SnapshotForm::AofBaseCommands },
+            path: "temp-rewriteaof-bg-{pid}.aof".into(),
+            key_delay_us,
+            now_ms: now.wall_ms(),
+        };
+        effects.push(Effect::Fork(job.clone()));
+        self.rewrite = Some(Rewrite { purpose, phase: Phase::Forking, job, end: None, started_us: now.mono_us });
+    }
+
+    /// The child of the rewrite runs, or could not be started.
+    pub fn forked(&mut self, now: Now, result: Result<i32, i32>, ids: &mut Ids, effects: &mut Effects) {
+        let rewrite = self.rewrite.as_mut().expect("a rewrite waits for its child");
+        let pid = match result {
+            Ok(pid) => pid,
+            Err(errno) => {
+                tracing::warn!("Can't rewrite append only file in background: fork: errno {errno}");
+                self.fail_rewrite(now, ids, effects);
+                return;
+            }
+        };
+        tracing::info!("Background append only file rewriting started by pid {pid}");
+        let (steps, next, file, manifest) = match rewrite.purpose {
+            Purpose::BaseOnly => {
+                rewrite.phase = Phase::Writing;
+                return;
+            }
+            Purpose::Shorten => self.rotation_steps(ids),
+            Purpose::Enable => self.enabling_steps(ids),
+        };
+        let ticket = ids.ticket();
+        effects.push(Effect::Files { ticket, steps });
+        let rewrite = self.rewrite.as_mut().expect("still there");
+        rewrite.phase = Phase::Rotating { ticket, next, file, manifest };
+    }
+
+    fn next_part(&mut self) -> Part {
+        self.seq_tried = self.seq_tried.max(self.manifest.next_incremental_seq() - 1) + 1;
+        self.names.incremental(self.seq_tried)
+    }
+
+    fn rotation_steps(&mut self, ids: &mut Ids) -> (Vec<FileStep>, Part, FileId, Manifest) {
+        let old = self.journal.file().expect("a set in use has a file");
+        let (next, file) = (self.next_part(), ids.file());
+        let mut manifest = self.manifest.clone();
+        manifest.incrementals.push(next.clone());
+        let mut steps = vec![
+            FileStep::Sync { file: old },
+            FileStep::CreateExclusive { file, path: self.names.path(&next.name) },
+            FileStep::SyncDir { path: self.names.dir.clone() },
+        ];
+        steps.extend(self.names.manifest_steps(&manifest, ids));
+        (steps, next, file, manifest)
+    }
+
+    fn enabling_steps(&mut self, ids: &mut Ids) -> (Vec<FileStep>, Part, FileId, Manifest) {
+        let (next, file) = (self.next_part(), ids.file());
+        let steps = vec![
+            FileStep::CreateDir { path: self.names.dir.clone() },
+            FileStep::SyncDir { path: String::new() },
+            FileStep::CreateTemp { file, path: self.names.incremental_temp() },
+        ];
+        (steps, next, file, self.manifest.clone())
+    }
+
+    /// The child of the rewrite is gone.
+    pub fn child_ended(&mut self, now: Now, end: ChildEnd, cow_size: u64, ids: &mut Ids, effects: &mut Effects) {
+        self.stats.last_cow = cow_size;
+        if let Some(rewrite) = &mut self.rewrite {
+            rewrite.end = Some(end);
+        }
+        self.advance(now, ids, effects);
+    }
+
+    /// Steps of this set ended. `false` if the ticket is none of its own.
+    pub fn files_done(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        error: Option<(usize, IoError)>,
+        ids: &mut Ids,
+        effects: &mut Effects,
+    ) -> bool {
+        if self.repair.as_ref().is_some_and(|repair| repair.ticket == ticket) {
+            self.repair_done(now, error, ids, effects);
+            return true;
+        }
+        if let Some((_, manifest)) = self.cleanup.take_if(|(cleanup, _)| *cleanup == ticket) {
+            match error {
+                None => self.manifest.history = manifest.history,
+                Some((_, error)) => tracing::warn!("Can't remove superseded AOF files: {error:?}"),
+            }
+            return true;
+        }
+        let Some(rewrite) = &mut self.rewrite else { return false };
+        match &rewrite.phase {
+            Phase::Rotating { ticket: expected, .. } if *expected == ticket => {
+                self.rotation_done(now, error, ids, effects);
+            }
+            Phase::Installing { ticket: expected, .. } if *expected == ticket => {
+                self.installation_done(now, error, ids, effects);
+            }
+            _ => return false,
+        }
+        self.advance(now, ids, effects);
+        true
+    }
+
+    fn rotation_done(&mut self, now: Now, error: Option<(usize, IoError)>, ids: &mut Ids, effects: &mut Effects) {
+        let rewrite = self.rewrite.as_mut().expect("checked by the caller");
+        let Phase::Rotating { next, file, manifest, .. } = rewrite.phase.clone() else { return };
+        match error {
+            None => rewrite.phase = Phase::Rotated { next, file, manifest },
+            Some((step, error)) => {
+                tracing::warn!("Can't open the next AOF file: {} {}: errno {}", error.operation, error.path, error.errno);
+                let is_old_sync = rewrite.purpose == Purpose::Shorten && step == 0;
+                self.fail_rewrite(now, ids, effects);
+                if is_old_sync {
+                    self.journal.distrust(now, error);
+                }
+            }
+        }
+    }
+
+    /// Goes on with what no longer waits for anything. Called whenever something has ended.
+    pub fn advance(&mut self, now: Now, ids: &mut Ids, effects: &mut Effects) {
+        let Some(rewrite) = &self.rewrite else { return };
+        if let Phase::Rotated { next, file, manifest } = rewrite.phase.clone()
+            && (self.journal.broken().is_some() || self.journal.is_all_written())
+        {
+            self.switch_to(now, next, file, manifest, ids, effects);
+        }
+        let Some(rewrite) = &self.rewrite else { return };
+        if matches!(rewrite.phase, Phase::Writing)
+            && let Some(end) = rewrite.end.clone()
+        {
+            self.install(now, end, ids, effects);
+        }
+    }
+
+    fn switch_to(&mut self, now: Now, next: Part, file: FileId, manifest: Manifest, ids: &mut Ids, effects: &mut Effects) {
+        if self.journal.broken().is_some() {
+            // A batch before the cut did not reach the old file: the child's image is whole, but the log has to be
+            // mended first, with the next file left empty.
+            self.manifest = manifest;
+            self.fail_rewrite(now, ids, effects);
+            return;
+        }
+        let rewrite = self.rewrite.as_mut().expect("checked by the caller");
+        rewrite.phase = Phase::Writing;
+        if rewrite.purpose == Purpose::Enable {
+            let offset = self.journal.offset_buffered();
+            self.journal.start(file, offset);
+            return;
+        }
+        let old = self.journal.file().expect("a set in use has a file");
+        self.closed_len += self.journal.file_len();
+        self.journal.switch(file);
+        self.manifest = manifest;
+        effects.push(Effect::Files { ticket: ids.ticket(), steps: vec![FileStep::Close { file: old }] });
+        tracing::debug!("AOF goes on in {}", next.name);
+    }
+
+    fn install(&mut self, now: Now, end: ChildEnd, ids: &mut Ids, effects: &mut Effects) {
+        let written = match end {
+            ChildEnd::Written(written) => written,
+            end => {
+                log_child_failure(&end);
+                self.fail_rewrite(now, ids, effects);
+                return;
+            }
+        };
+        let rewrite = self.rewrite.as_ref().expect("checked by the caller");
+        let base = self.names.base(self.manifest.next_base_seq(), rewrite.job.form);
+        let mut manifest = self.manifest.clone();
+        let current = match rewrite.purpose {
+            Purpose::Shorten => manifest.incrementals.pop(),
+            Purpose::Enable => Some(self.names.incremental(self.seq_tried)),
+            Purpose::BaseOnly => None,
+        };
+        manifest.history.extend(manifest.incrementals.drain(..).rev());
+        manifest.history.extend(manifest.base.take());
+        manifest.base = Some(base.clone());
+        manifest.incrementals.extend(current.clone());
+        manifest.closed_at_ms = (rewrite.purpose == Purpose::BaseOnly).then_some(rewrite.job.now_ms);
+
+        let mut steps = vec![
+            FileStep::CreateDir { path: self.names.dir.clone() },
+            FileStep::SyncDir { path: String::new() },
+            FileStep::Rename { from: written.path, to: self.names.path(&base.name) },
+        ];
+        if let (Purpose::Enable, Some(part)) = (rewrite.purpose, &current) {
+            steps.push(FileStep::Rename { from: self.names.incremental_temp(), to: self.names.path(&part.name) });
+        }
+        steps.push(FileStep::SyncDir { path: self.names.dir.clone() });
+        steps.push(FileStep::SyncDir { path: String::new() });
+        steps.extend(self.names.manifest_steps(&manifest, ids));
+        let (ticket, steps_len) = (ids.ticket(), steps.len());
+        effects.push(Effect::Files { ticket, steps });
+        self.base_len = written.len;
+        let rewrite = self.rewrite.as_mut().expect("checked by the caller");
+        rewrite.phase = Phase::Installing { ticket, manifest, steps_len };
+    }
+
+    fn installation_done(&mut self, now: Now, error: Option<(usize, IoError)>, ids: &mut Ids, effects: &mut Effects) {
+        let rewrite = self.rewrite.as_ref().expect("checked by the caller");
+        let Phase::Installing { manifest, steps_len, .. } = rewrite.phase.clone() else { return };
+        if let Some((step, error)) = error {
+            tracing::warn!("Can't install the rewritten AOF: {} {}: errno {}", error.operation, error.path, error.errno);
+            if step + STEPS_FROM_RENAME < steps_len {
+                self.fail_rewrite(now, ids, effects);
+            } else {
+                // The new manifest may be the one on disk (W10): what it names is kept, and so is everything the old one
+                // names. The next rewrite settles it.
+                self.manifest = manifest;
+                self.stats.has_failed = true;
+                self.count_failure(now);
+                self.finish_enabling();
+                self.rewrite = None;
+            }
+            return;
+        }
+        self.manifest = manifest;
+        self.closed_len = self.base_len;
+        self.stats.has_failed = false;
+        self.stats.failures_consecutive = 0;
+        self.retry_at_us = 0;
+        self.stats.last_s = Some(now.mono_us.saturating_sub(rewrite.started_us) / 1_000_000);
+        self.finish_enabling();
+        self.rewrite = None;
+        tracing::info!("Background AOF rewrite finished successfully");
+        self.clean_up(ids, effects);
+    }
+
+    fn finish_enabling(&mut self) {
+        if self.state == State::Starting {
+            self.state = State::On;
+            self.journal.set_effective(true);
+        }
+    }
+
+    /// Removes superseded files, then their lines. Called after a rewrite, and at start for what a crash left.
+    pub fn clean_up(&mut self, ids: &mut Ids, effects: &mut Effects) {
+        if self.manifest.history.is_empty() || self.cleanup.is_some() {
+            return;
+        }
+        let mut manifest = self.manifest.clone();
+        let mut steps: Vec<FileStep> = manifest
+            .history
+            .drain(..)
+            .map(|part| FileStep::Remove { path: self.names.path(&part.name) })
+            .collect();
+        steps.extend(self.names.manifest_steps(&manifest, ids));
+        let ticket = ids.ticket();
+        effects.push(Effect::Files { ticket, steps });
+        self.cleanup = Some((ticket, manifest));
+    }
+
+    /// Gives the running rewrite up, if there is one.
+    pub fn abandon_rewrite(&mut self, now: Now, ids: &mut Ids, effects: &mut Effects) -> Wish {
+        let Some(rewrite) = &self.rewrite else { return Wish::Nothing };
+        let ticket = rewrite.job.ticket;
+        let is_over = rewrite.end.is_some() || matches!(rewrite.phase, Phase::Forking);
+        let failures = self.stats.clone();
+        self.fail_rewrite(now, ids, effects);
+        // Called off is not failed.
+        self.stats = failures;
+        if is_over { Wish::Nothing } else { Wish::KillChild(ticket) }
+    }
+
+    fn fail_rewrite(&mut self, now: Now, ids: &mut Ids, effects: &mut Effects) {
+        let Some(rewrite) = self.rewrite.take() else { return };
+        self.stats.has_failed = true;
+        self.count_failure(now);
+        let mut leftovers = vec![];
+        if let Some(ChildEnd::Written(written)) = &rewrite.end {
+            leftovers.push(FileStep::Remove { path: written.path.clone() });
+        }
+        if let Phase::Rotating { file, .. } | Phase::Rotated { file, .. } = &rewrite.phase {
+            leftovers.push(FileStep::Close { file: *file });
+        }
+        match rewrite.purpose {
+            Purpose::Enable => {
+                tracing::info!("Removing the temp incr aof file {} in the background", self.names.incremental_temp());
+                if let Some(file) = self.journal.close() {
+                    leftovers.push(FileStep::Close { file });
+                }
+                leftovers.push(FileStep::Remove { path: self.names.incremental_temp() });
+                if self.state == State::Starting {
+                    self.is_scheduled = true;
+                }
+            }
+            // What was held back goes to the file that is still the present one.
+            Purpose::Shorten => self.journal.release(),
+            Purpose::BaseOnly => {}
+        }
+        if !leftovers.is_empty() {
+            effects.push(Effect::Files { ticket: ids.ticket(), steps: leftovers });
+        }
+    }
+
+    fn count_failure(&mut self, now: Now) {
+        self.stats.failures_consecutive += 1;
+        let beyond = self.stats.failures_consecutive.saturating_sub(LIMITER_FAILURES);
+        if self.stats.failures_consecutive >= LIMITER_FAILURES {
+            let minutes = (1u64 << beyond.min(6)).min(LIMITER_MINUTES_MAX);
+            self.retry_at_us = now.mono_us + minutes * 60_000_000;
+            tracing::warn!(
+                "Background AOF rewrite has repeatedly failed and triggered the limit, will retry in {minutes} minutes"
+            );
+        }
+    }
+
+    // --- Surviving a failed write or sync -----------------------------------------------------------------
+
+    /// Moves on to a fresh file if the present one is no longer trusted and it is time to try.
+    pub fn repair_if_broken(&mut self, now: Now, ids: &mut Ids, effects: &mut Effects) -> Wish {
+        let is_due = self.journal.broken().is_some() && self.repair.is_none() && now.mono_us >= self.repair_at_us;
+        if !is_due {
+            return Wish::Nothing;
+        }
+        if self.state == State::Starting {
+            // Nothing counts yet: begin anew.
+            let wish = self.abandon_rewrite(now, ids, effects);
+            self.schedule_limited();
+            self.count_failure(now);
+            return wish;
+        }
+        if let Some(Phase::Forking | Phase::Rotating { .. } | Phase::Rotated { .. }) =
+            self.rewrite.as_ref().map(|rewrite| &rewrite.phase)
+        {
+            return Wish::Nothing; // Its own end comes first.
+        }
+        let old_file = self.journal.file().expect("a set in use has a file");
+        let old = self.manifest.incrementals.last().expect("a set in use has a part").clone();
+        let salvage = self.journal.salvage();
+        let (next, file) = (self.next_part(), ids.file());
+        let mut manifest = self.manifest.clone();
+        manifest.incrementals.push(next.clone());
+        let path = self.names.path(&next.name);
+        let mut steps = vec![
+            FileStep::Close { file: old_file },
+            FileStep::Truncate { path: self.names.path(&old.name), len: salvage.old_len },
+            FileStep::CreateExclusive { file, path },
+            FileStep::Append { file, bytes: salvage.bytes.clone() },
+            FileStep::Sync { file },
+            FileStep::SyncDir { path: self.names.dir.clone() },
+        ];
+        steps.extend(self.names.manifest_steps(&manifest, ids));
+        let (ticket, steps_len) = (ids.ticket(), steps.len());
+        effects.push(Effect::Files { ticket, steps });
+        self.closed_len += salvage.old_len;
+        self.repair = Some(Repair { ticket, file, manifest, salvage, steps_len });
+        Wish::Nothing
+    }
+
+    fn repair_done(&mut self, now: Now, error: Option<(usize, IoError)>, ids: &mut Ids, effects: &mut Effects) {
+        let repair = self.repair.take().expect("checked by the caller");
+        if let Some((step, error)) = error {
+            tracing::warn!("Can't move the AOF to a fresh file: {} {}: errno {}", error.operation, error.path, error.errno);
+            self.closed_len -= repair.salvage.old_len;
+            self.repair_at_us = now.mono_us + REPAIR_INTERVAL_US;
+            if step + STEPS_FROM_RENAME >= repair.steps_len {
+                // Its manifest may be the one on disk: the file it names stays and is followed by the next attempt,
+                // which therefore carries on from its (durable) end.
+                self.closed_len += repair.salvage.old_len;
+                self.journal.salvaged(repair.file, &repair.salvage);
+                self.manifest = repair.manifest;
+                self.journal.distrust(now, error);
+                return;
+            }
+            effects.push(Effect::Files {
+                ticket: ids.ticket(),
+                steps: vec![
+                    FileStep::Close { file: repair.file },
+                    FileStep::Remove { path: self.names.path(&self.names.incremental(self.seq_tried).name) },
+                ],
+            });
+            return;
+        }
+        self.journal.salvaged(repair.file, &repair.salvage);
+        self.manifest = repair.manifest;
+        tracing::info!("The AOF goes on in a fresh file; nothing was lost");
+        if !repair.salvage.is_whole {
+            tracing::warn!("Parts of the old AOF file may be damaged (appendfsync no): rewriting it");
+            self.schedule();
+        }
+    }
+}
+
+fn log_child_failure(end: &ChildEnd) {
+    match end {
+        ChildEnd::Killed(signal) => tracing::warn!("Background AOF rewrite terminated by signal {signal}"),
+        ChildEnd::Exited(status) => tracing::warn!("Background AOF rewrite terminated with error (exit {status})"),
+        ChildEnd::Failed(error) => tracing::warn!(
+            "Background AOF rewrite terminated with error: {} {}: errno {}",
+            error.operation,
+            error.path,
+            error.errno
+        ),
+        ChildEnd::Written(_) => {}
+    }
+}

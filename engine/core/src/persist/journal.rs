@@ -1,0 +1,585 @@
+//! The append-only journal: which changes are buffered, written, and durable, and who may be answered.
+//!
+//! Exists so that a reply never overtakes its change: every reply carries the offset that it needs, and may
+//! leave once [`Journal::offset_safe`] has reached it. Batches are handed to the host and confirmed later, so
+//! the engine runs on while the disk works (one batch syncing, the next one forming).
+//!
+//! Always true: `offset_synced <= offset_written <= offset_buffered`, and none of them ever decreases.
+//! A batch holds whole units; a file is never synced again after one of its syncs failed.
+//!
+//! ```text
+//!   offset_synced        offset_written             offset_buffered
+//!        |  unsynced batches  |  batches in flight | forming |
+//!  ------+--------------------+--------------------+---------+
+//!   durable   in the page cache   handed to the host   still here
+//! ```
+//!
+//! Not here: the bytes of a batch (`batch.rs`), which files there are (`append_only.rs`).
+
+use alloc::{collections::VecDeque, vec::Vec};
+
+use bytes::Bytes;
+
+use super::batch;
+use crate::{
+    host::{Effect, Effects, FileId, IoError},
+    resp::encode_command,
+    time::Now,
+};
+
+/// A position in the logical log: bytes of records since the data set began, headers not counted.
+pub type Offset = u64;
+
+/// When the log is made durable (`appendfsync`).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Fsync {
+    /// Before anybody is answered.
+    Always,
+    /// About once a second, with an enforced bound.
+    #[default]
+    EverySec,
+    /// When the kernel likes.
+    No,
+}
+
+/// Settings the journal follows; kept equal to the configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct JournalSettings {
+    /// `appendfsync`
+    pub fsync: Fsync,
+    /// `aof-checksum`
+    pub has_checksums: bool,
+    /// `aof-timestamp-enabled`
+    pub has_timestamps: bool,
+    /// `appendfsync-max-lag`: age of the oldest unsynced write, milliseconds, from which on replies wait for the sync.
+    pub lag_max_ms: u64,
+    /// `no-appendfsync-on-rewrite` and a child runs: `everysec` does not sync. `always` is never weakened (W19).
+    pub sync_paused: bool,
+}
+
+impl Default for JournalSettings {
+    fn default() -> JournalSettings {
+        JournalSettings {
+            fsync: Fsync::EverySec,
+            has_checksums: true,
+            has_timestamps: false,
+            lag_max_ms: 2000,
+            sync_paused: false,
+        }
+    }
+}
+
+/// Microseconds between two syncs under `everysec`.
+const SYNC_INTERVAL_US: u64 = 1_000_000;
+
+/// A batch on its way to durability.
+#[derive(Clone, Debug)]
+struct Batch {
+    /// Records only, kept so that a fresh file can take them if this one fails.
+    payload: Bytes,
+    /// Logical offset at its end.
+    end: Offset,
+    /// Bytes it takes in the file, header included.
+    file_bytes: u64,
+    /// Monotonic time at which it was sealed.
+    sealed_us: u64,
+}
+
+/// Why the journal does not take the disk's word any more.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Broken {
+    /// What failed.
+    pub error: IoError,
+    /// Since when, monotonic microseconds.
+    pub since_us: u64,
+}
+
+/// The journal of one server run.
+#[derive(Clone, Debug)]
+pub struct Journal {
+    settings: JournalSettings,
+    file: Option<FileId>,
+    /// Bytes in the present file that are known to be there.
+    file_len_written: u64,
+    forming: Vec<u8>,
+    selected: Option<usize>,
+    timestamp_s: u64,
+    in_flight: VecDeque<Batch>,
+    unsynced: VecDeque<Batch>,
+    /// Offset that the running sync covers.
+    syncing: Option<Offset>,
+    sync_started_us: u64,
+    offset_buffered: Offset,
+    offset_written: Offset,
+    offset_synced: Offset,
+    /// Nothing is handed over: the present file takes no more, the next one is not there yet.
+    is_held: bool,
+    /// Replies wait for it. Not so while a set just switched on has no base yet.
+    is_effective: bool,
+    broken: Option<Broken>,
+    stats: JournalStats,
+}
+
+/// Figures for INFO and metrics.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct JournalStats {
+    /// Duration of the last sync, microseconds.
+    pub last_sync_us: u64,
+    /// Longest sync, microseconds.
+    pub slowest_sync_us: u64,
+    /// Syncs completed.
+    pub syncs: u64,
+    /// Syncs or writes that failed.
+    pub failures: u64,
+    /// Times that replies had to wait because the disk fell behind (`aof_delayed_fsync`).
+    pub lags: u64,
+}
+
+impl Journal {
+    /// A journal without a file: nothing is logged, everybody is answered at once.
+    pub fn new(settings: JournalSettings) -> Journal {
+        Journal {
+            settings,
+            file: None,
+            file_len_written: 0,
+            forming: Vec::new(),
+            selected: None,
+            timestamp_s: 0,
+            in_flight: VecDeque::new(),
+            unsynced: VecDeque::new(),
+            syncing: None,
+            sync_started_us: 0,
+            offset_buffered: 0,
+            offset_written: 0,
+            offset_synced: 0,
+            is_held: false,
+            is_effective: false,
+            broken: None,
+            stats: JournalStats::default(),
+        }
+    }
+
+    /// Takes over new settings.
+    pub fn configure(&mut self, settings: JournalSettings) {
+        self.settings = settings;
+    }
+
+    // --- Taking records in ------------------------------------------------------------------------
+
+    /// Whether changes are logged at all.
+    pub fn is_open(&self) -> bool {
+        self.file.is_some() || self.is_held
+    }
+
+    /// Adds one unit: a command as it was typed, already in RESP form.
+    pub fn append_frame(&mut self, now: Now, db: usize, frame: &[u8]) {
+        self.annotate_time(now);
+        self.select(db);
+        self.forming.extend_from_slice(frame);
+        self.count_buffered();
+    }
+
+    /// Adds one unit of several commands: framed by MULTI and EXEC if there is more than one.
+    pub fn append_unit(&mut self, now: Now, commands: &[(usize, Vec<Vec<u8>>)]) {
+        if commands.is_empty() {
+            return;
+        }
+        self.annotate_time(now);
+        let is_framed = commands.len() > 1;
+        if is_framed {
+            encode_command(&[b"MULTI"], &mut self.forming);
+        }
+        for (db, command) in commands {
+            self.select(*db);
+            let arguments: Vec<&[u8]> = command.iter().map(Vec::as_slice).collect();
+            encode_command(&arguments, &mut self.forming);
+        }
+        if is_framed {
+            encode_command(&[b"EXEC"], &mut self.forming);
+        }
+        self.count_buffered();
+    }
+
+    fn annotate_time(&mut self, now: Now) {
+        if self.settings.has_timestamps && now.wall_s() != self.timestamp_s {
+            self.timestamp_s = now.wall_s();
+            self.forming.extend_from_slice(alloc::format!("#TS:{}\r\n", now.wall_s()).as_bytes());
+        }
+    }
+
+    fn select(&mut self, db: usize) {
+        if self.selected != Some(db) {
+            self.selected = Some(db);
+            encode_command(&[b"SELECT", alloc::format!("{db}").as_bytes()], &mut self.forming);
+        }
+    }
+
+    fn count_buffered(&mut self) {
+        let sealed = self.in_flight.back().map_or(self.offset_written, |batch| batch.end);
+        self.offset_buffered = sealed + self.forming.len() as u64;
+    }
+
+    // --- Handing over -----------------------------------------------------------------------------
+
+    /// Hands the forming batch over and starts a sync, as far as the policy and the running sync let it.
+    pub fn flush(&mut self, now: Now, effects: &mut Effects) {
+        let Some(file) = self.file.filter(|_| !self.is_held && self.broken.is_none()) else { return };
+        // Under `always` the next batch forms while this one syncs: that is the group commit.
+        let gathers = self.settings.fsync == Fsync::Always && self.syncing.is_some();
+        if !self.forming.is_empty() && !gathers {
+            self.seal(now, file, effects);
+        }
+        if self.wants_sync(now) {
+            self.start_sync(now, file, effects);
+        }
+    }
+
+    /// Hands everything over now, whatever the policy: the file is about to end here.
+    pub fn flush_all(&mut self, now: Now, effects: &mut Effects) {
+        let Some(file) = self.file.filter(|_| !self.is_held && self.broken.is_none()) else { return };
+        if !self.forming.is_empty() {
+            self.seal(now, file, effects);
+        }
+    }
+
+    /// Syncs what has been handed over, whatever the policy, unless a sync is running: before an orderly stop.
+    pub fn sync_all(&mut self, now: Now, effects: &mut Effects) {
+        let Some(file) = self.file.filter(|_| !self.is_held && self.broken.is_none()) else { return };
+        if self.syncing.is_none() && self.offset_synced < self.offset_buffered {
+            self.start_sync(now, file, effects);
+        }
+    }
+
+    fn seal(&mut self, now: Now, file: FileId, effects: &mut Effects) {
+        let payload = Bytes::from(core::mem::take(&mut self.forming));
+        let end = self.offset_buffered;
+        let bytes = if self.settings.has_checksums {
+            batch::seal(end, self.offset_synced, &payload)
+        } else {
+            payload.clone()
+        };
+        self.in_flight.push_back(Batch { payload, end, file_bytes: bytes.len() as u64, sealed_us: now.mono_us });
+        effects.push(Effect::Append { file, bytes });
+    }
+
+    fn start_sync(&mut self, now: Now, file: FileId, effects: &mut Effects) {
+        self.syncing = Some(self.in_flight.back().map_or(self.offset_written, |batch| batch.end));
+        self.sync_started_us = now.mono_us;
+        effects.push(Effect::Sync { file });
+    }
+
+    fn wants_sync(&self, now: Now) -> bool {
+        let handed_over = self.in_flight.back().map_or(self.offset_written, |batch| batch.end);
+        if self.syncing.is_some() || handed_over == self.offset_synced {
+            return false;
+        }
+        match self.settings.fsync {
+            Fsync::Always => true,
+            Fsync::EverySec => !self.settings.sync_paused && now.mono_us >= self.sync_due_us(),
+            Fsync::No => false,
+        }
+    }
+
+    fn sync_due_us(&self) -> u64 {
+        self.sync_started_us + SYNC_INTERVAL_US
+    }
+
+    /// When `flush` has something to do by itself: the idle tail is synced too.
+    pub fn wake_at_us(&self, now: Now) -> Option<u64> {
+        let is_behind = self.offset_written > self.offset_synced && self.syncing.is_none();
+        let is_timed = self.settings.fsync == Fsync::EverySec && !self.settings.sync_paused;
+        let is_usable = self.file.is_some() && !self.is_held && self.broken.is_none();
+        (is_behind && is_timed && is_usable).then(|| self.sync_due_us().max(now.mono_us))
+    }
+
+    // --- What the host reports ----------------------------------------------------------------------
+
+    /// The oldest batch in flight has ended.
+    pub fn appended(&mut self, now: Now, file: FileId, error: Option<IoError>) {
+        if self.file != Some(file) {
+            return; // A file that was given up: its batches live on in the fresh one.
+        }
+        if let Some(error) = error {
+            self.break_down(now, error);
+            return;
+        }
+        if self.broken.is_some() {
+            return;
+        }
+        let batch = self.in_flight.pop_front().expect("an append that was asked for");
+        assert!(batch.end > self.offset_written);
+        self.offset_written = batch.end;
+        self.file_len_written += batch.file_bytes;
+        if self.settings.fsync == Fsync::No {
+            // Nobody will sync it, so nobody can learn that it failed: no need to keep it.
+            self.unsynced.clear();
+        } else {
+            self.unsynced.push_back(batch);
+        }
+        assert!(self.offset_written <= self.offset_buffered);
+    }
+
+    /// The running sync has ended.
+    pub fn synced(&mut self, now: Now, file: FileId, elapsed_us: u64, error: Option<IoError>) {
+        if self.file != Some(file) {
+            return;
+        }
+        let Some(covered) = self.syncing.take() else { return };
+        self.stats.last_sync_us = elapsed_us;
+        self.stats.slowest_sync_us = self.stats.slowest_sync_us.max(elapsed_us);
+        self.stats.syncs += 1;
+        if let Some(error) = error {
+            self.break_down(now, error);
+            return;
+        }
+        if self.broken.is_some() {
+            return; // It may have covered a write that failed.
+        }
+        self.mark_synced(covered);
+    }
+
+    fn mark_synced(&mut self, covered: Offset) {
+        assert!(self.offset_synced <= covered); // Never back…
+        assert!(covered <= self.offset_written); // …and never durable before written.
+        self.offset_synced = covered;
+        while self.unsynced.front().is_some_and(|batch| batch.end <= covered) {
+            self.unsynced.pop_front();
+        }
+    }
+
+    /// Someone else found that the present file cannot be trusted.
+    pub fn distrust(&mut self, now: Now, error: IoError) {
+        self.break_down(now, error);
+    }
+
+    /// Whether replies wait for this journal.
+    pub fn set_effective(&mut self, is_effective: bool) {
+        self.is_effective = is_effective;
+    }
+
+    /// Nothing is on its way to the file.
+    pub fn is_all_written(&self) -> bool {
+        self.in_flight.is_empty()
+    }
+
+    fn break_down(&mut self, now: Now, error: IoError) {
+        self.stats.failures += 1;
+        if self.broken.is_none() {
+            tracing::warn!("Error on the AOF file {}: {} failed with errno {}. Writes are refused until its unsynced \
+                part is safe in a new file", error.path, error.operation, error.errno);
+            self.broken = Some(Broken { error, since_us: now.mono_us });
+        }
+    }
+
+    // --- Who may be answered --------------------------------------------------------------------------
+
+    /// The offset a reply to a command that ran just now must wait for.
+    pub fn offset_buffered(&self) -> Offset {
+        self.offset_buffered
+    }
+
+    /// Everything up to here is in the page cache.
+    pub fn offset_written(&self) -> Offset {
+        self.offset_written
+    }
+
+    /// Everything up to here survives a power loss.
+    pub fn offset_synced(&self) -> Offset {
+        self.offset_synced
+    }
+
+    /// Replies that need no more than this may leave.
+    pub fn offset_safe(&self, now: Now) -> Offset {
+        if !self.is_open() || !self.is_effective {
+            return Offset::MAX;
+        }
+        match self.settings.fsync {
+            Fsync::Always => self.offset_synced,
+            Fsync::EverySec if self.is_lagging(now) => self.offset_synced,
+            Fsync::EverySec | Fsync::No => self.offset_written,
+        }
+    }
+
+    /// The disk is so far behind that answering more writes would break the bound of `everysec`.
+    pub fn is_lagging(&self, now: Now) -> bool {
+        self.settings.fsync == Fsync::EverySec
+            && !self.settings.sync_paused
+            && self.oldest_unsynced_us().is_some_and(|at| now.mono_us > at + self.settings.lag_max_ms * 1000)
+    }
+
+    /// Monotonic time since which something waits to be synced.
+    pub fn oldest_unsynced_us(&self) -> Option<u64> {
+        self.unsynced.front().or(self.in_flight.front()).map(|batch| batch.sealed_us)
+    }
+
+    /// What failed, if the present file is no longer trusted.
+    pub fn broken(&self) -> Option<&Broken> {
+        self.broken.as_ref()
+    }
+
+    /// A sync is on its way.
+    pub fn is_syncing(&self) -> bool {
+        self.syncing.is_some()
+    }
+
+    /// Nothing waits to be written.
+    pub fn is_drained(&self) -> bool {
+        self.in_flight.is_empty() && self.forming.is_empty()
+    }
+
+    /// Bytes not yet written.
+    pub fn buffer_len(&self) -> usize {
+        self.forming.len() + self.in_flight.iter().map(|batch| batch.payload.len()).sum::<usize>()
+    }
+
+    /// Bytes kept for the case that a sync fails.
+    pub fn retained_len(&self) -> usize {
+        self.unsynced.iter().map(|batch| batch.payload.len()).sum()
+    }
+
+    /// Bytes written to the present file.
+    pub fn file_len(&self) -> u64 {
+        self.file_len_written
+    }
+
+    /// Figures for INFO.
+    pub fn stats(&self) -> &JournalStats {
+        &self.stats
+    }
+
+    // --- Changing files ---------------------------------------------------------------------------------
+
+    /// Opens the journal on a file of this length, all of it durable, the log standing at `offset`.
+    pub fn open(&mut self, file: FileId, file_len: u64, offset: Offset) {
+        assert!(self.is_drained());
+        self.file = Some(file);
+        self.file_len_written = file_len;
+        self.offset_buffered = offset;
+        self.offset_written = offset;
+        self.offset_synced = offset;
+        self.unsynced.clear();
+        self.syncing = None;
+        self.selected = None;
+        self.timestamp_s = 0;
+        self.is_held = false;
+        self.broken = None;
+    }
+
+    /// The file that is written to.
+    pub fn file(&self) -> Option<FileId> {
+        self.file
+    }
+
+    /// Stops handing over: what comes from now on belongs to the next file. Call with nothing forming.
+    pub fn hold(&mut self) {
+        assert!(self.forming.is_empty(), "a file ends where a batch ends");
+        self.is_held = true;
+        self.selected = None;
+    }
+
+    /// Goes on with the first file of a set that was just switched on; what was held back is its beginning.
+    pub fn start(&mut self, file: FileId, offset: Offset) {
+        assert!(self.file.is_none() && self.is_held);
+        let held = self.forming.len() as Offset;
+        self.file = Some(file);
+        self.file_len_written = 0;
+        self.offset_written = offset - held;
+        self.offset_synced = offset - held;
+        self.is_held = false;
+    }
+
+    /// Whether records wait for the next file.
+    pub fn is_held(&self) -> bool {
+        self.is_held
+    }
+
+    /// Goes on with the present file after all.
+    pub fn release(&mut self) {
+        self.is_held = false;
+    }
+
+    /// Goes on with another file, empty and durable, after the present one was synced to its end.
+    pub fn switch(&mut self, file: FileId) {
+        assert!(self.in_flight.is_empty(), "a batch is still on its way to the old file");
+        self.syncing = None;
+        self.mark_synced(self.offset_written);
+        self.file = Some(file);
+        self.file_len_written = 0;
+        self.is_held = false;
+        self.broken = None;
+    }
+
+    /// What a fresh file must take over from one that failed: its durable length, and the batches beyond it.
+    pub fn salvage(&mut self) -> Salvage {
+        self.is_held = true;
+        self.selected = None;
+        let has_checksums = self.settings.has_checksums;
+        let retained: u64 = self.unsynced.iter().map(|batch| batch.payload.len() as u64).sum();
+        let retained_file_bytes: u64 = self.unsynced.iter().map(|batch| batch.file_bytes).sum();
+        let start = self.offset_written - retained;
+        let mut bytes = Vec::new();
+        let mut end = start;
+        // What waits in memory goes too, so that the fresh file alone is whole.
+        let forming = core::mem::take(&mut self.forming);
+        let payloads = self.unsynced.iter().chain(&self.in_flight).map(|batch| batch.payload.clone());
+        for payload in payloads.chain((!forming.is_empty()).then(|| Bytes::from(forming.clone()))) {
+            end += payload.len() as u64;
+            if has_checksums {
+                bytes.extend_from_slice(&batch::seal(end, start, &payload));
+            } else {
+                bytes.extend_from_slice(&payload);
+            }
+        }
+        self.forming = forming;
+        Salvage {
+            old_len: self.file_len_written - retained_file_bytes,
+            bytes: Bytes::from(bytes),
+            end,
+            is_whole: start == self.offset_synced,
+        }
+    }
+
+    /// A fresh file holds the salvaged part durably: everything up to its end is safe.
+    pub fn salvaged(&mut self, file: FileId, salvage: &Salvage) {
+        let taken = (salvage.end - self.in_flight.back().map_or(self.offset_written, |batch| batch.end)) as usize;
+        self.forming.drain(..taken);
+        self.in_flight.clear();
+        self.unsynced.clear();
+        self.syncing = None;
+        self.offset_written = salvage.end;
+        self.offset_synced = salvage.end;
+        self.file = Some(file);
+        self.file_len_written = salvage.bytes.len() as u64;
+        self.is_held = false;
+        self.broken = None;
+        assert!(self.offset_written <= self.offset_buffered);
+    }
+
+    /// Stops logging. Whatever was not handed over is dropped; the caller has flushed and synced.
+    pub fn close(&mut self) -> Option<FileId> {
+        let file = self.file.take();
+        let settings = self.settings;
+        let stats = self.stats;
+        let offset = self.offset_buffered;
+        *self = Journal::new(settings);
+        self.stats = stats;
+        self.offset_buffered = offset;
+        self.offset_written = offset;
+        self.offset_synced = offset;
+        file
+    }
+}
+
+/// See [`Journal::salvage`].
+#[derive(Clone, Debug)]
+pub struct Salvage {
+    /// Bytes of the failed file that are durable: it is cut to this length.
+    pub old_len: u64,
+    /// What the fresh file begins with.
+    pub bytes: Bytes,
+    /// The log's offset after it.
+    pub end: Offset,
+    /// Nothing below it is in doubt. Under `appendfsync no` written batches are not kept, so after a failure only a
+    /// rewrite makes the log whole again.
+    pub is_whole: bool,
+}

@@ -1,0 +1,300 @@
+//! Reads one file of an append-only set, batch by batch, and says exactly where it stops being good.
+//!
+//! A batch with a header is given out only after its checksum was found right, so no command of a torn batch is ever
+//! executed. Records without header (a stock server wrote them) are given out one by one.
+//!
+//! Always true: everything before `valid_to` was given out and is whole units; nothing after it is part of one.
+//!
+//! Not here: whether a bad end is cut or refused (`node/loading.rs`), executing (`node/`).
+
+use alloc::{string::String, vec::Vec};
+
+use super::{
+    batch::{self, Header},
+    journal::Offset,
+    record::{self, Item, Read},
+    recovery::read_range,
+};
+use crate::{
+    host::{Disk, IoError},
+    resp::Span,
+};
+
+/// Bytes read from the file at a time.
+const READ_BYTES: usize = 1 << 20;
+
+/// What comes next in the file.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Next {
+    /// A command; see [`LogReader::args`].
+    Command,
+    /// The file ended where a unit ended.
+    End,
+    /// The rest of the file is not whole units.
+    Bad(Bad),
+}
+
+/// How a file stops being good.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Bad {
+    /// Where the last whole unit ends: a cut would be made here.
+    pub at: u64,
+    /// The file ended too early, or was torn by a crash: the tail of the last file may be cut.
+    /// Otherwise it is damage that a crash cannot explain.
+    pub is_tail: bool,
+    /// The tail is a MULTI without its EXEC.
+    pub is_open_multi: bool,
+    /// What was found.
+    pub reason: &'static str,
+}
+
+/// A file being read.
+#[derive(Clone, Debug)]
+pub struct LogReader {
+    path: String,
+    buffer: Vec<u8>,
+    /// Offset in the file of the buffer's first byte.
+    buffer_at: u64,
+    /// Consumed part of the buffer.
+    consumed: usize,
+    is_eof: bool,
+    verifies: bool,
+    spans: Vec<Span>,
+    /// Bytes left of the batch whose checksum was right.
+    batch_left: u64,
+    batch_end: Offset,
+    /// The log's offset here, once a header told it.
+    offset: Option<Offset>,
+    has_headers: bool,
+    valid_to: u64,
+    multi_at: Option<u64>,
+    timestamp_s: Option<u64>,
+}
+
+impl LogReader {
+    /// A file to be read from `start`. `offset` is the log's offset at its beginning, if a file before it told;
+    /// `verifies` whether checksums are looked at.
+    pub fn new(path: String, start: u64, offset: Option<Offset>, verifies: bool) -> LogReader {
+        LogReader {
+            path,
+            buffer: Vec::new(),
+            buffer_at: start,
+            consumed: 0,
+            is_eof: false,
+            verifies,
+            spans: Vec::new(),
+            batch_left: 0,
+            batch_end: 0,
+            offset,
+            has_headers: false,
+            valid_to: start,
+            multi_at: None,
+            timestamp_s: None,
+        }
+    }
+
+    /// The command that `next` announced.
+    pub fn args(&self) -> impl Iterator<Item = &[u8]> {
+        let base = self.consumed;
+        self.spans.iter().map(move |span| &self.buffer[base + span.start..base + span.end])
+    }
+
+    /// Offset in the file up to which everything is good and was given out.
+    pub fn valid_to(&self) -> u64 {
+        self.valid_to
+    }
+
+    /// The log's offset there.
+    pub fn offset(&self) -> Option<Offset> {
+        self.offset
+    }
+
+    /// Where reading stands in the file.
+    pub fn position(&self) -> u64 {
+        self.buffer_at + self.consumed as u64
+    }
+
+    /// The last `#TS:` seen, seconds since 1970.
+    pub fn timestamp_s(&self) -> Option<u64> {
+        self.timestamp_s
+    }
+
+    /// Gives the next command out; the one before it is forgotten.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn next(&mut self, disk: &mut dyn Disk, previous_len: &mut usize) -> Result<Next, IoError> {
+        self.consume(core::mem::take(previous_len));
+        loop {
+            match record::read(&self.buffer[self.consumed..], &mut self.spans) {
+                Read::Short if !self.is_eof => self.fill(disk)?,
+                Read::Short if self.consumed == self.buffer.len() => return Ok(self.at_end()),
+                Read::Short => return self.bad("the file ends inside of a record", true, disk).map(Next::Bad),
+                Read::Bad(reason) => {
+                    let is_tail = self.is_zero_filled_or_checked(disk)?;
+                    return self.bad(reason, is_tail, disk).map(Next::Bad);
+                }
+                Read::Item(Item::Command, len) => {
+                    *previous_len = len;
+                    self.track_multi();
+                    return Ok(Next::Command);
+                }
+                Read::Item(Item::Header(header), len) if self.verifies && self.batch_left == 0 => {
+                    if let Some(bad) = self.open_batch(header, len, disk)? {
+                        return Ok(Next::Bad(bad));
+                    }
+                }
+                Read::Item(Item::Timestamp(second), len) => {
+                    self.timestamp_s = Some(second);
+                    self.consume(len);
+                }
+                Read::Item(_, len) => self.consume(len),
+            }
+        }
+    }
+
+    fn open_batch(&mut self, header: Header, line_len: usize, disk: &mut dyn Disk) -> Result<Option<Bad>, IoError> {
+        self.has_headers = true;
+        if self.multi_at.is_some() {
+            return self.bad("a batch begins inside of a MULTI", true, disk).map(Some);
+        }
+        if header.start().is_none() || self.offset.is_some_and(|offset| header.start() != Some(offset)) {
+            return self.bad("a batch does not follow the one before it", true, disk).map(Some);
+        }
+        // A length that the file cannot hold is known without reading it all.
+        let wanted = self.consumed + line_len + header.len as usize;
+        while self.buffer.len() < wanted && !self.is_eof {
+            self.fill(disk)?;
+        }
+        let start = self.consumed + line_len;
+        let Some(payload) = self.buffer.get(start..start.saturating_add(header.len as usize)) else {
+            return self.bad("the file ends inside of a batch", true, disk).map(Some);
+        };
+        if !header.matches(payload) {
+            return self.bad("a batch does not match its checksum", true, disk).map(Some);
+        }
+        self.consumed += line_len;
+        self.batch_left = header.len;
+        self.batch_end = header.end;
+        self.offset = Some(header.start().expect("checked above"));
+        self.close_batch_if_over();
+        Ok(None)
+    }
+
+    fn consume(&mut self, len: usize) {
+        if len == 0 {
+            return;
+        }
+        self.consumed += len;
+        if self.batch_left > 0 {
+            self.batch_left = self.batch_left.saturating_sub(len as u64);
+            self.close_batch_if_over();
+        } else {
+            // A stock server's record, or an annotation: headers that may follow count on from here.
+            self.offset = self.offset.map(|offset| offset + len as u64);
+            if self.multi_at.is_none() {
+                self.valid_to = self.position();
+            }
+        }
+    }
+
+    fn close_batch_if_over(&mut self) {
+        if self.batch_left == 0 {
+            self.offset = Some(self.batch_end);
+            self.valid_to = self.position();
+        }
+    }
+
+    fn track_multi(&mut self) {
+        let name = self.spans.first().map(|span| &self.buffer[self.consumed + span.start..self.consumed + span.end]);
+        if name.is_some_and(|name| name.eq_ignore_ascii_case(b"multi")) {
+            self.multi_at = Some(self.position());
+        } else if name.is_some_and(|name| name.eq_ignore_ascii_case(b"exec")) {
+            self.multi_at = None;
+        }
+    }
+
+    fn at_end(&self) -> Next {
+        match self.multi_at {
+            None => Next::End,
+            Some(at) => Next::Bad(Bad {
+                at: at.min(self.valid_to),
+                is_tail: true,
+                is_open_multi: true,
+                reason: "the file ends inside of a MULTI",
+            }),
+        }
+    }
+
+    fn fill(&mut self, disk: &mut dyn Disk) -> Result<(), IoError> {
+        self.buffer.drain(..self.consumed);
+        self.buffer_at += self.consumed as u64;
+        self.consumed = 0;
+        let bytes = read_range(&self.path, self.buffer_at + self.buffer.len() as u64, READ_BYTES, disk)?;
+        self.is_eof = bytes.len() < READ_BYTES;
+        self.buffer.extend_from_slice(&bytes);
+        Ok(())
+    }
+
+    /// Builds the verdict: what a later header calls synced cannot have been torn.
+    fn bad(&mut self, reason: &'static str, is_tail: bool, disk: &mut dyn Disk) -> Result<Bad, IoError> {
+        let is_rot = self.has_headers && self.is_called_synced_later(disk)?;
+        Ok(Bad { at: self.valid_to, is_tail: is_tail && !is_rot, is_open_multi: false, reason })
+    }
+
+    /// Bytes that begin no record: the tail of a crash if they are all NUL, or in a file whose good part is checksummed.
+    fn is_zero_filled_or_checked(&mut self, disk: &mut dyn Disk) -> Result<bool, IoError> {
+        if self.has_headers && self.batch_left == 0 {
+            return Ok(true);
+        }
+        let mut at = self.position();
+        loop {
+            let bytes = read_range(&self.path, at, READ_BYTES, disk)?;
+            if bytes.is_empty() {
+                return Ok(true);
+            }
+            if bytes.iter().any(|&byte| byte != 0) {
+                return Ok(false);
+            }
+            at += bytes.len() as u64;
+        }
+    }
+
+    /// Whether a good batch further on says that the log was durable beyond the point reached.
+    fn is_called_synced_later(&mut self, disk: &mut dyn Disk) -> Result<bool, IoError> {
+        let reached = self.offset.unwrap_or(0);
+        let mut rest = Vec::new();
+        let mut at = self.valid_to + 1;
+        loop {
+            let bytes = read_range(&self.path, at, READ_BYTES, disk)?;
+            at += bytes.len() as u64;
+            let is_last = bytes.len() < READ_BYTES;
+            rest.extend_from_slice(&bytes);
+            if is_last {
+                break;
+            }
+        }
+        let mut from = 0;
+        while let Some(found) = find(&rest[from..], b"#C:") {
+            let start = from + found;
+            from = start + 1;
+            let Some(line_len) = find(&rest[start..(start + batch::HEADER_BYTES_MAX).min(rest.len())], b"\r\n") else {
+                continue;
+            };
+            let Some(header) = batch::parse(&rest[start..start + line_len]) else { continue };
+            let payload_at = start + line_len + 2;
+            let is_whole = usize::try_from(header.len)
+                .ok()
+                .and_then(|len| rest.get(payload_at..payload_at.checked_add(len)?))
+                .is_some_and(|payload| header.matches(payload));
+            if is_whole && header.synced > reached {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
+fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
+    haystack.windows(needle.len()).position(|window| window == needle)
+}

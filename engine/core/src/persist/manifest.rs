@@ -1,0 +1,216 @@
+//! The manifest: which files make up the append-only set, and in which order.
+//!
+//! One line a file, `file <name> seq <n> type <b|h|i>`; stock servers read what we write and the reverse. Comment lines
+//! carry what stock servers need not know (`#perdura:` lines).
+//!
+//! Always true: at most one base; sequence numbers of incremental files increase.
+//!
+//! Not here: writing it durably (`append_only.rs`), what is done about a bad one (`recovery.rs`).
+
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
+
+use crate::bytes::{number, quote};
+
+/// Longest line a stock server reads, bytes, line end included.
+const LINE_BYTES_MAX: usize = 1024;
+
+/// A file of the set.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Part {
+    /// Its name within the append-only directory.
+    pub name: String,
+    /// Its sequence number, counted apart for bases and incremental files.
+    pub seq: u64,
+}
+
+/// The files of an append-only set.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Manifest {
+    /// The snapshot everything else builds on.
+    pub base: Option<Part>,
+    /// Superseded files, not yet removed.
+    pub history: Vec<Part>,
+    /// Changes since the base, oldest first.
+    pub incrementals: Vec<Part>,
+    /// AOF was switched off at run time at this moment (milliseconds since 1970): the set is complete up to
+    /// there and knows nothing of what came after (W12).
+    pub closed_at_ms: Option<u64>,
+}
+
+/// A manifest that cannot be read, in Redis's words.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ManifestError {
+    /// Line, counted from 1; 0 if it is about the whole file.
+    pub line: usize,
+    /// The line.
+    pub text: String,
+    /// What is wrong.
+    pub reason: &'static str,
+}
+
+const CLOSED_PREFIX: &str = "#perdura: closed-at-ms ";
+
+impl Manifest {
+    /// No file at all.
+    pub fn is_empty(&self) -> bool {
+        self.base.is_none() && self.incrementals.is_empty()
+    }
+
+    /// Sequence number for the next base.
+    pub fn next_base_seq(&self) -> u64 {
+        let history = self.history.iter().filter(|part| part.name.contains(".base.")).map(|part| part.seq);
+        self.base.iter().map(|part| part.seq).chain(history).max().unwrap_or(0) + 1
+    }
+
+    /// Sequence number for the next incremental file.
+    pub fn next_incremental_seq(&self) -> u64 {
+        let history = self.history.iter().filter(|part| part.name.contains(".incr.")).map(|part| part.seq);
+        self.incrementals.iter().map(|part| part.seq).chain(history).max().unwrap_or(0) + 1
+    }
+
+    /// Files to load, in order.
+    pub fn loaded(&self) -> impl Iterator<Item = &Part> {
+        self.base.iter().chain(&self.incrementals)
+    }
+
+    /// Its text.
+    pub fn format(&self) -> String {
+        let mut text = String::new();
+        if let Some(at) = self.closed_at_ms {
+            text += &format!("{CLOSED_PREFIX}{at}\n");
+        }
+        let mut line = |part: &Part, letter: char| {
+            text += &format!("file {} seq {} type {letter}\n", quote::quote_if_needed(&part.name), part.seq);
+        };
+        self.base.iter().for_each(|part| line(part, 'b'));
+        self.history.iter().for_each(|part| line(part, 'h'));
+        self.incrementals.iter().for_each(|part| line(part, 'i'));
+        text
+    }
+
+    /// Reads a manifest's text.
+    ///
+    /// # Errors
+    /// The first line that a stock server would refuse, with the same reason.
+    pub fn parse(text: &[u8]) -> Result<Manifest, ManifestError> {
+        if text.is_empty() {
+            return Err(ManifestError { line: 0, text: String::new(), reason: "Found an empty AOF manifest" });
+        }
+        let mut manifest = Manifest::default();
+        for (index, line) in text.split_inclusive(|&byte| byte == b'\n').enumerate() {
+            manifest.take_line(line).map_err(|reason| ManifestError {
+                line: index + 1,
+                text: String::from_utf8_lossy(line).trim_end().to_string(),
+                reason,
+            })?;
+        }
+        Ok(manifest)
+    }
+
+    fn take_line(&mut self, line: &[u8]) -> Result<(), &'static str> {
+        const INVALID: &str = "Invalid AOF manifest file format";
+        if line.starts_with(b"#") {
+            self.take_comment(line);
+            return Ok(());
+        }
+        if line.len() > LINE_BYTES_MAX || !line.ends_with(b"\n") {
+            return Err("The AOF manifest file contains too long line");
+        }
+        let tokens = quote::split_args(line.trim_ascii()).ok_or(INVALID)?;
+        if tokens.len() < 6 || !tokens.len().is_multiple_of(2) {
+            return Err(INVALID);
+        }
+        let (mut name, mut seq, mut letter) = (None, None, None);
+        for pair in tokens.chunks_exact(2) {
+            match &*pair[0].to_ascii_lowercase() {
+                b"file" => name = Some(String::from_utf8(pair[1].clone()).map_err(|_| INVALID)?),
+                b"seq" => seq = number::parse_i64(&pair[1]).and_then(|seq| u64::try_from(seq).ok()),
+                b"type" => letter = pair[1].first().copied(),
+                _ => {} // Written by a newer server; not needed to load.
+            }
+        }
+        let (name, seq, letter) = (name.ok_or(INVALID)?, seq.ok_or(INVALID)?, letter.ok_or(INVALID)?);
+        if name.contains(['/', '\\']) {
+            return Err("File can't be a path, just a filename");
+        }
+        if name.is_empty() || seq == 0 {
+            return Err(INVALID);
+        }
+        self.add(Part { name, seq }, letter)
+    }
+
+    fn take_comment(&mut self, line: &[u8]) {
+        let closed_at = core::str::from_utf8(line).ok().and_then(|line| line.strip_prefix(CLOSED_PREFIX));
+        if let Some(at) = closed_at {
+            self.closed_at_ms = at.trim_end().parse().ok();
+        }
+    }
+
+    fn add(&mut self, part: Part, letter: u8) -> Result<(), &'static str> {
+        match letter {
+            b'b' if self.base.is_some() => return Err("Found duplicate base file information"),
+            b'b' => self.base = Some(part),
+            b'h' => self.history.push(part),
+            b'i' if self.incrementals.last().is_some_and(|last| last.seq >= part.seq) => {
+                return Err("Found a non-monotonic sequence number");
+            }
+            b'i' => self.incrementals.push(part),
+            _ => return Err("Unknown AOF file type"),
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(text: &str, expected: Result<&str, &str>) {
+        let parsed = Manifest::parse(text.as_bytes());
+        match expected {
+            Ok(written) => assert_eq!(parsed.expect(text).format(), written, "{text}"),
+            Err(reason) => assert_eq!(parsed.expect_err(text).reason, reason, "{text}"),
+        }
+    }
+
+    #[test]
+    fn what_stock_servers_accept_is_accepted() {
+        let plain = "file a.1.base.rdb seq 1 type b\nfile a.1.incr.aof seq 1 type i\n";
+        check(plain, Ok(plain));
+        check("file a seq 1 type i\nfile b seq 4 type i\n", Ok("file a seq 1 type i\nfile b seq 4 type i\n"));
+        check("SEQ 2 type b FILE x newkey newvalue\n", Ok("file x seq 2 type b\n"));
+        check("# a comment\n", Ok(""));
+        check("file \"a b\\n\" seq 1 type h\r\n", Ok("file \"a b\\n\" seq 1 type h\n"));
+        check("#perdura: closed-at-ms 17\nfile x seq 2 type b\n", Ok("#perdura: closed-at-ms 17\nfile x seq 2 type b\n"));
+    }
+
+    #[test]
+    fn what_stock_servers_refuse_is_refused() {
+        const INVALID: &str = "Invalid AOF manifest file format";
+        const LONG: &str = "The AOF manifest file contains too long line";
+        check("", Err("Found an empty AOF manifest"));
+        check("file a seq 1 type i", Err(LONG));
+        check(&format!("file {} seq 1 type i\n", "a".repeat(1024)), Err(LONG));
+        check("\n", Err(INVALID));
+        check("file a seq 1\n", Err(INVALID));
+        check("file a seq 1 type i extra\n", Err(INVALID));
+        check("file a seq 0 type i\n", Err(INVALID));
+        check("file a seq x type i\n", Err(INVALID));
+        check("name a seq 1 type i\n", Err(INVALID));
+        check("file \"a seq 1 type i\n", Err(INVALID));
+        check("file ../a seq 1 type i\n", Err("File can't be a path, just a filename"));
+        check("file a seq 1 type x\n", Err("Unknown AOF file type"));
+        check("file a seq 1 type b\nfile b seq 2 type b\n", Err("Found duplicate base file information"));
+        check("file a seq 2 type i\nfile b seq 2 type i\n", Err("Found a non-monotonic sequence number"));
+    }
+
+    #[test]
+    fn sequence_numbers_go_on() {
+        let manifest = Manifest::parse(b"file a.3.base.rdb seq 3 type b\nfile a.7.incr.aof seq 7 type h\n").unwrap();
+        assert_eq!((manifest.next_base_seq(), manifest.next_incremental_seq()), (4, 8));
+    }
+}

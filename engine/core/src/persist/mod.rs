@@ -1,0 +1,12 @@
+//! Persistence: the journal, the files, the snapshots, and the way back.
+//!
+//! Sees the store and the host's border; never a session or a command. What has to be executed is given to `node/`.
+
+pub mod append_only;
+pub mod batch;
+pub mod journal;
+pub mod log_reader;
+pub mod manifest;
+pub mod record;
+pub mod recovery;
+pub mod snapshot;

@@ -1,0 +1,337 @@
+//! Start-up: what is on disk, what is loaded, and what is cut or swept.
+//!
+//! Decisions, each row a test (`tests/tests/recovery.rs`). *set* = manifest with parts, *old* = single file of Redis < 7:
+//!
+//! ```text
+//!   appendonly  manifest  set        old   dump.rdb         decision
+//!   any         damaged   any        any   any              refuse, naming the line
+//!   no          any       any        any   there / missing  load it / first start
+//!   yes         valid     complete   any   any              load the set
+//!   yes         valid     closed     any   newer            import the dump, the set becomes history (W12)
+//!   yes         valid     a part missing   any              refuse, naming the part
+//!   yes         missing   none       there any              upgrade it, then load the set
+//!   yes         missing   stray parts with records          refuse: the manifest is lost, not the data (W17)
+//!   yes         missing   none       none  there            import the dump (W20)
+//!   yes         missing   none       none  missing          first start
+//! ```
+//!
+//! Always true: nothing is modified before everything was decided; only the last part is ever cut, after the cut bytes
+//! were copied aside; a file that cannot be read is never an empty start.
+//!
+//! Not here: executing what is read (`node/loading.rs`), the grammar (`record.rs`), the RDB (`rdb/`).
+
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec,
+    vec::Vec,
+};
+
+use bytes::Bytes;
+
+use super::{
+    append_only::{Ids, Names},
+    manifest::{Manifest, Part},
+};
+use crate::host::{Disk, ENOENT, FileStep, IoError};
+
+/// Why the server does not start. The text is logged as it stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Refusal(pub String);
+
+impl From<IoError> for Refusal {
+    fn from(error: IoError) -> Refusal {
+        Refusal(format!("Fatal error: {} {}: errno {}", error.operation, error.path, error.errno))
+    }
+}
+
+/// What is going to be loaded.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Choice {
+    /// There is nothing: begin empty.
+    Fresh,
+    /// The snapshot file.
+    Dump,
+    /// The snapshot file, into an append-only set that is not there yet or older.
+    ImportDump,
+    /// The append-only set.
+    Set,
+    /// The single file of an older server, moved into a set first.
+    Upgrade,
+    /// A base whose manifest was never written: a crash while AOF was being switched on.
+    AdoptBase(String),
+}
+
+/// Where to look.
+#[derive(Clone, Debug)]
+pub struct Sources<'a> {
+    /// The append-only set's names.
+    pub names: &'a Names,
+    /// `dbfilename`
+    pub dump: &'a str,
+    /// `appendonly`
+    pub appendonly: bool,
+}
+
+/// Reads the manifest and decides. Touches nothing.
+///
+/// # Errors
+/// A manifest that cannot be read, a part that is missing, parts without a manifest.
+pub fn decide(sources: &Sources<'_>, disk: &mut dyn Disk) -> Result<(Choice, Manifest), Refusal> {
+    let manifest = read_manifest(sources.names, disk)?;
+    let dump_len = disk.len(sources.dump)?;
+    if !sources.appendonly {
+        let choice = if dump_len.is_some() { Choice::Dump } else { Choice::Fresh };
+        return Ok((choice, manifest.unwrap_or_default()));
+    }
+    let old_len = disk.len(&sources.names.prefix)?;
+    let Some(manifest) = manifest.filter(|manifest| !manifest.is_empty()) else {
+        let choice = decide_without_set(sources, dump_len, old_len, disk)?;
+        return Ok((choice, Manifest::default()));
+    };
+    if is_upgrade_interrupted(sources.names, &manifest, old_len, disk)? {
+        return Ok((Choice::Upgrade, manifest));
+    }
+    for part in manifest.loaded() {
+        if disk.len(&sources.names.path(&part.name))?.is_none() {
+            return Err(Refusal(format!(
+                "Unable to obtain the AOF file {} length. stat: No such file or directory: the manifest names it",
+                part.name
+            )));
+        }
+    }
+    let is_superseded = match (manifest.closed_at_ms, dump_len) {
+        (Some(closed_at), Some(_)) => modified_ms(sources.dump, disk)? > closed_at,
+        _ => false,
+    };
+    Ok((if is_superseded { Choice::ImportDump } else { Choice::Set }, manifest))
+}
+
+fn decide_without_set(
+    sources: &Sources<'_>,
+    dump_len: Option<u64>,
+    old_len: Option<u64>,
+    disk: &mut dyn Disk,
+) -> Result<Choice, Refusal> {
+    if old_len.is_some() {
+        return Ok(Choice::Upgrade);
+    }
+    let parts = stray_parts(sources.names, &Manifest::default(), disk)?;
+    let with_records = parts.iter().find(|entry| entry.name.contains(".incr.") && entry.len > 0);
+    if let Some(part) = with_records {
+        return Err(Refusal(format!(
+            "Fatal error: {} has records but {} is missing: restore the manifest, or move the directory away to start \
+             without it",
+            sources.names.path(&part.name),
+            sources.names.manifest()
+        )));
+    }
+    if dump_len.is_some() {
+        return Ok(Choice::ImportDump);
+    }
+    let newest = parts.iter().filter(|entry| entry.name.contains(".base.") && entry.len > 0).max_by_key(|e| e.modified_ms);
+    Ok(newest.map_or(Choice::Fresh, |entry| Choice::AdoptBase(entry.name.clone())))
+}
+
+fn is_upgrade_interrupted(
+    names: &Names,
+    manifest: &Manifest,
+    old_len: Option<u64>,
+    disk: &mut dyn Disk,
+) -> Result<bool, Refusal> {
+    let is_only_the_old_file = manifest.incrementals.is_empty()
+        && manifest.base.as_ref().is_some_and(|base| base.name == names.prefix);
+    Ok(old_len.is_some() && is_only_the_old_file && disk.len(&names.path(&names.prefix))?.is_none())
+}
+
+fn modified_ms(path: &str, disk: &mut dyn Disk) -> Result<u64, Refusal> {
+    let entries = disk.list("")?;
+    Ok(entries.iter().find(|entry| entry.name == path).map_or(0, |entry| entry.modified_ms))
+}
+
+/// The manifest, or `None` if there is none.
+///
+/// # Errors
+/// One that is there and cannot be read.
+pub fn read_manifest(names: &Names, disk: &mut dyn Disk) -> Result<Option<Manifest>, Refusal> {
+    let path = names.manifest();
+    let Some(len) = disk.len(&path)? else { return Ok(None) };
+    let text = read_range(&path, 0, len as usize, disk)?;
+    match Manifest::parse(&text) {
+        Ok(manifest) => Ok(Some(manifest)),
+        Err(error) => Err(Refusal(format!(
+            "\n*** FATAL AOF MANIFEST FILE ERROR ***\nReading the manifest file, at line {}\n>>> '{}'\n{}",
+            error.line, error.text, error.reason
+        ))),
+    }
+}
+
+/// Bytes of a file from `offset`, fewer at its end.
+///
+/// # Errors
+/// Whatever kept it from being read.
+pub fn read_range(path: &str, offset: u64, len: usize, disk: &mut dyn Disk) -> Result<Vec<u8>, IoError> {
+    let mut bytes = vec![0; len];
+    let mut count = 0;
+    while count < len {
+        match disk.read_at(path, offset + count as u64, &mut bytes[count..])? {
+            0 => break,
+            read => count += read,
+        }
+    }
+    bytes.truncate(count);
+    Ok(bytes)
+}
+
+/// Moves the single file of an older server into a set: manifest first, then the file, so that it can be done again.
+///
+/// # Errors
+/// The first step that failed.
+pub fn upgrade(names: &Names, ids: &mut Ids, disk: &mut dyn Disk) -> Result<Manifest, Refusal> {
+    let manifest =
+        Manifest { base: Some(Part { name: names.prefix.clone(), seq: 1 }), ..Manifest::default() };
+    let mut steps = vec![
+        FileStep::CreateDir { path: names.dir.clone() },
+        FileStep::SyncDir { path: String::new() },
+        FileStep::SyncPath { path: names.prefix.clone() },
+    ];
+    steps.extend(names.manifest_steps(&manifest, ids));
+    steps.extend([
+        FileStep::Rename { from: names.prefix.clone(), to: names.path(&names.prefix) },
+        FileStep::SyncDir { path: names.dir.clone() },
+        FileStep::SyncDir { path: String::new() },
+    ]);
+    perform_all(&steps, disk)?;
+    tracing::info!("Successfully migrated an old-style AOF to the append-only directory {}", names.dir);
+    Ok(manifest)
+}
+
+/// Performs steps in order.
+///
+/// # Errors
+/// The first that failed.
+pub fn perform_all(steps: &[FileStep], disk: &mut dyn Disk) -> Result<(), IoError> {
+    steps.iter().try_for_each(|step| disk.perform(step))
+}
+
+/// Bytes copied aside at a time.
+const COPY_BYTES: usize = 1 << 20;
+
+/// Cuts a file at `offset`, after its tail was copied to `cut-<name>-<offset>` beside it and made durable there.
+///
+/// Gives back the copy's path and its length.
+///
+/// # Errors
+/// The first step that failed; the file is whole unless it was the last.
+pub fn cut_tail(names: &Names, part: &str, offset: u64, ids: &mut Ids, disk: &mut dyn Disk) -> Result<(String, u64), IoError> {
+    let path = names.path(part);
+    let copy = names.path(&format!("cut-{part}-{offset}"));
+    let file = ids.file();
+    disk.perform(&FileStep::CreateTemp { file, path: copy.clone() })?;
+    let mut at = offset;
+    loop {
+        let bytes = read_range(&path, at, COPY_BYTES, disk)?;
+        if bytes.is_empty() {
+            break;
+        }
+        at += bytes.len() as u64;
+        disk.perform(&FileStep::Append { file, bytes: Bytes::from(bytes) })?;
+    }
+    let steps = [
+        FileStep::Sync { file },
+        FileStep::Close { file },
+        FileStep::SyncDir { path: names.dir.clone() },
+        FileStep::Truncate { path, len: offset },
+    ];
+    perform_all(&steps, disk)?;
+    Ok((copy, at - offset))
+}
+
+/// Removes what crashed servers left behind: temporary files whose writer is gone, parts that no manifest names (W8).
+///
+/// # Errors
+/// Whatever kept a directory from being read; a file that cannot be removed is only logged.
+pub fn sweep(names: &Names, manifest: &Manifest, disk: &mut dyn Disk) -> Result<(), IoError> {
+    let mut leftovers: Vec<String> = Vec::new();
+    for entry in disk.list("")? {
+        let is_orphan = entry.is_file && temp_writer(&entry.name).is_some_and(|pid| !disk.is_process(pid));
+        if is_orphan {
+            leftovers.push(entry.name);
+        }
+    }
+    if let Ok(entries) = disk.list(&names.dir) {
+        let own = [format!("temp-{}.incr", names.prefix), format!("temp-{}.manifest", names.prefix)];
+        leftovers.extend(entries.iter().filter(|entry| own.contains(&entry.name)).map(|entry| names.path(&entry.name)));
+    }
+    if !manifest.is_empty() {
+        leftovers.extend(stray_parts(names, manifest, disk)?.iter().map(|entry| names.path(&entry.name)));
+    }
+    for path in leftovers {
+        tracing::info!("Removing {path}, left behind by an earlier run");
+        if let Err(error) = disk.perform(&FileStep::Remove { path }) {
+            tracing::warn!("Can't remove {}: errno {}", error.path, error.errno);
+        }
+    }
+    Ok(())
+}
+
+/// Process id in the name of a temporary file (`temp-<pid>.rdb`, `temp-rewriteaof[-bg]-<pid>.aof`).
+fn temp_writer(name: &str) -> Option<i32> {
+    let rest = name.strip_prefix("temp-")?;
+    let pid = match rest.strip_suffix(".rdb") {
+        Some(pid) => pid,
+        None => {
+            let rest = rest.strip_prefix("rewriteaof-")?.strip_suffix(".aof")?;
+            rest.strip_prefix("bg-").unwrap_or(rest)
+        }
+    };
+    pid.parse().ok()
+}
+
+/// Files named like parts of the set that the manifest does not name.
+fn stray_parts(names: &Names, manifest: &Manifest, disk: &mut dyn Disk) -> Result<Vec<crate::host::DirEntry>, IoError> {
+    let entries = match disk.list(&names.dir) {
+        Ok(entries) => entries,
+        Err(error) if error.errno == ENOENT => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let is_named = |name: &str| manifest.loaded().chain(&manifest.history).any(|part| part.name == name);
+    let is_stray = |name: &str| {
+        let of_set = |name: &str| {
+            name.strip_prefix(names.prefix.as_str()).and_then(|rest| rest.strip_prefix('.')).is_some_and(is_part_ending)
+        };
+        let cut_of = |name: &str| {
+            // Tails cut from a part go when the part goes.
+            name.strip_prefix("cut-").and_then(|rest| rest.rsplit_once('-')).is_some_and(|(part, _)| {
+                of_set(part) && !is_named(part)
+            })
+        };
+        (of_set(name) && !is_named(name)) || cut_of(name)
+    };
+    Ok(entries.into_iter().filter(|entry| entry.is_file && is_stray(&entry.name)).collect())
+}
+
+/// `<number>.base.rdb`, `<number>.base.aof`, `<number>.incr.aof`.
+fn is_part_ending(rest: &str) -> bool {
+    rest.split_once('.').is_some_and(|(seq, kind)| {
+        seq.parse::<u64>().is_ok() && ["base.rdb", "base.aof", "incr.aof"].contains(&kind)
+    })
+}
+
+/// Makes what was loaded durable before anybody is shown it: the machine may lose power right after a kill -9.
+///
+/// # Errors
+/// The first sync that failed.
+pub fn settle(names: &Names, manifest: &Manifest, disk: &mut dyn Disk) -> Result<(), IoError> {
+    for part in manifest.loaded() {
+        disk.perform(&FileStep::SyncPath { path: names.path(&part.name) })?;
+    }
+    disk.perform(&FileStep::SyncPath { path: names.manifest() })?;
+    disk.perform(&FileStep::SyncDir { path: names.dir.clone() })?;
+    disk.perform(&FileStep::SyncDir { path: String::new() })
+}
+
+/// The words in which a cut is logged.
+pub fn cut_message(part: &str, offset: u64, len: u64, copy: &str) -> String {
+    format!("Truncating the AOF {part} at offset {offset}: {len} bytes, kept in {copy}").to_string()
+}
