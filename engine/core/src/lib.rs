@@ -10,3 +10,5 @@ extern crate alloc;
 pub mod time;
 
 pub mod host;
+
+pub mod config;
