@@ -17,4 +17,8 @@ pub mod resp;
 pub mod error;
 pub mod store;
 
+pub mod config;
+
 pub mod commands;
+
+pub mod persist;

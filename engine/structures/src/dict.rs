@@ -14,7 +14,7 @@
 
 use crate::hash::KeyHasher;
 use crate::raw_table::{Entry, Position, RawIter, RawTable};
-use crate::size_class::size_class;
+use crate::alloc_size::alloc_size;
 use alloc::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use core::marker::PhantomData;
 use core::mem::{align_of, size_of};
@@ -82,7 +82,7 @@ impl<V> Dict<V> {
             return Some(core::mem::replace(unsafe { value(position.entry()).as_mut() }, new));
         }
         let entry = write_entry(key, new);
-        self.entry_bytes += size_class(layout::<V>(key.len()).size());
+        self.entry_bytes += alloc_size(layout::<V>(key.len()).size());
         let hasher = self.hasher;
         self.raw.insert(hash, entry, |entry| hasher.hash(self::key::<V>(entry)));
         None
@@ -93,7 +93,7 @@ impl<V> Dict<V> {
         let hash = self.hasher.hash(key);
         let position = self.find(hash, key)?;
         let entry = self.raw.remove(hash, position);
-        self.entry_bytes -= size_class(layout::<V>(key.len()).size());
+        self.entry_bytes -= alloc_size(layout::<V>(key.len()).size());
         // SAFETY: the entry is no longer in the dict, so nothing else refers to it.
         Some(unsafe { take_apart(entry) })
     }
@@ -145,7 +145,7 @@ impl<V> Dict<V> {
     fn check(&self) {
         self.raw.check(|entry| self.hasher.hash(key::<V>(entry)));
         let entry_bytes: usize =
-            self.raw.iter().map(|entry| size_class(layout::<V>(key::<V>(entry).len()).size())).sum();
+            self.raw.iter().map(|entry| alloc_size(layout::<V>(key::<V>(entry).len()).size())).sum();
         assert_eq!(self.entry_bytes, entry_bytes);
     }
 }

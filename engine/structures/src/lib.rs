@@ -15,5 +15,4 @@ pub mod intset;
 pub mod listpack;
 pub mod quicklist;
 mod raw_table;
-pub mod size_class;
 pub mod table;

@@ -24,7 +24,7 @@
 //!
 //! Not here: what an entry is, who frees it, and how it is hashed or compared. Those are given as closures.
 
-use crate::size_class::size_class;
+use crate::alloc_size::alloc_size;
 use alloc::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use alloc::vec::Vec;
 use core::mem::size_of;
@@ -102,7 +102,7 @@ impl RawTable {
 
     /// Bytes of directory and segments, in size classes.
     pub(crate) fn memory(&self) -> usize {
-        self.segment_bytes + size_class(self.directory.capacity() * size_of::<Segment>())
+        self.segment_bytes + alloc_size(self.directory.capacity() * size_of::<Segment>())
     }
 
     /// Starts loading the tags among which `hash` would be found.
@@ -549,7 +549,7 @@ impl Segment {
 
     /// What the segment occupies, as a size class.
     fn bytes(self) -> usize {
-        size_class(segment_layout(self.capacity()).size())
+        alloc_size(segment_layout(self.capacity()).size())
     }
 
     #[inline]
@@ -663,7 +663,7 @@ impl Segment {
 /// The largest capacity that costs no more than one of `entries` does.
 #[inline]
 fn capacity_for(entries: usize) -> usize {
-    let class = size_class(segment_bytes(entries));
+    let class = alloc_size(segment_bytes(entries));
     // Nine bytes per entry, unless the padding of the tags takes up one entry's worth.
     let capacity = (class - size_of::<SegmentHeader>()) / (size_of::<Entry>() + 1);
     if segment_bytes(capacity) <= class { capacity } else { capacity - 1 }
@@ -729,7 +729,7 @@ mod tests {
     fn capacities_use_their_size_class_to_the_full() {
         for entries in 1..200 {
             let capacity = capacity_for(entries);
-            let class = size_class(segment_bytes(entries));
+            let class = alloc_size(segment_bytes(entries));
             assert!(capacity >= entries && segment_bytes(capacity) <= class, "{entries} entries");
             assert!(segment_bytes(capacity + 1) > class, "{entries} entries");
         }

@@ -15,7 +15,7 @@
 
 use crate::hash::KeyHasher;
 use crate::raw_table::{Entry, Position, RawIter, RawTable};
-use crate::size_class::size_class;
+use crate::alloc_size::alloc_size;
 use alloc::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use alloc::vec::Vec;
 use core::marker::PhantomData;
@@ -194,7 +194,7 @@ impl<O> Table<O> {
     pub fn remove(&mut self, hash: u64, key: &[u8]) -> Option<Removed<O>> {
         let position = self.find(hash, key)?;
         let entry = self.raw.remove(hash, position);
-        self.entry_bytes -= size_class(Form::read::<O>(entry).size);
+        self.entry_bytes -= alloc_size(Form::read::<O>(entry).size);
         let (expiry_ms, meta) = (expiry_ms::<O>(entry), meta(entry));
         // SAFETY: the entry is no longer in the table, so nothing else refers to it.
         let content = unsafe { take_apart(entry) };
@@ -276,7 +276,7 @@ impl<O> Table<O> {
     /// A new entry, accounted for but not yet in the table.
     fn allocate(&mut self, key: &[u8], value: Stored<'_, O>, expiry_ms: Option<u64>, meta: u32) -> Entry {
         let (entry, size) = write_entry(key, value, expiry_ms, meta);
-        self.entry_bytes += size_class(size);
+        self.entry_bytes += alloc_size(size);
         entry
     }
 
@@ -284,7 +284,7 @@ impl<O> Table<O> {
     #[cfg(test)]
     fn check(&self) {
         self.raw.check(|entry| self.hash(key::<O>(entry)));
-        let entry_bytes: usize = self.raw.iter().map(|entry| size_class(Form::read::<O>(entry).size)).sum();
+        let entry_bytes: usize = self.raw.iter().map(|entry| alloc_size(Form::read::<O>(entry).size)).sum();
         assert_eq!(self.entry_bytes, entry_bytes);
     }
 }
@@ -499,7 +499,7 @@ impl<O> EntryMut<'_, O> {
         let old = self.entry();
         let new = self.table.allocate(key::<O>(old), value, expiry_ms, meta(old));
         self.position.replace(new);
-        self.table.entry_bytes -= size_class(Form::read::<O>(old).size);
+        self.table.entry_bytes -= alloc_size(Form::read::<O>(old).size);
         // SAFETY: nothing refers to the old entry any more, and the caller took its object.
         unsafe { free_shell::<O>(old) }
     }
