@@ -324,7 +324,7 @@ impl Limits {
         }
         let counter = self.decayed(old, clock);
         let base = f64::from(counter.saturating_sub(LFU_INITIAL));
-        let grows = counter < u8::MAX && rng.f64() < 1.0 / (base * f64::from(self.lfu_log_factor) + 1.0);
+        let grows = counter < u8::MAX && rng.next_f64() < 1.0 / (base * f64::from(self.lfu_log_factor) + 1.0);
         clock | u32::from(if grows { counter + 1 } else { counter })
     }
 
