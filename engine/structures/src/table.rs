@@ -133,6 +133,12 @@ impl<O> Table<O> {
         self.raw.prefetch(hash);
     }
 
+    /// Optional step between the two others, for large batches: starts loading the pointer to the entry.
+    #[inline]
+    pub fn prefetch_slot(&self, hash: u64) {
+        self.raw.prefetch_slot(hash);
+    }
+
     /// Second step of a batch of look-ups: starts loading the entry.
     #[inline]
     pub fn prefetch_entry(&self, hash: u64) {
