@@ -18,3 +18,5 @@ pub mod quicklist;
 mod raw_table;
 pub mod sorted_set;
 pub mod table;
+pub mod ziplist;
+pub mod zipmap;
