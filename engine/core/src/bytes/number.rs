@@ -142,11 +142,13 @@ fn shortest_digits(value: f64) -> (Vec<u8>, i32) {
 
 /// Writes `digits` × 10^`exponent`.
 ///
-//      exponent        first digit at        written
-//      >= 0            10^(digits + 6) max   digits, zeros
-//      < 0, > -7       anywhere              point among the digits, or zeros before them
-//      < 0             10^-3 .. 10^3         the same
-//      otherwise                             d.ddde+xx
+/// ```text
+/// exponent        first digit at        written
+/// >= 0            10^(digits + 6) max   digits, zeros
+/// < 0, > -7       anywhere              point among the digits, or zeros before them
+/// < 0             10^-3 .. 10^3         the same
+/// otherwise                             d.ddde+xx
+/// ```
 fn lay_out(digits: &[u8], exponent: i32, text: &mut Vec<u8>) {
     let count = digits.len() as i32;
     let power = exponent + count - 1;
@@ -281,11 +283,14 @@ mod tests {
             (1e-7, "1e-7"),
             (1.5e-7, "1.5e-7"),
             (1.234567, "1.234567"),
-            (123456789.123456789, "123456789.12345679"),
+            (123456789.12345679, "1.2345678912345679e+8"),
+            (1234.123456789, "1234.123456789"),
+            (12345.123456789, "1.2345123456789e+4"),
+            (123.123456789, "123.123456789"),
             (5e-324, "5e-324"),
             (f64::MAX, "1.7976931348623157e+308"),
             (9007199254740993.0, "9007199254740992"),
-            (9223372036854775807.0, "9223372036854775808"),
+            (9223372036854775807.0, "9223372036854776000"),
             (12345678901234567890.0, "12345678901234567000"),
             (f64::INFINITY, "inf"),
             (f64::NEG_INFINITY, "-inf"),

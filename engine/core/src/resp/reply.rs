@@ -2,17 +2,19 @@
 //!
 //! Always true: what is written is whole frames, provided that every announced aggregate gets as many items as announced.
 //!
-//!                   RESP2                    RESP3
-//!     null          $-1                      _
-//!     null array    *-1                      _
-//!     map of n      *2n                      %n
-//!     set of n      *n                       ~n
-//!     push of n     *n                       >n
-//!     double        bulk                     ,1.5
-//!     boolean       :1 :0                    #t #f
-//!     big number    bulk                     (123
-//!     verbatim      bulk                     =len txt:…
-//!     attribute     (left out)               |n
+//! ```text
+//!               RESP2                    RESP3
+//! null          $-1                      _
+//! null array    *-1                      _
+//! map of n      *2n                      %n
+//! set of n      *n                       ~n
+//! push of n     *n                       >n
+//! double        bulk                     ,1.5
+//! boolean       :1 :0                    #t #f
+//! big number    bulk                     (123
+//! verbatim      bulk                     =len txt:…
+//! attribute     (left out)               |n
+//! ```
 //!
 //! Not here: when a reply may leave (`node`), which one a command gives (`commands`).
 
