@@ -248,12 +248,12 @@ impl Session {
     /// Says that all output written so far needs the journal to be safe up to `offset`.
     pub fn gate(&mut self, offset: Offset) {
         let position = self.reply.len();
-        match self.gates.back_mut() {
-            Some(last) if last.offset >= offset => last.position = position,
-            _ if position > self.gates.back().map_or(self.released, |last| last.position) => {
-                self.gates.push_back(Gate { position, offset });
-            }
-            _ => {}
+        if let Some(last) = self.gates.back_mut()
+            && last.offset >= offset
+        {
+            last.position = position;
+        } else if position > self.gates.back().map_or(self.released, |last| last.position) {
+            self.gates.push_back(Gate { position, offset });
         }
     }
 
@@ -372,7 +372,8 @@ impl Sessions {
 
     /// Puts a session back.
     pub fn put_back(&mut self, session: Box<Session>) {
-        self.slots[session.client.0 as u32 as usize].session = Some(session);
+        let index = session.client.0 as u32 as usize;
+        self.slots[index].session = Some(session);
     }
 
     /// Number of connected clients.
