@@ -13,9 +13,9 @@
 //!
 //! Not here: finding a place by hash (`raw_table.rs`), what meta counts, when expired keys go, and what objects own.
 
+use crate::alloc_size::alloc_size;
 use crate::hash::KeyHasher;
 use crate::raw_table::{Entry, Position, RawIter, RawTable};
-use crate::alloc_size::alloc_size;
 use alloc::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use alloc::vec::Vec;
 use core::marker::PhantomData;
