@@ -38,8 +38,7 @@ impl fmt::Display for Error {
 }
 
 /// The key holds another type than the command works on.
-pub const WRONG_TYPE: Error =
-    Error::new("WRONGTYPE Operation against a key holding the wrong kind of value");
+pub const WRONG_TYPE: Error = Error::new("WRONGTYPE Operation against a key holding the wrong kind of value");
 /// An option that is not known, or in the wrong place.
 pub const SYNTAX: Error = Error::new("ERR syntax error");
 /// Not a canonical decimal of 64 bits.

@@ -8,13 +8,16 @@ use super::{
 };
 
 /// The commands of this file.
-pub const COMMANDS: &[Command] = &[
-    Command::run("del", -2, flag::WRITE, del)
-        .keys(&[KeySpec::range(1, -1, 1, key_flag::RM | key_flag::DELETE)])
-        .acl(acl::KEYSPACE)
-        .doc("generic", "1.0.0", "Deletes one or more keys.", "O(N) where N is the number of keys that will be removed.")
-        .tips(&["request_policy:multi_shard", "response_policy:agg_sum"]),
-];
+pub const COMMANDS: &[Command] = &[Command::run("del", -2, flag::WRITE, del)
+    .keys(&[KeySpec::range(1, -1, 1, key_flag::RM | key_flag::DELETE)])
+    .acl(acl::KEYSPACE)
+    .doc(
+        "generic",
+        "1.0.0",
+        "Deletes one or more keys.",
+        "O(N) where N is the number of keys that will be removed.",
+    )
+    .tips(&["request_policy:multi_shard", "response_policy:agg_sum"])];
 
 fn del(call: &mut Call) -> CommandResult {
     let mut removed = 0;

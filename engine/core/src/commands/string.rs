@@ -106,7 +106,13 @@ fn store_with_expiry(call: &mut Call, key: &[u8], value: &[u8], expiry: Expiry) 
         call.store.set_expiry(key, Some(ms));
         call.store.notify(Class::Generic, "expire", key);
         if is_relative {
-            call.record.replace(&[b"SET", key, value, b"PXAT", number::format_u64(ms, &mut Default::default())]);
+            call.record.replace(&[
+                b"SET",
+                key,
+                value,
+                b"PXAT",
+                number::format_u64(ms, &mut Default::default()),
+            ]);
         }
     }
 }

@@ -123,8 +123,16 @@ pub fn key_positions(command: &Command, args: &[&[u8]]) -> Option<Vec<(usize, u3
         };
         let (first, last, step) = match spec.find {
             KeyFind::Range { last, step, limit } => {
-                let end = if last >= 0 { begin + last as usize } else { args.len().checked_sub(last.unsigned_abs() as usize)? };
-                let end = if last < 0 && limit > 1 { begin + (end + 1).saturating_sub(begin) / limit - 1 } else { end };
+                let end = if last >= 0 {
+                    begin + last as usize
+                } else {
+                    args.len().checked_sub(last.unsigned_abs() as usize)?
+                };
+                let end = if last < 0 && limit > 1 {
+                    begin + (end + 1).saturating_sub(begin) / limit - 1
+                } else {
+                    end
+                };
                 (begin, end, step)
             }
             KeyFind::Count { count_at, first, step } => {

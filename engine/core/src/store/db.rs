@@ -193,7 +193,12 @@ impl Db {
     }
 
     /// Edits an integer in place; `None` if the key does not hold one in that encoding.
-    pub fn edit_int(&mut self, hash: u64, key: &[u8], edit: impl FnOnce(i64) -> Option<i64>) -> Option<Option<i64>> {
+    pub fn edit_int(
+        &mut self,
+        hash: u64,
+        key: &[u8],
+        edit: impl FnOnce(i64) -> Option<i64>,
+    ) -> Option<Option<i64>> {
         let mut entry = self.table.get_mut(hash, key)?;
         match entry.content_mut() {
             ContentMut::Int(number) => Some(edit(*number).inspect(|new| *number = *new)),

@@ -216,7 +216,9 @@ impl Store {
         match self.read(key) {
             None => Ok(None),
             Some(entry) => match entry.content() {
-                perdura_structures::table::ContentRef::Object(object) => K::of(object).map(Some).ok_or(WRONG_TYPE),
+                perdura_structures::table::ContentRef::Object(object) => {
+                    K::of(object).map(Some).ok_or(WRONG_TYPE)
+                }
                 _ => Err(WRONG_TYPE),
             },
         }
@@ -230,7 +232,11 @@ impl Store {
     ///
     /// # Errors
     /// `WRONGTYPE` if the key holds another type.
-    pub fn edit<K: Kind, R>(&mut self, key: &[u8], edit: impl FnOnce(&mut K) -> R) -> Result<Edited<R>, Error> {
+    pub fn edit<K: Kind, R>(
+        &mut self,
+        key: &[u8],
+        edit: impl FnOnce(&mut K) -> R,
+    ) -> Result<Edited<R>, Error> {
         let hash = self.current().hash(key);
         self.expire_if_due(self.selected, hash, key);
         let clock = self.limits.touch_clock(self.now_ms);

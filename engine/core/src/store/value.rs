@@ -135,7 +135,11 @@ impl<'a> Value<'a> {
         {
             return Value::Int(number);
         }
-        if text.len() <= EMBEDDED_BYTES_MAX { Value::Bytes(text) } else { Value::Object(Object::String(text.to_vec())) }
+        if text.len() <= EMBEDDED_BYTES_MAX {
+            Value::Bytes(text)
+        } else {
+            Value::Object(Object::String(text.to_vec()))
+        }
     }
 }
 
