@@ -26,4 +26,5 @@ mod workers;
 pub use clock::now;
 pub use files::{DirLock, LinuxDisk};
 pub use host::run;
+pub use process::daemonize;
 pub use settings::{HostSettings, OomScores};
