@@ -4,7 +4,7 @@
 //!
 //! Not here: the layout of a line (`logging.rs`), `Ready to accept connections` (the engine, once it has loaded).
 
-use perdura_core::config::{AppendFsync, Config, Flag, LagAction, REDIS_VERSION};
+use perdura_core::config::{AppendFsync, Config, LagAction, REDIS_VERSION};
 
 /// Version of Perdura itself.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
@@ -19,6 +19,7 @@ Usage: perdura-server [config-file] [-] [--directive value ...]
 
   -v, --version        say which version this is
   -h, --help           say this
+  --default-config     print a configuration file with all defaults
   --check-system       say what about this machine deserves a warning
 
 Examples:
@@ -110,7 +111,6 @@ pub fn doubts(config: &Config) -> Vec<String> {
         doubts
             .push("stop-writes-on-bgsave-error is no: writes go on while no snapshot can be written".into());
     }
-    debug_assert!(config.without_effect().all(|directive| directive.is(Flag::NoEffect)));
     doubts
 }
 

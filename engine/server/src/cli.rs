@@ -19,6 +19,8 @@ pub enum Command {
     Version,
     /// Say how to call it.
     Help,
+    /// Print a configuration file with all defaults.
+    DefaultConfig,
     /// Say what about this machine deserves a warning.
     CheckSystem,
     /// It asks for something we do not have: say so, and fail.
@@ -42,6 +44,7 @@ pub fn parse(arguments: &[String]) -> Command {
     match arguments.as_slice() {
         ["-v" | "--version", ..] => Command::Version,
         ["-h" | "--help", ..] => Command::Help,
+        ["--default-config", ..] => Command::DefaultConfig,
         ["--check-system", ..] => Command::CheckSystem,
         ["--test-memory", ..] => Command::Refused(
             "perdura-server has no memory test: use memtest86+, or memtester for a running machine.",
@@ -123,6 +126,7 @@ mod tests {
         assert_eq!(parsed(&["-v", "--port", "1"]), Command::Version);
         assert_eq!(parsed(&["--help"]), Command::Help);
         assert_eq!(parsed(&["-h"]), Command::Help);
+        assert_eq!(parsed(&["--default-config"]), Command::DefaultConfig);
         assert_eq!(parsed(&["--check-system"]), Command::CheckSystem);
         assert!(matches!(parsed(&["--test-memory", "64"]), Command::Refused(_)));
         check_options(&["--port", "--version"], "port \"--version\"");

@@ -7,5 +7,6 @@
 pub mod banner;
 pub mod cli;
 pub mod logging;
+pub mod reference;
 pub mod serve;
 pub mod settings;
