@@ -130,11 +130,6 @@ impl Config {
             .filter(move |directive| directive.is(Flag::NoEffect) && !directive.is_equal(self, &default))
     }
 
-    /// Whether an action guarded by `no`, `yes` or `local` is open to a client.
-    pub fn allows(guard: Guard, is_local: bool) -> bool {
-        guard == Guard::Yes || guard == Guard::Local && is_local
-    }
-
     fn plan<'a>(
         &self,
         pairs: &[(&'a [u8], &'a [u8])],
@@ -150,7 +145,7 @@ impl Config {
             if found.directive.is(Flag::Immutable) {
                 return Err(SetError::failed(&name, "can't set immutable config"));
             }
-            let is_open = Config::allows(self.enable_protected_configs, context.is_local);
+            let is_open = self.enable_protected_configs.allows(context.is_local);
             if found.directive.is(Flag::Protected) && !is_open {
                 return Err(SetError::failed(&name, "can't set protected config"));
             }

@@ -240,6 +240,13 @@ fn not_a_choice(words: &[&str]) -> String {
     format!("argument(s) must be one of the following: {}", words.join(", "))
 }
 
+impl Guard {
+    /// Whether what it guards is open to a client.
+    pub fn allows(self, is_local: bool) -> bool {
+        self == Guard::Yes || self == Guard::Local && is_local
+    }
+}
+
 impl MaxmemoryPolicy {
     /// Whether keys without expiry are exempt.
     pub fn is_volatile(self) -> bool {
