@@ -4,5 +4,11 @@
 //!
 //! Not here: the wire protocol (`resp`), RDB encodings (`persist/rdb`).
 
+pub mod crc16;
+pub mod crc64;
+pub mod glob;
+pub mod long_double;
+pub mod lzf;
 pub mod number;
 pub mod quote;
+pub mod sha;

@@ -9,6 +9,8 @@
 
 use alloc::{format, vec::Vec};
 
+use super::long_double;
+
 /// Room for the digits of any 64-bit integer and its sign.
 pub type DecimalBuffer = [u8; 20];
 
@@ -82,17 +84,45 @@ pub fn decimal_len(number: i64) -> usize {
 
 /// The double that the whole of `text` spells, infinities included.
 ///
-/// Accepts what C's `strtod` does: `1.`, `.5`, `+1e3`, `inf`, `Infinity` …
+/// Accepts what C's `strtod` does: `1.`, `.5`, `+1e3`, `0x1.8p1`, `inf`, `Infinity` …
 /// Refused: empty text, spaces, anything after the number, NaN, and numbers that are too large for a double or so
 /// small that nothing but zero is left.
 pub fn parse_f64(text: &[u8]) -> Option<f64> {
-    let value: f64 = core::str::from_utf8(text).ok()?.parse().ok()?;
+    let Some(value) = core::str::from_utf8(text).ok()?.parse::<f64>().ok() else {
+        return parse_hexadecimal(text);
+    };
     let is_spelled_out = text.iter().any(|byte| matches!(byte, b'i' | b'I'));
     let is_zero_spelled = || !mantissa(text).iter().any(|byte| matches!(byte, b'1'..=b'9'));
     if value.is_nan() || (value.is_infinite() && !is_spelled_out) || (value == 0.0 && !is_zero_spelled()) {
         return None;
     }
     Some(value)
+}
+
+/// The double that `[±]0x1.8p1` and the like spell.
+fn parse_hexadecimal(text: &[u8]) -> Option<f64> {
+    let (sign, digits) = match text {
+        [b'-', b'0', b'x' | b'X', digits @ ..] => (-1.0, digits),
+        [b'+', b'0', b'x' | b'X', digits @ ..] | [b'0', b'x' | b'X', digits @ ..] => (1.0, digits),
+        _ => return None,
+    };
+    let (mantissa, exponent) = long_double::parse_hexadecimal(digits)?;
+    let value = scale_by_two(mantissa as f64, exponent);
+    (value.is_finite() && (value != 0.0 || mantissa == 0)).then_some(sign * value)
+}
+
+/// `value` × 2^`exponent`.
+fn scale_by_two(mut value: f64, exponent: i32) -> f64 {
+    /// The largest step whose inverse is normal, too.
+    const STEP: i32 = 1022;
+    // More steps than these only repeat zero or infinity.
+    let mut left = exponent.clamp(-4 * STEP, 4 * STEP);
+    while left != 0 {
+        let step = left.clamp(-STEP, STEP);
+        value *= f64::from_bits(((1023 + step) as u64) << 52);
+        left -= step;
+    }
+    value
 }
 
 fn mantissa(text: &[u8]) -> &[u8] {
@@ -142,11 +172,13 @@ fn shortest_digits(value: f64) -> (Vec<u8>, i32) {
 
 /// Writes `digits` × 10^`exponent`.
 ///
-//      exponent        first digit at        written
-//      >= 0            10^(digits + 6) max   digits, zeros
-//      < 0, > -7       anywhere              point among the digits, or zeros before them
-//      < 0             10^-3 .. 10^3         the same
-//      otherwise                             d.ddde+xx
+/// ```text
+/// exponent        first digit at        written
+/// >= 0            10^(digits + 6) max   digits, zeros
+/// < 0, > -7       anywhere              point among the digits, or zeros before them
+/// < 0             10^-3 .. 10^3         the same
+/// otherwise                             d.ddde+xx
+/// ```
 fn lay_out(digits: &[u8], exponent: i32, text: &mut Vec<u8>) {
     let count = digits.len() as i32;
     let power = exponent + count - 1;
@@ -230,8 +262,28 @@ mod tests {
     #[test]
     fn floats_are_whole_texts_within_range() {
         let refused: &[&[u8]] = &[
-            b"", b" 1", b"1 ", b"1x", b"1e", b"e1", b".", b"-", b"nan", b"-nan", b"NaN", b"1e400", b"-1e400",
-            b"1e-400", b"1,5", b"1\0", b"infi", b"\xff",
+            b"",
+            b" 1",
+            b"1 ",
+            b"1x",
+            b"1e",
+            b"e1",
+            b".",
+            b"-",
+            b"nan",
+            b"-nan",
+            b"NaN",
+            b"1e400",
+            b"-1e400",
+            b"1e-400",
+            b"0x",
+            b"0x1g",
+            b"0x1p1024",
+            b"0x1p-1100",
+            b"1,5",
+            b"1\0",
+            b"infi",
+            b"\xff",
         ];
         for text in refused {
             assert_eq!(parse_f64(text), None, "{}", String::from_utf8_lossy(text));
@@ -253,6 +305,11 @@ mod tests {
             (b"0.000", 0.0),
             (b"007", 7.0),
             (b"5e-324", 5e-324),
+            (b"0x10", 16.0),
+            (b"-0x1.8p1", -3.0),
+            (b"0x.8p-1073", 5e-324),
+            (b"0x0p99999", 0.0),
+            (b"0x1p1023", 8.98846567431158e307),
         ];
         for &(text, value) in accepted {
             assert_eq!(parse_f64(text), Some(value), "{}", String::from_utf8_lossy(text));
@@ -281,11 +338,14 @@ mod tests {
             (1e-7, "1e-7"),
             (1.5e-7, "1.5e-7"),
             (1.234567, "1.234567"),
-            (123456789.123456789, "123456789.12345679"),
+            (123456789.12345679, "1.2345678912345679e+8"),
+            (1234.123456789, "1234.123456789"),
+            (12345.123456789, "1.2345123456789e+4"),
+            (123.123456789, "123.123456789"),
             (5e-324, "5e-324"),
             (f64::MAX, "1.7976931348623157e+308"),
             (9007199254740993.0, "9007199254740992"),
-            (9223372036854775807.0, "9223372036854775808"),
+            (9223372036854775807.0, "9223372036854776000"),
             (12345678901234567890.0, "12345678901234567000"),
             (f64::INFINITY, "inf"),
             (f64::NEG_INFINITY, "-inf"),

@@ -5,9 +5,11 @@
 //!
 //! Always true: a command is reported when its last byte is there and not before; its arguments lie within its bytes.
 //!
-//!     *3 \r\n $3 \r\n SET \r\n $3 \r\n key \r\n $5 \r\n value \r\n       a command of three arguments
-//!     ^       ^       ^ span
-//!     count   length
+//! ```text
+//! *3 \r\n $3 \r\n SET \r\n $3 \r\n key \r\n $5 \r\n value \r\n       a command of three arguments
+//! ^       ^       ^ span
+//! count   length
+//! ```
 //!
 //! Like Redis, takes any two bytes after an argument as its line end, and any byte after `\r` in a count as `\n`.
 //!

@@ -2,23 +2,28 @@
 //!
 //! Always true: what is written is whole frames, provided that every announced aggregate gets as many items as announced.
 //!
-//!                   RESP2                    RESP3
-//!     null          $-1                      _
-//!     null array    *-1                      _
-//!     map of n      *2n                      %n
-//!     set of n      *n                       ~n
-//!     push of n     *n                       >n
-//!     double        bulk                     ,1.5
-//!     boolean       :1 :0                    #t #f
-//!     big number    bulk                     (123
-//!     verbatim      bulk                     =len txt:…
-//!     attribute     (left out)               |n
+//! ```text
+//!               RESP2                    RESP3
+//! null          $-1                      _
+//! null array    *-1                      _
+//! map of n      *2n                      %n
+//! set of n      *n                       ~n
+//! push of n     *n                       >n
+//! double        bulk                     ,1.5
+//! boolean       :1 :0                    #t #f
+//! big number    bulk                     (123
+//! verbatim      bulk                     =len txt:…
+//! attribute     (left out)               |n
+//! ```
 //!
 //! Not here: when a reply may leave (`node`), which one a command gives (`commands`).
 
 use alloc::vec::Vec;
 
-use crate::bytes::number::{self, DecimalBuffer};
+use crate::bytes::{
+    long_double::LongDouble,
+    number::{self, DecimalBuffer},
+};
 
 /// The protocol version a connection has chosen with HELLO.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default)]
@@ -160,6 +165,12 @@ impl Reply {
             Protocol::Resp2 => self.bulk(text),
             Protocol::Resp3 => self.line(b',', text),
         }
+    }
+
+    /// A floating-point number as GEOPOS prints it: 17 decimals, no exponent.
+    pub fn human_double(&mut self, value: f64) {
+        let text = LongDouble::try_from(value).map_or(b"nan".to_vec(), LongDouble::format);
+        self.double_text(&text);
     }
 
     /// An integer of any size, spelled in decimal.
@@ -329,6 +340,7 @@ mod tests {
         check(|reply| reply.boolean(false), ":0\r\n", "#f\r\n");
         check(|reply| reply.double(1.5), "$3\r\n1.5\r\n", ",1.5\r\n");
         check(|reply| reply.double(f64::NEG_INFINITY), "$4\r\n-inf\r\n", ",-inf\r\n");
+        check(|reply| reply.human_double(13.5), "$4\r\n13.5\r\n", ",13.5\r\n");
         check(|reply| reply.big_number("123"), "$3\r\n123\r\n", "(123\r\n");
         check(|reply| reply.verbatim(*b"txt", b"hi"), "$2\r\nhi\r\n", "=6\r\ntxt:hi\r\n");
         check(|reply| reply.array(0), "*0\r\n", "*0\r\n");
