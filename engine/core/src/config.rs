@@ -15,12 +15,11 @@ mod file;
 mod kind;
 mod rewrite;
 mod table;
-mod text;
 mod types;
 
 use alloc::{format, string::String, vec::Vec};
 
-use text::glob;
+use crate::bytes::glob;
 
 pub use file::{IncludedFile, LoadError};
 pub use kind::{Directive, Flag, Kind};

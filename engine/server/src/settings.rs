@@ -13,7 +13,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use perdura_core::config::{Config, IncludedFile, LoadError};
+use perdura_core::{
+    bytes::glob,
+    config::{Config, IncludedFile, LoadError},
+};
 
 use crate::cli::Invocation;
 
@@ -55,13 +58,36 @@ fn text(invocation: &Invocation, stdin: &mut dyn Read) -> Result<String, String>
 
 /// The files an `include` line names. A wildcard that finds nothing is fine: `conf.d` may be empty.
 fn included(pattern: &str) -> Result<Vec<IncludedFile>, String> {
-    let paths = if pattern.contains(['*', '?', '[']) {
-        let found = glob::glob(pattern).map_err(|error| format!("can't read '{pattern}': {error}"))?;
-        found.filter_map(Result::ok).collect()
-    } else {
-        vec![PathBuf::from(pattern)]
-    };
+    let paths = if has_wildcard(pattern) { expand(pattern) } else { vec![PathBuf::from(pattern)] };
     paths.iter().map(|path| read_included(path)).collect()
+}
+
+fn has_wildcard(pattern: &str) -> bool {
+    pattern.contains(['*', '?', '['])
+}
+
+/// The paths that match a pattern, in alphabetical order. Each part of it may have wildcards of its own.
+fn expand(pattern: &str) -> Vec<PathBuf> {
+    let root = if pattern.starts_with('/') { "/" } else { "./" };
+    let parts = pattern.split('/').filter(|part| !part.is_empty());
+    parts.fold(vec![PathBuf::from(root)], |dirs, part| {
+        dirs.iter().flat_map(|dir| entries_matching(dir, part)).collect()
+    })
+}
+
+/// What cannot be listed has no entries. Hidden names match only a pattern that asks for them.
+fn entries_matching(dir: &Path, part: &str) -> Vec<PathBuf> {
+    if !has_wildcard(part) {
+        return Some(dir.join(part)).into_iter().filter(|path| path.exists()).collect();
+    }
+    let names = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    let mut paths: Vec<PathBuf> = names
+        .filter(|name| part.starts_with('.') || !name.as_encoded_bytes().starts_with(b"."))
+        .filter(|name| glob::matches(part.as_bytes(), name.as_encoded_bytes()))
+        .map(|name| dir.join(name))
+        .collect();
+    paths.sort();
+    paths
 }
 
 fn read_included(path: &Path) -> Result<IncludedFile, String> {
@@ -145,11 +171,14 @@ mod tests {
         let scratch = Scratch::new("include");
         let a = scratch.write("a.part", "port 1\nhz 1");
         scratch.write("b.part", "port 2");
+        scratch.write(".hidden.part", "port 3");
         let pattern = scratch.0.join("*.part").display().to_string();
         let names: Vec<String> =
             included(&pattern).expect("readable").into_iter().map(|file| file.text).collect();
         assert_eq!(names, ["port 1\nhz 1", "port 2"]);
         assert_eq!(included(&format!("{pattern}.none")), Ok(vec![]));
+        let by_folder = format!("{}*/[a].part", scratch.0.display());
+        assert_eq!(expand(&by_folder), [PathBuf::from(&a)]);
         assert_eq!(included(&a).map(|files| files.len()), Ok(1));
     }
 
