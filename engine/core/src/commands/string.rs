@@ -9,7 +9,7 @@ use super::{
 use crate::{
     bytes::number,
     error::{Error, SYNTAX},
-    store::{Class, StringRef},
+    store::Class,
 };
 
 const READ_KEY: &[KeySpec] = &[KeySpec::one(1, key_flag::RO | key_flag::ACCESS)];

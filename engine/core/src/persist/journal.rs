@@ -21,14 +21,12 @@ use alloc::{collections::VecDeque, vec::Vec};
 use bytes::Bytes;
 
 use super::batch;
+pub use crate::host::Offset;
 use crate::{
     host::{Effect, Effects, FileId, IoError},
     resp::encode_command,
     time::Now,
 };
-
-/// A position in the logical log: bytes of records since the data set began, headers not counted.
-pub type Offset = u64;
 
 /// When the log is made durable (`appendfsync`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
