@@ -197,6 +197,9 @@ impl<E: Engine> Host<E> {
                 Token::Signals => self.handle_signals(),
             }
             self.perform_urgent();
+            if self.exit_status.is_some() {
+                break; // Nothing may be taken in any more: nobody would keep it.
+            }
         }
         self.events = events;
     }
@@ -318,10 +321,11 @@ impl<E: Engine> Host<E> {
     }
 
     /// Performs everything now if something is asked for that may not wait for the end of the turn: a snapshot must
-    /// not see input that comes after it was asked for.
+    /// not see input that comes after it was asked for, nor may a server that is leaving take any.
     fn perform_urgent(&mut self) {
         let is_urgent = |effect: &Effect| {
-            matches!(effect, Effect::Fork(_) | Effect::Save(_) | Effect::Sleep { .. } | Effect::Die(_))
+            use Effect::{Die, Exit, Fork, Restart, Save, Sleep};
+            matches!(effect, Fork(_) | Save(_) | Sleep { .. } | Exit(_) | Restart | Die(_))
         };
         if self.effects[self.effects_patient..].iter().any(is_urgent) {
             self.perform_effects();

@@ -72,6 +72,8 @@ struct Job {
     number: u64,
     disk: LinuxDisk,
     work: Work,
+    /// The open files its steps use, each once.
+    files: Vec<FileId>,
 }
 
 enum Work {
@@ -177,8 +179,8 @@ impl Workers {
     fn queue_job(&self, disk: &LinuxDisk, work: Work) {
         let mut state = self.shared.lock();
         state.jobs_begun += 1;
-        let job = Job { number: state.jobs_begun, disk: disk.clone(), work };
-        for file in job.files() {
+        let job = Job { number: state.jobs_begun, disk: disk.clone(), files: work.files(), work };
+        for &file in &job.files {
             state.lanes.entry(file).or_default().waiting.push_back(Item::Barrier(job.number));
         }
         state.jobs.push_back(job);
@@ -315,12 +317,12 @@ impl State {
 
     fn can_run_job(&self) -> bool {
         let Some(job) = self.jobs.front() else { return false };
-        job.files().iter().all(|file| self.lanes.get(file).is_some_and(|lane| lane.is_at_barrier(job.number)))
+        job.files.iter().all(|file| self.lanes.get(file).is_some_and(|lane| lane.is_at_barrier(job.number)))
     }
 
     /// Takes a job's barriers away, and the lanes of files it closed.
     fn end_job(&mut self, job: &Job) {
-        for file in job.files() {
+        for &file in &job.files {
             let lane = self.lane(file);
             let front = lane.waiting.pop_front();
             assert!(matches!(front, Some(Item::Barrier(number)) if number == job.number));
@@ -386,10 +388,11 @@ impl Job {
             }
         }
     }
+}
 
-    /// The open files its steps use, each once.
+impl Work {
     fn files(&self) -> Vec<FileId> {
-        let Work::Steps { steps, .. } = &self.work else { return Vec::new() };
+        let Work::Steps { steps, .. } = self else { return Vec::new() };
         let mut files: Vec<FileId> = steps.iter().filter_map(file_of).collect();
         files.sort_unstable();
         files.dedup();
