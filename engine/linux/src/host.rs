@@ -190,6 +190,7 @@ impl<E: Engine> Host<E> {
                 Token::Connection(slot) => self.handle_connection(slot, event),
                 Token::Listener(id) => self.accept(id),
                 Token::Workers => {
+                    self.workers.clear_doorbell();
                     self.workers.take_completions(&mut self.completions);
                     self.deliver_completions();
                 }
@@ -197,6 +198,9 @@ impl<E: Engine> Host<E> {
                 Token::Signals => self.handle_signals(),
             }
             self.perform_urgent();
+            if self.exit_status.is_some() {
+                break; // Nothing may be taken in any more: nobody would keep it.
+            }
         }
         self.events = events;
     }
@@ -221,7 +225,8 @@ impl<E: Engine> Host<E> {
                 self.engine.receive(self.now, connection.client, bytes, &mut self.effects);
             }
             Received::Nothing => {}
-            Received::Closed => self.disconnect(slot),
+            Received::End if self.engine.is_holding(connection.client) => self.close_when_sent(slot),
+            Received::End | Received::Broken => self.disconnect(slot),
         }
     }
 
@@ -284,10 +289,10 @@ impl<E: Engine> Host<E> {
         }
         let mut completions = mem::take(&mut self.completions);
         for completion in completions.drain(..) {
-            if let Completion::Appended { file, error: Some(_), .. } = completion {
+            if is_failed_write(&completion) {
                 // What was asked for before the engine knew of the failure must not follow it into the file.
                 self.perform_effects();
-                self.workers.failure_told(file);
+                self.workers.failure_told(&completion);
             }
             self.engine.complete(self.now, completion, &mut self.effects);
             self.perform_urgent();
@@ -318,10 +323,11 @@ impl<E: Engine> Host<E> {
     }
 
     /// Performs everything now if something is asked for that may not wait for the end of the turn: a snapshot must
-    /// not see input that comes after it was asked for.
+    /// not see input that comes after it was asked for, nor may a server that is leaving take any.
     fn perform_urgent(&mut self) {
         let is_urgent = |effect: &Effect| {
-            matches!(effect, Effect::Fork(_) | Effect::Save(_) | Effect::Sleep { .. } | Effect::Die(_))
+            use Effect::{Die, Exit, Fork, Restart, Save, Sleep};
+            matches!(effect, Fork(_) | Save(_) | Sleep { .. } | Exit(_) | Restart | Die(_))
         };
         if self.effects[self.effects_patient..].iter().any(is_urgent) {
             self.perform_effects();
@@ -383,9 +389,10 @@ impl<E: Engine> Host<E> {
 
     fn close(&mut self, client: ClientId, now: bool) {
         let Some(slot) = self.connections.slot_of(client) else { return };
-        if now {
-            return self.disconnect(slot);
-        }
+        if now { self.disconnect(slot) } else { self.close_when_sent(slot) }
+    }
+
+    fn close_when_sent(&mut self, slot: Slot) {
         if let Some(connection) = self.connections.get_mut(slot) {
             connection.is_closing = true;
             mark_send_due(connection, slot, &mut self.send_due);
@@ -426,6 +433,8 @@ impl<E: Engine> Host<E> {
         if let Some(error) = &error {
             self.workers.append_failed(file, error);
         }
+        // The file is idle, but completions of its earlier work may still wait to be taken: they come first.
+        self.workers.take_completions(&mut self.completions);
         self.completions.push(Completion::Appended { file, written, error });
     }
 
@@ -519,7 +528,7 @@ impl<E: Engine> Host<E> {
             }
             total += count;
         }
-        if connection.is_closing {
+        if connection.is_closing && !self.engine.is_holding(connection.client) {
             self.disconnect(slot);
         } else if connection.interest.write {
             self.update_interest(slot, false);
@@ -533,6 +542,13 @@ impl<E: Engine> Host<E> {
         }
         self.listeners.remove_unix_path();
     }
+}
+
+fn is_failed_write(completion: &Completion) -> bool {
+    matches!(
+        completion,
+        Completion::Appended { error: Some(_), .. } | Completion::Files { error: Some(_), .. }
+    )
 }
 
 fn mark_send_due(connection: &mut Connection, slot: Slot, send_due: &mut Vec<Slot>) {

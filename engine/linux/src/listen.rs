@@ -9,6 +9,7 @@ use std::fs::{self, File};
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, ToSocketAddrs};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::fs::FileTypeExt;
 
 use perdura_core::host::Peer;
 
@@ -150,13 +151,14 @@ impl Listeners {
         Ok(self.name(fd, Place::Tcp(address)))
     }
 
-    /// Listens on a unix socket, replacing what has its name.
+    /// Listens on a unix socket, replacing another socket of its name.
     ///
     /// # Errors
-    /// The path cannot be used.
+    /// The path cannot be used; EADDRINUSE where it is the name of something that is no socket.
     pub fn listen_unix(&mut self, path: &str, mode: Option<u32>) -> io::Result<()> {
-        // The socket of a dead server; anything else in the way makes bind fail.
-        let _ = fs::remove_file(path);
+        if fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket()) {
+            fs::remove_file(path)?; // That of a dead server.
+        }
         let fd = sys::socket(libc::AF_UNIX)?;
         sys::bind(fd.as_fd(), &SocketAddress::unix(path)?)?;
         if let Some(mode) = mode {
@@ -362,6 +364,20 @@ mod tests {
         listeners.listen_tcp(&bind(&["127.0.0.1"]), port).unwrap();
         assert_eq!(listeners.iter().count(), 1);
         std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    }
+
+    #[test]
+    fn a_unix_socket_replaces_a_socket_but_no_file() {
+        let path = std::env::temp_dir().join(format!("perdura-listen-{}", sys::process_id()));
+        let path = path.to_str().unwrap();
+        Listeners::new(16, 0).listen_unix(path, None).unwrap();
+        Listeners::new(16, 0).listen_unix(path, None).unwrap();
+        fs::remove_file(path).unwrap();
+        fs::write(path, "precious").unwrap();
+        let error = Listeners::new(16, 0).listen_unix(path, None).unwrap_err();
+        assert_eq!(sys::errno(&error), libc::EADDRINUSE);
+        assert_eq!(fs::read_to_string(path).unwrap(), "precious");
+        fs::remove_file(path).unwrap();
     }
 
     #[test]

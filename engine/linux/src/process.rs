@@ -2,9 +2,10 @@
 //!
 //! Not here: children that write snapshots (`child.rs`), signals (`signals.rs`).
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -94,13 +95,16 @@ pub fn set_oom_score(score: i32) -> io::Result<()> {
 
 /// Replaces a file by new contents, atomically and durably.
 ///
+/// Its permissions stay: a configuration with passwords must not become readable to all.
+///
 /// # Errors
 /// The first step that failed; the file then has its old contents, and no temporary file is left.
 pub fn replace_file(path: &str, contents: &[u8]) -> io::Result<()> {
     // A link is followed, so that it is its target that is replaced.
     let path = fs::canonicalize(path).unwrap_or_else(|_| PathBuf::from(path));
     let temp = path.with_extension(format!("{}.tmp", sys::process_id()));
-    let result = write_durably(&temp, contents).and_then(|()| fs::rename(&temp, &path));
+    let permissions = fs::metadata(&path).map_or(Permissions::from_mode(0o644), |m| m.permissions());
+    let result = write_durably(&temp, contents, permissions).and_then(|()| fs::rename(&temp, &path));
     if result.is_err() {
         let _ = fs::remove_file(&temp);
         return result;
@@ -109,8 +113,9 @@ pub fn replace_file(path: &str, contents: &[u8]) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
-fn write_durably(path: &Path, contents: &[u8]) -> io::Result<()> {
-    let mut file = File::options().write(true).create(true).truncate(true).open(path)?;
+fn write_durably(path: &Path, contents: &[u8], permissions: Permissions) -> io::Result<()> {
+    let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.set_permissions(permissions)?;
     file.write_all(contents)?;
     file.sync_all()
 }
@@ -149,13 +154,15 @@ mod tests {
     }
 
     #[test]
-    fn replaced_file_has_new_contents_and_leaves_no_temporary() {
+    fn replaced_file_has_new_contents_and_its_old_permissions_and_leaves_no_temporary() {
         let dir = std::env::temp_dir().join(format!("perdura-config-{}", sys::process_id()));
         fs::create_dir_all(&dir).unwrap();
         let path = dir.join("server.conf");
         fs::write(&path, "port 1\n").unwrap();
+        fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
         replace_file(path.to_str().unwrap(), b"port 2\n").unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), "port 2\n");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o640);
         assert_eq!(fs::read_dir(&dir).unwrap().count(), 1);
         fs::remove_dir_all(&dir).unwrap();
     }

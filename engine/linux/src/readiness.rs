@@ -47,8 +47,10 @@ pub enum Received<'a> {
     Bytes(&'a [u8]),
     /// Nothing at present.
     Nothing,
-    /// The other end is closed or broken.
-    Closed,
+    /// The other end sends nothing more; it may still read.
+    End,
+    /// The connection is broken.
+    Broken,
 }
 
 /// Waiting for many descriptors, and moving bytes of those that are ready.
@@ -123,10 +125,10 @@ impl Sockets for Epoll {
     fn receive(&mut self, fd: BorrowedFd, len_max: usize) -> Received<'_> {
         let buffer = &mut self.buffer[..len_max.min(RECEIVE_BYTES_MAX)];
         match sys::receive(fd, buffer) {
-            Ok(0) => Received::Closed,
+            Ok(0) => Received::End,
             Ok(count) => Received::Bytes(&self.buffer[..count]),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Received::Nothing,
-            Err(_) => Received::Closed,
+            Err(_) => Received::Broken,
         }
     }
 

@@ -80,13 +80,12 @@ pub(crate) fn reset_in_child() {
 
 /// Dies by a signal, with a crash report where it is one of those.
 pub(crate) fn die(signal: i32) -> ! {
-    if CRASH_SIGNALS.contains(&signal) {
-        sys::raise(signal); // In this thread, so that its report is written before anything else happens.
-    } else {
-        // To the process, SIGKILL and SIGSTOP included; refused only for a number that is no signal.
+    if !CRASH_SIGNALS.contains(&signal) {
+        // Refused for SIGKILL and SIGSTOP, which need no help.
         let _ = sys::set_action(signal, Action::Default);
-        let _ = sys::kill(sys::process_id(), signal);
     }
+    // In this thread, so that a crash report is written before anything else happens.
+    sys::raise(signal);
     sys::exit_now(128 + signal)
 }
 

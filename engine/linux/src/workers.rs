@@ -5,8 +5,8 @@
 //!
 //! Always true, per file: appends happen in their order; a sync begins when every append asked for before it has
 //! ended; a script waits for all earlier work on the files it names, and later work on them waits for the script.
-//! After a failed append nothing more is appended until the engine has been told: what waits completes with
-//! `written: 0` and the same error, because appending it would leave a hole.
+//! After a failed append, a script's included, nothing more is appended to the file until the engine has been told:
+//! what waits completes with `written: 0` and the same error, because appending it would leave a hole.
 //!
 //! Not here: the steps themselves (`files.rs`), who is told and when (`host.rs`).
 
@@ -43,6 +43,8 @@ struct State {
     lanes: BTreeMap<FileId, Lane>,
     jobs: VecDeque<Job>,
     jobs_begun: u64,
+    /// Scripts that failed in an append to this file, until the engine has been told.
+    script_failures: BTreeMap<Ticket, FileId>,
     is_stopping: bool,
 }
 
@@ -63,8 +65,8 @@ enum Item {
     /// An append behind one that failed: completes without being tried.
     Skip(IoError),
     Sync(LinuxDisk),
-    /// The job of this number stands here, running or not.
-    Barrier(u64),
+    /// The job of this number stands here, running or not. It may not append where an append before it failed.
+    Barrier(u64, Option<IoError>),
 }
 
 /// Work of the third thread.
@@ -72,6 +74,10 @@ struct Job {
     number: u64,
     disk: LinuxDisk,
     work: Work,
+    /// The open files its steps use, each once.
+    files: Vec<FileId>,
+    /// Those of them in which an append failed before, unknown to the engine when it asked for this.
+    unappendable: Vec<(FileId, IoError)>,
 }
 
 enum Work {
@@ -119,9 +125,13 @@ impl Workers {
         self.shared.doorbell.as_fd()
     }
 
+    /// Silences the doorbell; to be followed by [`take_completions`](Self::take_completions), not preceded.
+    pub fn clear_doorbell(&self) {
+        sys::event_clear(self.shared.doorbell.as_fd());
+    }
+
     /// Moves all completions that have come in to the end of `into`.
     pub fn take_completions(&self, into: &mut Vec<Completion>) {
-        sys::event_clear(self.shared.doorbell.as_fd());
         into.append(&mut self.shared.completions.lock().expect("worker panics abort"));
     }
 
@@ -146,14 +156,16 @@ impl Workers {
         self.shared.lock().lanes.entry(file).or_default().fail(error.clone());
     }
 
-    /// The engine is being told of one failed append; after the last of them appends are tried again.
-    pub fn failure_told(&self, file: FileId) {
-        if let Some(lane) = self.shared.lock().lanes.get_mut(&file) {
-            assert!(lane.failures_untold > 0, "a failure is told once");
-            lane.failures_untold -= 1;
-            if lane.failures_untold == 0 {
-                lane.failure = None;
-            }
+    /// The engine is being told of this failure; after the last one of a file appends to it are tried again.
+    pub fn failure_told(&self, completion: &Completion) {
+        let mut state = self.shared.lock();
+        let file = match completion {
+            Completion::Appended { file, error: Some(_), .. } => Some(*file),
+            Completion::Files { ticket, error: Some(_) } => state.script_failures.remove(ticket),
+            _ => None,
+        };
+        if let Some(file) = file {
+            state.lane(file).failure_told();
         }
     }
 
@@ -177,9 +189,11 @@ impl Workers {
     fn queue_job(&self, disk: &LinuxDisk, work: Work) {
         let mut state = self.shared.lock();
         state.jobs_begun += 1;
-        let job = Job { number: state.jobs_begun, disk: disk.clone(), work };
-        for file in job.files() {
-            state.lanes.entry(file).or_default().waiting.push_back(Item::Barrier(job.number));
+        let (number, files) = (state.jobs_begun, work.files());
+        let job = Job { number, disk: disk.clone(), work, files, unappendable: Vec::new() };
+        for &file in &job.files {
+            let lane = state.lanes.entry(file).or_default();
+            lane.waiting.push_back(Item::Barrier(job.number, lane.failure.clone()));
         }
         state.jobs.push_back(job);
         self.shared.wake(&state);
@@ -205,7 +219,7 @@ impl Shared {
                     (Completion::Appended { file, written, error: error.clone() }, error)
                 }
                 Item::Skip(error) => (Completion::Appended { file, written: 0, error: Some(error) }, None),
-                Item::Sync(_) | Item::Barrier(_) => unreachable!("take_append gives appends"),
+                Item::Sync(_) | Item::Barrier(..) => unreachable!("take_append gives appends"),
             };
             let mut state = self.lock();
             let lane = state.lane(file);
@@ -235,7 +249,7 @@ impl Shared {
         while let Some(mut job) = self.next(&self.runner, State::take_job) {
             let completion = job.run();
             let mut state = self.lock();
-            state.end_job(&job);
+            state.end_job(&job, &completion);
             self.finish(state, completion);
         }
     }
@@ -310,20 +324,30 @@ impl State {
     }
 
     fn take_job(&mut self) -> Option<Job> {
-        if self.can_run_job() { self.jobs.pop_front() } else { None }
+        let mut job = if self.can_run_job() { self.jobs.pop_front()? } else { return None };
+        for &file in &job.files {
+            if let Some(Item::Barrier(_, Some(failure))) = self.lane(file).waiting.front() {
+                job.unappendable.push((file, failure.clone()));
+            }
+        }
+        Some(job)
     }
 
     fn can_run_job(&self) -> bool {
         let Some(job) = self.jobs.front() else { return false };
-        job.files().iter().all(|file| self.lanes.get(file).is_some_and(|lane| lane.is_at_barrier(job.number)))
+        job.files.iter().all(|file| self.lanes.get(file).is_some_and(|lane| lane.is_at_barrier(job.number)))
     }
 
-    /// Takes a job's barriers away, and the lanes of files it closed.
-    fn end_job(&mut self, job: &Job) {
-        for file in job.files() {
+    /// Takes a job's barriers away, and lanes with nothing left to do.
+    fn end_job(&mut self, job: &Job, completion: &Completion) {
+        if let Some((ticket, file, error)) = job.failed_append(completion) {
+            self.script_failures.insert(ticket, file);
+            self.lane(file).fail(error);
+        }
+        for &file in &job.files {
             let lane = self.lane(file);
             let front = lane.waiting.pop_front();
-            assert!(matches!(front, Some(Item::Barrier(number)) if number == job.number));
+            assert!(matches!(front, Some(Item::Barrier(number, _)) if number == job.number));
             if lane.is_idle() {
                 self.lanes.remove(&file);
             }
@@ -349,19 +373,31 @@ impl Lane {
     }
 
     fn is_at_barrier(&self, job: u64) -> bool {
-        self.is_at_rest() && matches!(self.waiting.front(), Some(Item::Barrier(number)) if *number == job)
+        self.is_at_rest() && matches!(self.waiting.front(), Some(Item::Barrier(number, _)) if *number == job)
     }
 
     /// An append failed: everything waiting behind it is skipped.
     fn fail(&mut self, error: IoError) {
         self.failures_untold += 1;
         for item in &mut self.waiting {
-            if matches!(item, Item::Append(..)) {
-                *item = Item::Skip(error.clone());
-                self.failures_untold += 1;
+            match item {
+                Item::Append(..) => {
+                    *item = Item::Skip(error.clone());
+                    self.failures_untold += 1;
+                }
+                Item::Barrier(_, failure) => *failure = Some(error.clone()),
+                Item::Skip(_) | Item::Sync(_) => {}
             }
         }
         self.failure = Some(error);
+    }
+
+    fn failure_told(&mut self) {
+        assert!(self.failures_untold > 0, "a failure is told once");
+        self.failures_untold -= 1;
+        if self.failures_untold == 0 {
+            self.failure = None;
+        }
     }
 
     fn skip(&mut self, failure: IoError) {
@@ -374,10 +410,11 @@ impl Job {
     fn run(&mut self) -> Completion {
         match &self.work {
             Work::Steps { ticket, steps } => {
-                let failure = steps
-                    .iter()
-                    .enumerate()
-                    .find_map(|(index, step)| self.disk.perform(step).err().map(|error| (index, error)));
+                let (disk, unappendable) = (&mut self.disk, &self.unappendable);
+                let failure = steps.iter().enumerate().find_map(|(index, step)| {
+                    let error = refusal(step, unappendable).or_else(|| disk.perform(step).err())?;
+                    Some((index, error))
+                });
                 Completion::Files { ticket: *ticket, error: failure }
             }
             Work::Config { path, text } => {
@@ -387,9 +424,24 @@ impl Job {
         }
     }
 
-    /// The open files its steps use, each once.
+    /// The append its script ended at, if it ended at one.
+    fn failed_append(&self, completion: &Completion) -> Option<(Ticket, FileId, IoError)> {
+        let Work::Steps { ticket, steps } = &self.work else { return None };
+        let Completion::Files { error: Some((index, error)), .. } = completion else { return None };
+        let FileStep::Append { file, .. } = &steps[*index] else { return None };
+        Some((*ticket, *file, error.clone()))
+    }
+}
+
+/// Why a step may not be tried: it would append behind a hole.
+fn refusal(step: &FileStep, unappendable: &[(FileId, IoError)]) -> Option<IoError> {
+    let FileStep::Append { file, .. } = step else { return None };
+    unappendable.iter().find(|(other, _)| other == file).map(|(_, error)| error.clone())
+}
+
+impl Work {
     fn files(&self) -> Vec<FileId> {
-        let Work::Steps { steps, .. } = &self.work else { return Vec::new() };
+        let Work::Steps { steps, .. } = self else { return Vec::new() };
         let mut files: Vec<FileId> = steps.iter().filter_map(file_of).collect();
         files.sort_unstable();
         files.dedup();

@@ -30,7 +30,8 @@ pub enum Told {
     Signalled(Signal),
 }
 
-/// The engine. Commands, one per line: `PING`, `BIG <bytes>`, `QUIT`, `DROP`, `LEAVE`; anything else is echoed.
+/// The engine. Commands, one per line: `PING`, `BIG <bytes>`, `QUIT`, `DROP`, `LEAVE`,
+/// and `HOLD`, whose answer waits for the next sync of a file; anything else is echoed.
 pub struct Toy {
     wishes: Receiver<Vec<Effect>>,
     told: Sender<Told>,
@@ -45,6 +46,8 @@ struct Client {
     input: Vec<u8>,
     output: Vec<u8>,
     sent: usize,
+    /// Moved to the output when a sync ends.
+    held: Vec<u8>,
 }
 
 impl Toy {
@@ -80,6 +83,7 @@ impl Engine for Toy {
             match command {
                 "PING" => client.output.extend(b"+PONG\r\n"),
                 "BIG" => client.output.resize(client.output.len() + argument.parse::<usize>().unwrap(), b'x'),
+                "HOLD" => client.held.extend(b"+HELD\r\n"),
                 "QUIT" => {
                     client.output.extend(b"+OK\r\n");
                     effects.push(Effect::Close { client: id, now: false });
@@ -100,7 +104,13 @@ impl Engine for Toy {
         self.tell(Told::Disconnected);
     }
 
-    fn complete(&mut self, _: Now, completion: Completion, _: &mut Effects) {
+    fn complete(&mut self, _: Now, completion: Completion, effects: &mut Effects) {
+        if matches!(completion, Completion::Synced { .. }) {
+            for (&id, client) in &mut self.clients {
+                client.output.append(&mut client.held);
+                effects.push(Effect::Send(id));
+            }
+        }
         self.tell(Told::Completed(completion));
     }
 
@@ -121,6 +131,10 @@ impl Engine for Toy {
 
     fn output(&self, id: ClientId) -> &[u8] {
         self.clients.get(&id).map_or(&[], |client| &client.output[client.sent..])
+    }
+
+    fn is_holding(&self, id: ClientId) -> bool {
+        self.clients.get(&id).is_some_and(|client| !client.held.is_empty())
     }
 
     fn sent(&mut self, _: Now, id: ClientId, count: usize, _: &mut Effects) {
