@@ -1,1 +1,11 @@
-//! See docs/ARCHITECTURE.md.
+//! The judge of Perdura: it drives servers, ours or stock, and decides whether they kept their promises.
+//!
+//! Exists apart from the engine, and shares no code with it, so that no mistake can hide by being made on both
+//! sides.
+//!
+//! Not here: the simulated host (`perdura-sim`), the tests that call the judge (`tests/`).
+
+pub mod client;
+pub mod os;
+pub mod process;
+pub mod rng;
