@@ -5,7 +5,11 @@
 //!
 //! Not here: the simulated host (`perdura-sim`), the tests that call the judge (`tests/`).
 
+pub mod args;
 pub mod client;
+pub mod crash;
+pub mod model;
 pub mod os;
 pub mod process;
+pub mod record;
 pub mod rng;

@@ -1,0 +1,717 @@
+//! Kills a server again and again and judges what it still holds: `perdura-harness crash kill`.
+//!
+//! Exists because the promise is about real processes: after `kill -9`, at any instant and under every AOF
+//! policy, nothing that was answered is gone, and the server starts again by itself.
+//!
+//! Always true: a round ends with a dated state for every client or with a violation; a violation is never
+//! carried into the next round (it gets a new directory).
+//!
+//! Not here: loss of power, which a kill does not show (the simulated disk does); what clients write
+//! (`record.rs`).
+
+use crate::args::{Args, UsageError};
+use crate::client::{Client, Reply};
+use crate::model::Keyspace;
+use crate::process::{Launch, Server, ServerCommand, StartError, Victims};
+use crate::record::{Family, Plan, Progress, Recorder, Stop};
+use crate::rng::Rng;
+use std::collections::BTreeSet;
+use std::fmt;
+use std::fs;
+use std::io;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How `crash kill` is called.
+pub const USAGE: &str = "perdura-harness crash kill [--server name=command] [--rounds 20] [--seed 1]
+    [--policies always,everysec,no] [--families all|strings,lists,…] [--moments all|any,snapshot,…]
+    [--clients 4] [--pipeline 16] [--ballast 20000] [--setting name=value]… [--tolerate-leftovers]";
+
+/// How long a server may take to sweep temporary files after it answers.
+const SWEEP_PATIENCE: Duration = Duration::from_secs(2);
+/// How long clients write before a kill, or before what the moment asks for.
+const RUN_MS: Range<u64> = 20..300;
+/// From the start of a snapshot or rewrite to the kill: most are short, so that the child still runs.
+const MOMENT_US: Range<u64> = 0..30_000;
+/// Starts killed in a row when the moment is the start itself.
+const START_KILLS_MAX: u64 = 3;
+
+/// Which part of persistence a server is asked to use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// `appendfsync always`
+    Always,
+    /// `appendfsync everysec`
+    Everysec,
+    /// `appendfsync no`
+    No,
+    /// `appendonly no`, judged as if it were `always`: shows that the judge sees a loss.
+    Off,
+}
+
+impl Policy {
+    /// Those under which a kill must lose nothing.
+    pub const PROMISING: [Policy; 3] = [Policy::Always, Policy::Everysec, Policy::No];
+    const ALL: [Policy; 4] = [Policy::Always, Policy::Everysec, Policy::No, Policy::Off];
+
+    /// As written on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Policy::Always => "always",
+            Policy::Everysec => "everysec",
+            Policy::No => "no",
+            Policy::Off => "off",
+        }
+    }
+
+    fn apply(self, launch: Launch) -> Launch {
+        match self {
+            Policy::Off => launch.setting("appendonly", "no"),
+            _ => launch.setting("appendonly", "yes").setting("appendfsync", self.name()),
+        }
+    }
+}
+
+/// What the server is doing when it is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Anything.
+    Any,
+    /// `BGSAVE`
+    Snapshot,
+    /// `BGREWRITEAOF`
+    Rewrite,
+    /// `CONFIG SET appendonly no`, then `yes`.
+    Switch,
+    /// After an ordinary kill, starting again.
+    Startup,
+}
+
+impl Moment {
+    /// All of them.
+    pub const ALL: [Moment; 5] =
+        [Moment::Any, Moment::Snapshot, Moment::Rewrite, Moment::Switch, Moment::Startup];
+
+    /// As written on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Moment::Any => "any",
+            Moment::Snapshot => "snapshot",
+            Moment::Rewrite => "rewrite",
+            Moment::Switch => "switch",
+            Moment::Startup => "startup",
+        }
+    }
+
+    fn commands(self) -> &'static [&'static str] {
+        match self {
+            Moment::Any | Moment::Startup => &[],
+            Moment::Snapshot => &["BGSAVE"],
+            Moment::Rewrite => &["BGREWRITEAOF"],
+            Moment::Switch => &["CONFIG SET appendonly no", "CONFIG SET appendonly yes"],
+        }
+    }
+}
+
+/// One run under one policy.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The server and its settings; the policy adds its own.
+    pub launch: Launch,
+    /// What is asked of it.
+    pub policy: Policy,
+    /// Kills.
+    pub rounds: u64,
+    /// Decides operations, moments and victims; the instants remain the machine's.
+    pub seed: u64,
+    /// Connections that write at the same time.
+    pub clients: u64,
+    /// Operations one client leaves unanswered at most.
+    pub pipeline: u64,
+    /// Keys written once at first, so that snapshots and starts take a while.
+    pub ballast: u64,
+    /// What is written.
+    pub families: Vec<Family>,
+    /// When it is killed.
+    pub moments: Vec<Moment>,
+}
+
+impl Config {
+    /// Twenty rounds of everything.
+    pub fn new(launch: Launch, policy: Policy) -> Config {
+        Config {
+            launch,
+            policy,
+            rounds: 20,
+            seed: 1,
+            clients: 4,
+            pipeline: 16,
+            ballast: 20_000,
+            families: Family::ALL.to_vec(),
+            moments: Moment::ALL.to_vec(),
+        }
+    }
+}
+
+/// A promise not kept.
+#[derive(Debug)]
+pub enum Violation {
+    /// The state is older than what was acknowledged, by so many operations.
+    Lost {
+        /// Whose.
+        client: u64,
+        /// Operations answered before the kill (or that were safe by then).
+        acknowledged: u64,
+        /// Operations still there.
+        recovered: u64,
+    },
+    /// The state is not that after any number of this client's operations.
+    NotAPrefix {
+        /// Whose.
+        client: u64,
+        /// The number of operations that comes nearest.
+        nearest: u64,
+        /// What differs even there.
+        differing: String,
+    },
+    /// A reply was not what the operation must answer.
+    WrongReply(u64, String),
+    /// Keys appeared or vanished that no client owns.
+    KeyCount {
+        /// Ballast and all clients' keys.
+        expected: u64,
+        /// `DBSIZE`
+        found: i64,
+    },
+    /// The server ended before it was killed.
+    EndedByItself(String),
+    /// It refused the command that starts what it was to be killed in.
+    WouldNot(Moment, io::Error),
+    /// It did not start again.
+    RefusedStart(String),
+    /// What it started with could not be read.
+    Unreadable(io::Error),
+    /// Temporary files of a dead process are still there after the start.
+    Leftovers(Vec<PathBuf>),
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Violation::Lost { client, acknowledged, recovered } => {
+                let lost = acknowledged - recovered;
+                write!(
+                    f,
+                    "client {client} lost {lost} operations: {acknowledged} answered, {recovered} there"
+                )
+            }
+            Violation::NotAPrefix { client, nearest, differing } => {
+                write!(f, "client {client}: no prefix; nearest is {nearest}, where these differ: {differing}")
+            }
+            Violation::WrongReply(client, what) => write!(f, "client {client}, wrong reply: {what}"),
+            Violation::KeyCount { expected, found } => write!(f, "{found} keys instead of {expected}"),
+            Violation::EndedByItself(log) => write!(f, "ended by itself; its log ends:\n{log}"),
+            Violation::WouldNot(moment, error) => write!(f, "refused {}: {error}", moment.name()),
+            Violation::RefusedStart(why) => write!(f, "refused start: {why}"),
+            Violation::Unreadable(error) => write!(f, "unreadable: {error}"),
+            Violation::Leftovers(paths) => {
+                let names =
+                    paths.iter().filter_map(|path| path.file_name()).map(|name| name.to_string_lossy());
+                write!(f, "temporary files left: {}", names.collect::<Vec<_>>().join(" "))
+            }
+        }
+    }
+}
+
+/// A violation and how it came about.
+#[derive(Debug)]
+pub struct Finding {
+    /// Counted from 0.
+    pub round: u64,
+    /// What the server was doing.
+    pub moment: Moment,
+    /// What went wrong.
+    pub violation: Violation,
+}
+
+/// What one run found.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Rounds run.
+    pub rounds: u64,
+    /// Kills that hit while a child of the server was running.
+    pub kills_with_child: u64,
+    /// Starts that were killed.
+    pub starts_killed: u64,
+    /// Operations answered, all clients together.
+    pub acknowledged: u64,
+    /// Operations found beyond the acknowledged ones: allowed, they were in flight.
+    pub in_flight_kept: u64,
+    /// The longest time from start to PONG after a kill.
+    pub slowest_recovery: Duration,
+    /// All violations.
+    pub findings: Vec<Finding>,
+}
+
+impl Report {
+    /// Violations other than refused starts and leftovers, which have columns of their own.
+    pub fn state_violations(&self) -> usize {
+        self.findings.len() - self.refused_starts() - self.leftovers()
+    }
+
+    /// Starts that failed.
+    pub fn refused_starts(&self) -> usize {
+        self.count(|violation| matches!(violation, Violation::RefusedStart(_)))
+    }
+
+    /// Rounds after which temporary files stayed.
+    pub fn leftovers(&self) -> usize {
+        self.count(|violation| matches!(violation, Violation::Leftovers(_)))
+    }
+
+    fn count(&self, is_counted: impl Fn(&Violation) -> bool) -> usize {
+        self.findings.iter().filter(|finding| is_counted(&finding.violation)).count()
+    }
+
+    fn table_row(&self, policy: Policy) -> String {
+        format!(
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+            policy.name(),
+            self.rounds,
+            self.kills_with_child,
+            self.starts_killed,
+            self.acknowledged,
+            self.in_flight_kept,
+            self.state_violations(),
+            self.refused_starts(),
+            self.leftovers(),
+            self.slowest_recovery.as_millis(),
+        )
+    }
+}
+
+const TABLE_HEAD: &str = "\
+| policy | rounds | kills with a child running | starts killed | acknowledged operations | in-flight operations kept | violations | refused starts | rounds with leftovers | slowest recovery, ms |
+|---|---|---|---|---|---|---|---|---|---|";
+
+/// Runs all rounds.
+///
+/// # Errors
+/// When the machine fails: no directory, no socket, the program missing. What the server does wrong is a
+/// finding.
+pub fn run(config: &Config) -> io::Result<Report> {
+    let mut report = Report::default();
+    let mut scene: Option<Scene> = None;
+    for round in 0..config.rounds {
+        let mut rng = Rng::at(config.seed, u64::MAX, round);
+        let mut current = match scene.take() {
+            Some(scene) => scene,
+            None => Scene::open(config)?,
+        };
+        let moment = *rng.choose(&config.moments);
+        let violations = current.play(config, moment, &mut rng, &mut report)?;
+        report.rounds += 1;
+        let is_clean = violations.iter().all(|violation| matches!(violation, Violation::Leftovers(_)));
+        report.findings.extend(violations.into_iter().map(|violation| Finding { round, moment, violation }));
+        scene = is_clean.then_some(current);
+    }
+    Ok(report)
+}
+
+/// A server, its directory and the clients that know what is in it.
+struct Scene {
+    server: Server,
+    recorders: Vec<Recorder>,
+    /// Leftovers already reported: each is one finding, however many starts it outlives.
+    known_leftovers: BTreeSet<TempFile>,
+}
+
+/// A file that looks temporary: its path and its inode, so that a new file of an old name is not taken for it.
+type TempFile = (PathBuf, u64);
+
+/// How far one client was when the server died.
+struct Reached {
+    /// The judge accepts no state older than this.
+    floor: u64,
+    acknowledged: u64,
+    sent: u64,
+}
+
+impl Scene {
+    fn open(config: &Config) -> io::Result<Scene> {
+        let launch = config.policy.apply(config.launch.clone());
+        let server = Server::start(launch).map_err(io::Error::other)?;
+        write_ballast(&mut server.client()?, config.ballast)?;
+        let plan = Plan { seed: config.seed, families: config.families.clone() };
+        let recorders = (0..config.clients).map(|client| Recorder::new(plan.clone(), client)).collect();
+        Ok(Scene { server, recorders, known_leftovers: BTreeSet::new() })
+    }
+
+    /// One round: write, kill, start, judge.
+    fn play(
+        &mut self,
+        config: &Config,
+        moment: Moment,
+        rng: &mut Rng,
+        report: &mut Report,
+    ) -> io::Result<Vec<Violation>> {
+        let (reached, mut violations) = self.write_until_killed(config, moment, rng, report)?;
+        report.acknowledged += self.newly_acknowledged(&reached);
+        if !violations.is_empty() {
+            return Ok(violations);
+        }
+        if moment == Moment::Startup {
+            self.kill_starts(rng, report)?;
+        }
+        let temp_files = &temp_files(&self.server.data_dir()) - &self.known_leftovers;
+        let has_orphans = !self.server.orphans().is_empty();
+        match self.server.restart() {
+            Ok(()) => {}
+            Err(StartError::Io(error)) => return Err(error),
+            Err(refused) => return Ok(vec![Violation::RefusedStart(refused.to_string())]),
+        }
+        report.slowest_recovery = report.slowest_recovery.max(self.server.ready_after());
+        violations.extend(self.judge(config, &reached, report)?);
+        // An orphan may still be writing its file; only what nobody writes is left over.
+        if !has_orphans {
+            let left = leftovers(&self.server.data_dir(), &temp_files);
+            if !left.is_empty() {
+                violations.push(Violation::Leftovers(left.iter().map(|(path, _)| path.clone()).collect()));
+                self.known_leftovers.extend(left);
+            }
+        }
+        self.server.kill_orphans()?;
+        Ok(violations)
+    }
+
+    fn newly_acknowledged(&self, reached: &[Reached]) -> u64 {
+        let bases = self.recorders.iter().map(|recorder| recorder.progress().acknowledged());
+        reached.iter().zip(bases).map(|(reached, base)| reached.acknowledged - base).sum()
+    }
+
+    fn write_until_killed(
+        &mut self,
+        config: &Config,
+        moment: Moment,
+        rng: &mut Rng,
+        report: &mut Report,
+    ) -> io::Result<(Vec<Reached>, Vec<Violation>)> {
+        let Scene { server, recorders, .. } = self;
+        let progress: Vec<Progress> = recorders.iter().map(Recorder::progress).collect();
+        let address = server.address();
+        let mut violations = Vec::new();
+        let (floors, stops) = thread::scope(|scope| {
+            let threads: Vec<_> = recorders
+                .iter()
+                .zip(&progress)
+                .map(|(recorder, progress)| scope.spawn(|| recorder.run(&address, config.pipeline, progress)))
+                .collect();
+            // The clients end when the server does, so it must be killed even when something fails.
+            thread::sleep(Duration::from_millis(RUN_MS.start + rng.below(RUN_MS.end - RUN_MS.start)));
+            let floors = floors(moment, &progress);
+            let reached_moment = reach(server, moment, rng);
+            let ended_by_itself = server.exit_status()?.is_some();
+            if ended_by_itself {
+                violations.push(Violation::EndedByItself(server.log_tail()));
+            } else if let Err(error) = reached_moment {
+                violations.push(Violation::WouldNot(moment, error));
+            }
+            let has_child = !ended_by_itself && !server.children().is_empty();
+            report.kills_with_child += u64::from(has_child);
+            server.kill(*rng.choose(&[Victims::ServerOnly, Victims::ServerAndChildren]))?;
+            let stops: Vec<Stop> =
+                threads.into_iter().map(|thread| thread.join().expect("clients do not panic")).collect();
+            io::Result::Ok((floors, stops))
+        })?;
+        for (recorder, stop) in recorders.iter().zip(stops) {
+            if let Stop::WrongReply(what) = stop {
+                violations.push(Violation::WrongReply(recorder.client(), what));
+            }
+        }
+        let reached = progress.iter().zip(floors).map(|(progress, floor)| {
+            let acknowledged = progress.acknowledged();
+            Reached { floor: floor.unwrap_or(acknowledged), acknowledged, sent: progress.sent() }
+        });
+        Ok((reached.collect(), violations))
+    }
+
+    fn kill_starts(&mut self, rng: &mut Rng, report: &mut Report) -> io::Result<()> {
+        // The last start shows how long one takes; beyond it the kill would hit a running server.
+        let start_us = self.server.ready_after().as_micros() as u64 + 1;
+        for _ in 0..1 + rng.below(START_KILLS_MAX) {
+            self.server.spawn()?;
+            thread::sleep(Duration::from_micros(rng.below(start_us)));
+            self.server.kill(Victims::ServerAndChildren)?;
+            report.starts_killed += 1;
+        }
+        Ok(())
+    }
+
+    /// Dates every client's keys; takes what it finds as the next round's base.
+    fn judge(
+        &mut self,
+        config: &Config,
+        reached: &[Reached],
+        report: &mut Report,
+    ) -> io::Result<Vec<Violation>> {
+        let mut client = self.server.client()?;
+        let mut violations = Vec::new();
+        let mut key_count = config.ballast;
+        for (recorder, reached) in self.recorders.iter_mut().zip(reached) {
+            let observed = match Keyspace::read(&mut client, &recorder.keys()) {
+                Ok(observed) => observed,
+                Err(error) => return Ok(vec![Violation::Unreadable(error)]),
+            };
+            key_count += observed.len() as u64;
+            match judge_client(recorder, &observed, reached) {
+                Ok(recovered) => {
+                    report.in_flight_kept += recovered.saturating_sub(reached.acknowledged);
+                    recorder.rebase(recovered);
+                }
+                Err(violation) => violations.push(violation),
+            }
+        }
+        let found = client.call(&["DBSIZE"])?.as_integer().unwrap_or(-1);
+        if found != key_count as i64 {
+            violations.push(Violation::KeyCount { expected: key_count, found });
+        }
+        Ok(violations)
+    }
+}
+
+/// The number of operations that survived, if that is enough of them.
+fn judge_client(recorder: &Recorder, observed: &Keyspace, reached: &Reached) -> Result<u64, Violation> {
+    let client = recorder.client();
+    let dating = recorder.date(observed, reached.sent);
+    match dating.prefix {
+        Some(recovered) if recovered >= reached.floor => Ok(recovered),
+        Some(recovered) => Err(Violation::Lost { client, acknowledged: reached.floor, recovered }),
+        None => {
+            let keys = dating.differing.iter().take(5).map(|key| String::from_utf8_lossy(key));
+            let differing = keys.collect::<Vec<_>>().join(" ");
+            Err(Violation::NotAPrefix { client, nearest: dating.nearest, differing })
+        }
+    }
+}
+
+/// Each client's floor where the moment itself weakens the promise: what is written while the AOF is switched
+/// off may go, so only what was acknowledged before counts.
+fn floors(moment: Moment, progress: &[Progress]) -> Vec<Option<u64>> {
+    let weakens = moment == Moment::Switch;
+    progress.iter().map(|progress| weakens.then(|| progress.acknowledged())).collect()
+}
+
+/// Brings the server to `moment`.
+fn reach(server: &Server, moment: Moment, rng: &mut Rng) -> io::Result<()> {
+    if moment.commands().is_empty() {
+        return Ok(());
+    }
+    let mut client = server.client()?;
+    for command in moment.commands() {
+        match client.say(command)? {
+            // A child that runs already, by the server's own decision, serves as well.
+            Reply::Error(error) if !error.contains("in progress") && !error.contains("child") => {
+                return Err(io::Error::other(format!("{command}: {error}")));
+            }
+            _ => {}
+        }
+    }
+    thread::sleep(Duration::from_micros(MOMENT_US.start + rng.below(MOMENT_US.end - MOMENT_US.start)));
+    Ok(())
+}
+
+fn write_ballast(client: &mut Client, count: u64) -> io::Result<()> {
+    const BATCH: u64 = 500;
+    for start in (0..count).step_by(BATCH as usize) {
+        let set =
+            |number: u64| ["SET".into(), format!("ballast:{number}"), format!("{number:0>64}")].to_vec();
+        let commands: Vec<Vec<String>> = (start..count.min(start + BATCH)).map(set).collect();
+        if !client.pipeline(&commands)?.iter().all(Reply::is_ok) {
+            return Err(io::Error::other("the server refused the ballast"));
+        }
+    }
+    Ok(())
+}
+
+/// Files under `dir` that look temporary.
+fn temp_files(dir: &Path) -> BTreeSet<TempFile> {
+    use std::os::unix::fs::MetadataExt;
+    let mut found = BTreeSet::new();
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Ok(metadata) = entry.metadata() else { continue };
+        if metadata.is_dir() {
+            found.extend(temp_files(&entry.path()));
+        } else if name.starts_with("temp") || name.contains(".tmp") || name.contains(".temp") {
+            found.insert((entry.path(), metadata.ino()));
+        }
+    }
+    found
+}
+
+/// Those of `before` that are still there after the server had time to sweep.
+fn leftovers(dir: &Path, before: &BTreeSet<TempFile>) -> BTreeSet<TempFile> {
+    let start = Instant::now();
+    loop {
+        let left = &temp_files(dir) & before;
+        if left.is_empty() || start.elapsed() > SWEEP_PATIENCE {
+            return left;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// The subcommand: prints the table and every finding; fails if there is one.
+///
+/// # Errors
+/// A wrong command line, or what [`run`] reports.
+pub fn main(mut args: Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    if args.word().as_deref() != Some("kill") {
+        return Err(UsageError(format!("usage: {USAGE}")).into());
+    }
+    let tolerates_leftovers = args.flag("--tolerate-leftovers");
+    let policies = match args.text("--policies")? {
+        None => Policy::PROMISING.to_vec(),
+        Some(text) => {
+            Args::new(["--policies".into(), text]).choices("--policies", &Policy::ALL, Policy::name)?
+        }
+    };
+    let config = read_config(&mut args)?;
+    args.finish()?;
+    println!("{}", parameters(&config));
+    println!("{TABLE_HEAD}");
+    let mut stories = Vec::new();
+    for policy in policies {
+        let report = run(&Config { policy, ..config.clone() })?;
+        println!("{}", report.table_row(policy));
+        let is_excused =
+            |finding: &&Finding| tolerates_leftovers && matches!(finding.violation, Violation::Leftovers(_));
+        for Finding { round, moment, violation } in report.findings.iter().filter(|f| !is_excused(f)) {
+            stories.push(format!("- {}, round {round}, {}: {violation}", policy.name(), moment.name()));
+        }
+    }
+    if !stories.is_empty() {
+        println!("\n{}", stories.join("\n"));
+    }
+    Ok(if stories.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn read_config(args: &mut Args) -> Result<Config, UsageError> {
+    let command = match args.text("--server")? {
+        Some(text) => ServerCommand::parse(&text)
+            .ok_or_else(|| UsageError(format!("--server {text}: not name=command")))?,
+        None => ServerCommand::perdura().ok_or_else(|| UsageError("no perdura-server found".into()))?,
+    };
+    let mut launch = Launch::new(command);
+    for setting in args.texts("--setting")? {
+        let (name, value) = setting
+            .split_once('=')
+            .ok_or_else(|| UsageError(format!("--setting {setting}: not name=value")))?;
+        launch = launch.setting(name, value);
+    }
+    let defaults = Config::new(launch, Policy::Always);
+    let config = Config {
+        rounds: args.number("--rounds", defaults.rounds)?,
+        seed: args.number("--seed", defaults.seed)?,
+        clients: args.number("--clients", defaults.clients)?,
+        pipeline: args.number("--pipeline", defaults.pipeline)?,
+        ballast: args.number("--ballast", defaults.ballast)?,
+        families: args.choices("--families", &Family::ALL, Family::name)?,
+        moments: args.choices("--moments", &Moment::ALL, Moment::name)?,
+        ..defaults
+    };
+    if config.families == [Family::Multi] {
+        return Err(UsageError("--families multi needs another family to fill its blocks".into()));
+    }
+    if config.clients == 0 || config.pipeline == 0 {
+        return Err(UsageError("--clients and --pipeline must be at least 1".into()));
+    }
+    Ok(config)
+}
+
+fn parameters(config: &Config) -> String {
+    let names = |names: Vec<&str>| names.join(",");
+    format!(
+        "crash kill: server {}, seed {}, clients {}, pipeline {}, ballast {} keys, families {}, moments {}\n",
+        config.launch.command.name,
+        config.seed,
+        config.clients,
+        config.pipeline,
+        config.ballast,
+        names(config.families.iter().map(|family| family.name()).collect()),
+        names(config.moments.iter().map(|moment| moment.name()).collect()),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(policy: Policy) -> Option<Config> {
+        let command = ServerCommand::stock_redis()?;
+        let config = Config::new(Launch::new(command), policy);
+        Some(Config { rounds: 5, clients: 2, ballast: 2000, ..config })
+    }
+
+    fn check_stock(config: Config, is_expected: impl Fn(&Report) -> bool) {
+        let report = run(&config).unwrap();
+        assert!(is_expected(&report), "{report:#?}");
+        assert_eq!(report.rounds, config.rounds);
+        assert!(report.acknowledged > 0);
+    }
+
+    /// The judge must not accuse a server that keeps its word.
+    #[test]
+    fn stock_redis_with_always_loses_nothing() {
+        let Some(config) = config(Policy::Always) else { return };
+        check_stock(config, |report| report.state_violations() + report.refused_starts() == 0);
+    }
+
+    /// The judge must accuse a server that does not: nothing is written to disk, so every round loses.
+    #[test]
+    fn a_server_without_an_aof_is_found_out_in_every_round() {
+        let Some(config) = config(Policy::Off) else { return };
+        let config = Config { moments: vec![Moment::Any], ..config };
+        check_stock(config, |report| report.state_violations() >= report.rounds as usize);
+    }
+
+    /// A server that acknowledges too early: half of what it logged in the round is cut off afterwards.
+    #[test]
+    fn a_cut_of_acknowledged_bytes_is_a_loss() {
+        let Some(config) = config(Policy::Always) else { return };
+        let config = Config { clients: 1, pipeline: 1, families: vec![Family::Strings], ..config };
+        let mut scene = Scene::open(&config).unwrap();
+        let log = incremental_log(&scene.server.data_dir());
+        let size_before = fs::metadata(&log).unwrap().len();
+        let mut rng = Rng::new(1);
+        let mut report = Report::default();
+        let (reached, _) = scene.write_until_killed(&config, Moment::Any, &mut rng, &mut report).unwrap();
+        let size_after = fs::metadata(&log).unwrap().len();
+        let writable = fs::OpenOptions::new().write(true).open(&log).unwrap();
+        writable.set_len(size_before.midpoint(size_after)).unwrap();
+        scene.server.restart().unwrap();
+        let violations = scene.judge(&config, &reached, &mut report).unwrap();
+        assert!(matches!(violations[..], [Violation::Lost { .. }, ..]), "{violations:?}");
+    }
+
+    fn incremental_log(data_dir: &Path) -> PathBuf {
+        let files = fs::read_dir(data_dir.join("appendonlydir")).unwrap().map(|entry| entry.unwrap().path());
+        files.filter(|path| path.to_string_lossy().ends_with(".incr.aof")).last().unwrap()
+    }
+
+    #[test]
+    fn a_file_that_was_there_before_the_start_and_still_is_is_left_over() {
+        let dir = crate::process::TempDir::new("perdura-leftovers").unwrap();
+        fs::create_dir(dir.path().join("appendonlydir")).unwrap();
+        let path = dir.path().join("appendonlydir/temp-rewriteaof-1.aof");
+        fs::write(&path, b"x").unwrap();
+        let before = temp_files(dir.path());
+        assert_eq!(before.len(), 1);
+        assert_eq!(leftovers(dir.path(), &before), before);
+        fs::remove_file(&path).unwrap();
+        assert!(leftovers(dir.path(), &before).is_empty());
+    }
+}
