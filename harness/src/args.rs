@@ -80,6 +80,16 @@ impl Args {
         text.parse().map_err(|_| UsageError(format!("{name} {text}: not a number in range")))
     }
 
+    /// Takes `name` and its comma-separated numbers, or gives `default`.
+    ///
+    /// # Errors
+    /// When what follows are no such numbers.
+    pub fn numbers<N: FromStr + Copy>(&mut self, name: &str, default: &[N]) -> Result<Vec<N>, UsageError> {
+        let Some(text) = self.text(name)? else { return Ok(default.to_vec()) };
+        let numbers: Result<Vec<N>, _> = text.split(',').map(str::parse).collect();
+        numbers.map_err(|_| UsageError(format!("{name} {text}: not numbers in range")))
+    }
+
     /// Takes `name` and its comma-separated choices, each by its name; `all` or absence gives all.
     ///
     /// # Errors
@@ -129,6 +139,7 @@ mod tests {
         assert!(!args.flag("--quick"));
         assert_eq!(args.number("--rounds", 1), Ok(3));
         assert_eq!(args.number("--rounds", 1), Ok(1));
+        assert_eq!(args.numbers("--keys", &[1, 2]), Ok(vec![1, 2]));
         assert_eq!(args.texts("--server"), Ok(vec!["a".into(), "b".into()]));
         assert_eq!(args.finish(), Ok(()));
     }

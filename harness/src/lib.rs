@@ -6,10 +6,15 @@
 //! Not here: the simulated host (`perdura-sim`), the tests that call the judge (`tests/`).
 
 pub mod args;
+pub mod bench;
 pub mod client;
 pub mod crash;
+pub mod histogram;
+pub mod load;
 pub mod model;
 pub mod os;
 pub mod process;
 pub mod record;
 pub mod rng;
+pub mod table;
+pub mod workload;

@@ -173,11 +173,12 @@ impl Epoll {
         check(unsafe { libc::epoll_ctl(self.fd.as_raw_fd(), operation, socket, &mut event) })
     }
 
-    /// Waits at most `timeout_ms` and gives each ready socket to `take`.
+    /// Waits at most `timeout_ms` and replaces what is in `ready` by the sockets that are.
     ///
     /// # Errors
     /// Whatever the kernel reports; an interruption is an empty wait.
-    pub fn wait(&mut self, timeout_ms: i32, mut take: impl FnMut(Ready) -> io::Result<()>) -> io::Result<()> {
+    pub fn wait(&mut self, timeout_ms: i32, ready: &mut Vec<Ready>) -> io::Result<()> {
+        ready.clear();
         let events_max = self.events.len() as i32;
         // SAFETY: the buffer holds `events_max` events and is not touched by anyone else meanwhile.
         let count = unsafe {
@@ -187,14 +188,14 @@ impl Epoll {
             let error = io::Error::last_os_error();
             return if error.kind() == io::ErrorKind::Interrupted { Ok(()) } else { Err(error) };
         }
-        for event in &self.events[..count as usize] {
+        ready.extend(self.events[..count as usize].iter().map(|event| {
             let flags = event.events as i32;
-            take(Ready {
+            Ready {
                 token: event.u64 as usize,
                 is_readable: flags & (libc::EPOLLIN | libc::EPOLLERR | libc::EPOLLHUP) != 0,
                 is_writable: flags & libc::EPOLLOUT != 0,
-            })?;
-        }
+            }
+        }));
         Ok(())
     }
 }

@@ -499,6 +499,9 @@ fn spawn_on_lasting_thread(command: Command) -> io::Result<Child> {
     let spawner = SPAWNER.get_or_init(|| {
         let (orders, inbox) = mpsc::channel::<Order>();
         thread::spawn(move || {
+            // Whoever came first may have been pinned; what is started here must not inherit that. A
+            // failure leaves things as they were.
+            let _ = os::unpin();
             for (mut command, answer) in inbox {
                 // The receiver waits right below; it cannot have gone away.
                 let _ = answer.send(command.spawn());
