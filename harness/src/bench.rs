@@ -21,7 +21,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// How `bench` is called.
-pub const USAGE: &str = "perdura-harness bench [--server name=command]… [--quick] [--rounds 5] [--seconds 2]
+pub const USAGE: &str = "perdura-harness bench [--server name=command]… [--quick] [--rounds 3] [--seconds 1]
     [--sections all|throughput,aof,latency,persistence] [--workloads all|GET,SET,…] [--pipelines 1,16,64]
     [--keys 10000,1000000] [--clients 50] [--value-size 64] [--rate 20000] [--server-core 0] [--client-core 1]";
 
@@ -410,8 +410,8 @@ fn read_config(args: &mut Args) -> Result<Config, UsageError> {
         workloads: args.choices("--workloads", &Workload::NAMES, |name| name)?,
         pipelines: args.numbers("--pipelines", default_pipelines)?,
         keys: args.numbers("--keys", default_keys)?,
-        rounds: args.number("--rounds", quick_or(1.0, 5.0) as u64)?,
-        duration: Duration::from_secs_f64(args.number("--seconds", quick_or(0.25, 2.0))?),
+        rounds: args.number("--rounds", quick_or(1.0, 3.0) as u64)?,
+        duration: Duration::from_secs_f64(args.number("--seconds", quick_or(0.25, 1.0))?),
         clients: args.number("--clients", 50)?,
         value_size: args.number("--value-size", 64)?,
         rate: args.number("--rate", 20_000.0)?,

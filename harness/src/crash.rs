@@ -10,10 +10,10 @@
 //! (`record.rs`).
 
 use crate::args::{Args, UsageError};
-use crate::client::{Client, Reply};
-use crate::model::Keyspace;
-use crate::process::{Launch, Server, ServerCommand, StartError, Victims};
-use crate::record::{Family, Plan, Progress, Recorder, Stop};
+use crate::client::{Address, Client, Reply};
+use crate::model::{Bytes, Keyspace};
+use crate::process::{Launch, REQUEST_TIMEOUT, Server, ServerCommand, StartError, Victims};
+use crate::record::{Family, Plan, Progress, Recorder, Stop, operations_shown};
 use crate::rng::Rng;
 use std::collections::BTreeSet;
 use std::fmt;
@@ -177,6 +177,15 @@ pub enum Violation {
         /// What differs even there.
         differing: String,
     },
+    /// A reader was shown a write that is not there any more.
+    ShownThenGone {
+        /// Who wrote it.
+        client: u64,
+        /// Operations of that client the reader knows of.
+        shown: u64,
+        /// Operations still there.
+        recovered: u64,
+    },
     /// A reply was not what the operation must answer.
     WrongReply(u64, String),
     /// Keys appeared or vanished that no client owns.
@@ -206,6 +215,12 @@ impl fmt::Display for Violation {
                 write!(
                     f,
                     "client {client} lost {lost} operations: {acknowledged} answered, {recovered} there"
+                )
+            }
+            Violation::ShownThenGone { client, shown, recovered } => {
+                write!(
+                    f,
+                    "client {client}: operation {shown} was shown to a reader, only {recovered} are there"
                 )
             }
             Violation::NotAPrefix { client, nearest, differing } => {
@@ -248,6 +263,8 @@ pub struct Report {
     pub starts_killed: u64,
     /// Operations answered, all clients together.
     pub acknowledged: u64,
+    /// Rounds in which a reader was shown a write before its writer was answered.
+    pub rounds_shown_early: u64,
     /// Operations found beyond the acknowledged ones: allowed, they were in flight.
     pub in_flight_kept: u64,
     /// The longest time from start to PONG after a kill.
@@ -278,13 +295,14 @@ impl Report {
 
     fn table_row(&self, policy: Policy) -> String {
         format!(
-            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
             policy.name(),
             self.rounds,
             self.kills_with_child,
             self.starts_killed,
             self.acknowledged,
             self.in_flight_kept,
+            self.rounds_shown_early,
             self.state_violations(),
             self.refused_starts(),
             self.leftovers(),
@@ -294,8 +312,8 @@ impl Report {
 }
 
 const TABLE_HEAD: &str = "\
-| policy | rounds | kills with a child running | starts killed | acknowledged operations | in-flight operations kept | violations | refused starts | rounds with leftovers | slowest recovery, ms |
-|---|---|---|---|---|---|---|---|---|---|";
+| policy | rounds | kills with a child running | starts killed | acknowledged operations | in-flight operations kept | rounds with a write read before its reply | violations | refused starts | rounds with leftovers | slowest recovery, ms |
+|---|---|---|---|---|---|---|---|---|---|---|";
 
 /// Runs all rounds.
 ///
@@ -338,6 +356,8 @@ struct Reached {
     floor: u64,
     acknowledged: u64,
     sent: u64,
+    /// Operations a reader has been shown, 0 where that binds to nothing.
+    shown: u64,
 }
 
 impl Scene {
@@ -403,7 +423,9 @@ impl Scene {
         let progress: Vec<Progress> = recorders.iter().map(Recorder::progress).collect();
         let address = server.address();
         let mut violations = Vec::new();
-        let (floors, stops) = thread::scope(|scope| {
+        let dated_keys: Vec<Vec<Bytes>> = recorders.iter().map(Recorder::dated_keys).collect();
+        let (floors, shown, stops) = thread::scope(|scope| {
+            let reader = scope.spawn(|| read_until_killed(&address, &dated_keys));
             let threads: Vec<_> = recorders
                 .iter()
                 .zip(&progress)
@@ -424,18 +446,26 @@ impl Scene {
             server.kill(*rng.choose(&[Victims::ServerOnly, Victims::ServerAndChildren]))?;
             let stops: Vec<Stop> =
                 threads.into_iter().map(|thread| thread.join().expect("clients do not panic")).collect();
-            io::Result::Ok((floors, stops))
+            io::Result::Ok((floors, reader.join().expect("the reader does not panic"), stops))
         })?;
         for (recorder, stop) in recorders.iter().zip(stops) {
             if let Stop::WrongReply(what) = stop {
                 violations.push(Violation::WrongReply(recorder.client(), what));
             }
         }
-        let reached = progress.iter().zip(floors).map(|(progress, floor)| {
-            let acknowledged = progress.acknowledged();
-            Reached { floor: floor.unwrap_or(acknowledged), acknowledged, sent: progress.sent() }
-        });
-        Ok((reached.collect(), violations))
+        let reached: Vec<Reached> = progress
+            .iter()
+            .zip(floors)
+            .zip(shown)
+            .map(|((progress, floor), shown)| {
+                let acknowledged = progress.acknowledged();
+                let shown = if floor.is_some() { 0 } else { shown };
+                Reached { floor: floor.unwrap_or(acknowledged), acknowledged, sent: progress.sent(), shown }
+            })
+            .collect();
+        let is_early = reached.iter().any(|reached| reached.shown > reached.acknowledged);
+        report.rounds_shown_early += u64::from(is_early);
+        Ok((reached, violations))
     }
 
     fn kill_starts(&mut self, rng: &mut Rng, report: &mut Report) -> io::Result<()> {
@@ -487,7 +517,10 @@ fn judge_client(recorder: &Recorder, observed: &Keyspace, reached: &Reached) -> 
     let client = recorder.client();
     let dating = recorder.date(observed, reached.sent);
     match dating.prefix {
-        Some(recovered) if recovered >= reached.floor => Ok(recovered),
+        Some(recovered) if recovered >= reached.floor.max(reached.shown) => Ok(recovered),
+        Some(recovered) if recovered >= reached.floor => {
+            Err(Violation::ShownThenGone { client, shown: reached.shown, recovered })
+        }
         Some(recovered) => Err(Violation::Lost { client, acknowledged: reached.floor, recovered }),
         None => {
             let keys = dating.differing.iter().take(5).map(|key| String::from_utf8_lossy(key));
@@ -495,6 +528,30 @@ fn judge_client(recorder: &Recorder, observed: &Keyspace, reached: &Reached) -> 
             Err(Violation::NotAPrefix { client, nearest: dating.nearest, differing })
         }
     }
+}
+
+/// Reads what the clients write until the connection ends; gives, per client, the operations it was shown.
+///
+/// Some of these are not acknowledged yet, and must survive all the same: nobody is shown a value that a
+/// crash can take back.
+fn read_until_killed(address: &Address, dated_keys: &[Vec<Bytes>]) -> Vec<u64> {
+    let mut shown = vec![0; dated_keys.len()];
+    let mut read = || -> io::Result<()> {
+        let mut client = Client::connect(address, REQUEST_TIMEOUT)?;
+        loop {
+            for (keys, shown) in dated_keys.iter().zip(&mut shown) {
+                keys.iter().for_each(|key| client.queue(&[b"GET", key.as_slice()]));
+                client.flush()?;
+                for _ in keys {
+                    let count = client.read()?.as_bytes().and_then(operations_shown);
+                    *shown = count.unwrap_or(0).max(*shown);
+                }
+            }
+        }
+    };
+    // The only way out of the loop is the end of the connection.
+    let _ = read();
+    shown
 }
 
 /// Each client's floor where the moment itself weakens the promise: what is written while the AOF is switched
@@ -700,6 +757,23 @@ mod tests {
     fn incremental_log(data_dir: &Path) -> PathBuf {
         let files = fs::read_dir(data_dir.join("appendonlydir")).unwrap().map(|entry| entry.unwrap().path());
         files.filter(|path| path.to_string_lossy().ends_with(".incr.aof")).last().unwrap()
+    }
+
+    #[test]
+    fn the_verdict_on_every_kind_of_state() {
+        let plan = Plan { seed: 7, families: vec![Family::Counters] };
+        let recorder = Recorder::new(plan, 0);
+        let mut observed = recorder.clone();
+        observed.rebase(10);
+        let judge = |floor, shown, sent| {
+            judge_client(&recorder, observed.base(), &Reached { floor, acknowledged: floor, sent, shown })
+        };
+        // floor  shown  sent   state after 10 is
+        assert_eq!(judge(10, 10, 12).ok(), Some(10)); // exactly what was promised
+        assert_eq!(judge(8, 0, 12).ok(), Some(10)); // more than promised: in flight
+        assert!(matches!(judge(11, 0, 12), Err(Violation::Lost { acknowledged: 11, recovered: 10, .. })));
+        assert!(matches!(judge(9, 11, 12), Err(Violation::ShownThenGone { shown: 11, recovered: 10, .. })));
+        assert!(matches!(judge(9, 0, 9), Err(Violation::NotAPrefix { .. }))); // never sent
     }
 
     #[test]

@@ -157,6 +157,11 @@ impl Plan {
         families.into_iter().flat_map(indexes).collect()
     }
 
+    /// Keys of `client` that hold strings which say when they were set.
+    pub fn dated_keys(&self, client: u64) -> Vec<Bytes> {
+        (0..KEYS_PER_FAMILY).map(|index| key(client, Family::Strings, index)).collect()
+    }
+
     fn plain_families(&self) -> impl Iterator<Item = Family> {
         self.families.iter().copied().filter(|family| *family != Family::Multi)
     }
@@ -271,6 +276,18 @@ fn unique_value(rng: &mut Rng, place: &Place) -> Bytes {
     value
 }
 
+/// Operations that must have been made for a string key to hold `value`: its text says who set it, and when.
+///
+/// `None` if the string was begun by APPEND, which does not say.
+pub fn operations_shown(value: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(&value[..value.len().min(64)]).ok()?;
+    if text.starts_with('+') {
+        return None;
+    }
+    let number: u64 = text.split('.').nth(1)?.parse().ok()?;
+    Some(number + 1)
+}
+
 /// How far a client is; read by the judge while the client runs.
 #[derive(Debug, Default)]
 pub struct Progress {
@@ -329,6 +346,11 @@ impl Recorder {
     /// Every key it may have.
     pub fn keys(&self) -> Vec<Bytes> {
         self.plan.keys(self.client)
+    }
+
+    /// Those of its keys whose values say when they were set.
+    pub fn dated_keys(&self) -> Vec<Bytes> {
+        self.plan.dated_keys(self.client)
     }
 
     /// A progress that starts where this client stands.
@@ -485,6 +507,22 @@ mod tests {
                 assert_eq!(state_after(&recorder, prefix), observed, "{family:?} {count}");
             }
         }
+    }
+
+    #[test]
+    fn a_string_says_after_how_many_operations_it_can_be_seen() {
+        let recorder = recorder(&[Family::Strings, Family::Expiries]);
+        let mut keyspace = Keyspace::default();
+        for number in 0..500 {
+            let operation = recorder.plan.operation(3, number);
+            operation.apply(&mut keyspace);
+            if let Change::Set(value) | Change::SetPxat(value, _) = &operation.steps()[0].change {
+                assert_eq!(operations_shown(value), Some(number + 1));
+            }
+        }
+        assert!(recorder.dated_keys().iter().any(|key| keyspace.get(key).is_some()));
+        assert_eq!(operations_shown(b"+1.4"), None);
+        assert_eq!(operations_shown(b""), None);
     }
 
     #[test]
