@@ -200,6 +200,7 @@ struct Life {
 }
 
 fn measure_life(config: &Config, command: &ServerCommand, workload: &Workload) -> io::Result<Life> {
+    eprintln!("measuring memory and persistence of {}", command.name);
     let preload = workload.preload.as_ref().expect("SET fills its keyspace");
     let mut server = start(config, command, "off")?;
     let empty_size = process::resident_size(server.pid())?;
@@ -306,6 +307,7 @@ impl Fleet {
 
     /// Per server, one sample per round; servers take turns, and every round another one begins.
     fn measure(&self, config: &Config, workload: &Workload, pace: Pace) -> io::Result<Vec<Vec<Sample>>> {
+        eprintln!("measuring {}, {pace:?}", workload.name);
         let mut samples: Vec<Vec<Sample>> = self.servers.iter().map(|_| Vec::new()).collect();
         for round in 0..config.rounds {
             for turn in 0..self.servers.len() {
