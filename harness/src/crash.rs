@@ -188,6 +188,8 @@ pub enum Violation {
     },
     /// A reply was not what the operation must answer.
     WrongReply(u64, String),
+    /// A connection ended, or went silent, while the server was running.
+    Disconnected(u64, io::Error),
     /// Keys appeared or vanished that no client owns.
     KeyCount {
         /// Ballast and all clients' keys.
@@ -227,6 +229,7 @@ impl fmt::Display for Violation {
                 write!(f, "client {client}: no prefix; nearest is {nearest}, where these differ: {differing}")
             }
             Violation::WrongReply(client, what) => write!(f, "client {client}, wrong reply: {what}"),
+            Violation::Disconnected(client, error) => write!(f, "client {client} disconnected: {error}"),
             Violation::KeyCount { expected, found } => write!(f, "{found} keys instead of {expected}"),
             Violation::EndedByItself(log) => write!(f, "ended by itself; its log ends:\n{log}"),
             Violation::WouldNot(moment, error) => write!(f, "refused {}: {error}", moment.name()),
@@ -360,6 +363,27 @@ struct Reached {
     shown: u64,
 }
 
+/// How a life of the server ended, for everybody.
+struct Ending {
+    /// What the server did wrong before it was killed.
+    server: Option<Violation>,
+    /// Why each writer stopped, and whether it did before the kill.
+    clients: Vec<(Stop, bool)>,
+    floors: Vec<Option<u64>>,
+    shown: Vec<u64>,
+}
+
+/// What a writer has to complain about; that the kill cut its connection is no complaint.
+fn complaint((recorder, (stop, was_before_kill)): (&Recorder, (Stop, bool))) -> Option<Violation> {
+    match stop {
+        Stop::WrongReply(what) => Some(Violation::WrongReply(recorder.client(), what)),
+        Stop::Disconnected(error) if was_before_kill => {
+            Some(Violation::Disconnected(recorder.client(), error))
+        }
+        Stop::Disconnected(_) => None,
+    }
+}
+
 impl Scene {
     fn open(config: &Config) -> io::Result<Scene> {
         let launch = config.policy.apply(config.launch.clone());
@@ -419,53 +443,66 @@ impl Scene {
         rng: &mut Rng,
         report: &mut Report,
     ) -> io::Result<(Vec<Reached>, Vec<Violation>)> {
-        let Scene { server, recorders, .. } = self;
-        let progress: Vec<Progress> = recorders.iter().map(Recorder::progress).collect();
-        let address = server.address();
-        let mut violations = Vec::new();
-        let dated_keys: Vec<Vec<Bytes>> = recorders.iter().map(Recorder::dated_keys).collect();
-        let (floors, shown, stops) = thread::scope(|scope| {
-            let reader = scope.spawn(|| read_until_killed(&address, &dated_keys));
-            let threads: Vec<_> = recorders
-                .iter()
-                .zip(&progress)
-                .map(|(recorder, progress)| scope.spawn(|| recorder.run(&address, config.pipeline, progress)))
-                .collect();
-            // The clients end when the server does, so it must be killed even when something fails.
-            thread::sleep(Duration::from_millis(RUN_MS.start + rng.below(RUN_MS.end - RUN_MS.start)));
-            let floors = floors(moment, &progress);
-            let reached_moment = reach(server, moment, rng);
-            let ended_by_itself = server.exit_status()?.is_some();
-            if ended_by_itself {
-                violations.push(Violation::EndedByItself(server.log_tail()));
-            } else if let Err(error) = reached_moment {
-                violations.push(Violation::WouldNot(moment, error));
-            }
-            let has_child = !ended_by_itself && !server.children().is_empty();
-            report.kills_with_child += u64::from(has_child);
-            server.kill(*rng.choose(&[Victims::ServerOnly, Victims::ServerAndChildren]))?;
-            let stops: Vec<Stop> =
-                threads.into_iter().map(|thread| thread.join().expect("clients do not panic")).collect();
-            io::Result::Ok((floors, reader.join().expect("the reader does not panic"), stops))
-        })?;
-        for (recorder, stop) in recorders.iter().zip(stops) {
-            if let Stop::WrongReply(what) = stop {
-                violations.push(Violation::WrongReply(recorder.client(), what));
-            }
-        }
-        let reached: Vec<Reached> = progress
-            .iter()
-            .zip(floors)
-            .zip(shown)
-            .map(|((progress, floor), shown)| {
-                let acknowledged = progress.acknowledged();
-                let shown = if floor.is_some() { 0 } else { shown };
-                Reached { floor: floor.unwrap_or(acknowledged), acknowledged, sent: progress.sent(), shown }
+        let progress: Vec<Progress> = self.recorders.iter().map(Recorder::progress).collect();
+        let ending = self.run_clients(config, moment, &progress, rng, report)?;
+        let violations = match ending.server {
+            // What the clients then saw is only a consequence.
+            Some(violation) => vec![violation],
+            None => self.recorders.iter().zip(ending.clients).filter_map(complaint).collect(),
+        };
+        let reached: Vec<Reached> = (progress.iter().zip(ending.floors).zip(ending.shown))
+            .map(|((progress, floor), shown)| Reached {
+                floor: floor.unwrap_or(progress.acknowledged()),
+                acknowledged: progress.acknowledged(),
+                sent: progress.sent(),
+                shown: if floor.is_some() { 0 } else { shown },
             })
             .collect();
         let is_early = reached.iter().any(|reached| reached.shown > reached.acknowledged);
         report.rounds_shown_early += u64::from(is_early);
         Ok((reached, violations))
+    }
+
+    /// From the first write to the last thread's end.
+    fn run_clients(
+        &mut self,
+        config: &Config,
+        moment: Moment,
+        progress: &[Progress],
+        rng: &mut Rng,
+        report: &mut Report,
+    ) -> io::Result<Ending> {
+        let Scene { server, recorders, .. } = self;
+        let address = &server.address();
+        let dated_keys: Vec<Vec<Bytes>> = recorders.iter().map(Recorder::dated_keys).collect();
+        thread::scope(|scope| {
+            let reader = scope.spawn(|| read_until_killed(address, &dated_keys));
+            let start = |(recorder, progress)| {
+                let (recorder, progress): (&Recorder, &Progress) = (recorder, progress);
+                scope.spawn(move || recorder.run(address, config.pipeline, progress))
+            };
+            let writers: Vec<_> = recorders.iter().zip(progress).map(start).collect();
+
+            thread::sleep(Duration::from_millis(RUN_MS.start + rng.below(RUN_MS.end - RUN_MS.start)));
+            let floors = floors(moment, progress);
+            // Not `?` before the kill: the threads end only when the server does.
+            let reached = reach(server, moment, rng);
+            let violation = match server.exit_status() {
+                Ok(Some(_)) => Some(Violation::EndedByItself(server.log_tail())),
+                _ => reached.err().map(|error| Violation::WouldNot(moment, error)),
+            };
+            report.kills_with_child += u64::from(!server.children().is_empty());
+            let ended_before: Vec<bool> = writers.iter().map(|writer| writer.is_finished()).collect();
+            server.kill(*rng.choose(&[Victims::ServerOnly, Victims::ServerAndChildren]))?;
+
+            let stops = writers.into_iter().map(|writer| writer.join().expect("writers do not panic"));
+            Ok(Ending {
+                server: violation,
+                clients: stops.zip(ended_before).collect(),
+                floors,
+                shown: reader.join().expect("the reader does not panic"),
+            })
+        })
     }
 
     fn kill_starts(&mut self, rng: &mut Rng, report: &mut Report) -> io::Result<()> {
