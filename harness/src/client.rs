@@ -463,4 +463,40 @@ mod tests {
         encode_command(&["SET", "", "a b"], &mut output);
         assert_eq!(output, b"*3\r\n$3\r\nSET\r\n$0\r\n\r\n$3\r\na b\r\n");
     }
+
+    #[test]
+    fn a_unix_socket_serves_like_tcp() {
+        use crate::process::{Launch, Server, ServerCommand};
+        let Some(command) = ServerCommand::stock_redis() else { return };
+        let server = Server::start(Launch::new(command).setting("unixsocket", "socket")).unwrap();
+        let address = Address::Unix(server.data_dir().join("socket"));
+        let mut client = Client::connect(&address, Duration::from_secs(10)).unwrap();
+        let replies = client.pipeline(&[vec!["INCR", "a"], vec!["INCR", "a"]]).unwrap();
+        assert_eq!(replies, [Reply::Integer(1), Reply::Integer(2)]);
+    }
+
+    #[test]
+    fn a_push_is_set_aside_and_never_taken_for_a_reply() {
+        use crate::process::{Launch, Server, ServerCommand};
+        let Some(command) = ServerCommand::stock_redis() else { return };
+        let server = Server::start(Launch::new(command)).unwrap();
+        let (mut tracking, mut writing) = (server.client().unwrap(), server.client().unwrap());
+        assert!(matches!(tracking.say("HELLO 3").unwrap(), Reply::Map(_)));
+        assert!(tracking.say("CLIENT TRACKING ON").unwrap().is_ok());
+        assert_eq!(tracking.say("GET a").unwrap(), Reply::Null);
+        assert!(writing.say("SET a 1").unwrap().is_ok());
+        assert_eq!(tracking.say("GET a").unwrap(), Reply::Bulk(b"1".to_vec()));
+        let key = Reply::Array(vec![Reply::Bulk(b"a".to_vec())]);
+        let expected = Reply::Push(vec![Reply::Bulk(b"invalidate".to_vec()), key]);
+        assert_eq!(tracking.read_unasked().unwrap(), expected);
+    }
+
+    #[test]
+    fn a_silent_server_is_a_timeout() {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = Address::Tcp(silent.local_addr().unwrap());
+        let mut client = Client::connect(&address, Duration::from_millis(50)).unwrap();
+        let kind = client.say("PING").unwrap_err().kind();
+        assert!(matches!(kind, io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut), "{kind:?}");
+    }
 }
