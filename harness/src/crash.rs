@@ -7,7 +7,12 @@
 //! carried into the next round (it gets a new directory).
 //!
 //! Not here: loss of power, which a kill does not show (the simulated disk does); what clients write
-//! (`record.rs`).
+//! (`record.rs`); how findings are told (`crash/report.rs`).
+
+mod leftovers;
+mod report;
+
+pub use report::{Finding, Report, Violation};
 
 use crate::args::{Args, UsageError};
 use crate::client::{Address, Client, Reply};
@@ -15,23 +20,20 @@ use crate::model::{Bytes, Keyspace};
 use crate::process::{Launch, REQUEST_TIMEOUT, Server, ServerCommand, StartError, Victims};
 use crate::record::{Family, Plan, Progress, Recorder, Stop, operations_shown};
 use crate::rng::Rng;
+use leftovers::{TempFile, leftovers, temp_files};
+use report::TABLE_HEAD;
 use std::collections::BTreeSet;
-use std::fmt;
-use std::fs;
 use std::io;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// How `crash kill` is called.
 pub const USAGE: &str = "perdura-harness crash kill [--server name=command] [--rounds 20] [--seed 1]
     [--policies always,everysec,no] [--families all|strings,lists,…] [--moments all|any,snapshot,…]
     [--clients 4] [--pipeline 16] [--ballast 20000] [--setting name=value]… [--tolerate-leftovers]";
 
-/// How long a server may take to sweep temporary files after it answers.
-const SWEEP_PATIENCE: Duration = Duration::from_secs(2);
 /// How long clients write before a kill, or before what the moment asks for.
 const RUN_MS: Range<u64> = 20..300;
 /// From the start of a snapshot or rewrite to the kill: most are short, so that the child still runs.
@@ -156,168 +158,6 @@ impl Config {
     }
 }
 
-/// A promise not kept.
-#[derive(Debug)]
-pub enum Violation {
-    /// The state is older than what was acknowledged, by so many operations.
-    Lost {
-        /// Whose.
-        client: u64,
-        /// Operations answered before the kill (or that were safe by then).
-        acknowledged: u64,
-        /// Operations still there.
-        recovered: u64,
-    },
-    /// The state is not that after any number of this client's operations.
-    NotAPrefix {
-        /// Whose.
-        client: u64,
-        /// The number of operations that comes nearest.
-        nearest: u64,
-        /// What differs even there.
-        differing: String,
-    },
-    /// A reader was shown a write that is not there any more.
-    ShownThenGone {
-        /// Who wrote it.
-        client: u64,
-        /// Operations of that client the reader knows of.
-        shown: u64,
-        /// Operations still there.
-        recovered: u64,
-    },
-    /// A reply was not what the operation must answer.
-    WrongReply(u64, String),
-    /// A connection ended, or went silent, while the server was running.
-    Disconnected(u64, io::Error),
-    /// Keys appeared or vanished that no client owns.
-    KeyCount {
-        /// Ballast and all clients' keys.
-        expected: u64,
-        /// `DBSIZE`
-        found: i64,
-    },
-    /// The server ended before it was killed.
-    EndedByItself(String),
-    /// It refused the command that starts what it was to be killed in.
-    WouldNot(Moment, io::Error),
-    /// It did not start again.
-    RefusedStart(String),
-    /// What it started with could not be read.
-    Unreadable(io::Error),
-    /// Temporary files of a dead process are still there after the start.
-    Leftovers(Vec<PathBuf>),
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Violation::Lost { client, acknowledged, recovered } => {
-                let lost = acknowledged - recovered;
-                write!(
-                    f,
-                    "client {client} lost {lost} operations: {acknowledged} answered, {recovered} there"
-                )
-            }
-            Violation::ShownThenGone { client, shown, recovered } => {
-                write!(
-                    f,
-                    "client {client}: operation {shown} was shown to a reader, only {recovered} are there"
-                )
-            }
-            Violation::NotAPrefix { client, nearest, differing } => {
-                write!(f, "client {client}: no prefix; nearest is {nearest}, where these differ: {differing}")
-            }
-            Violation::WrongReply(client, what) => write!(f, "client {client}, wrong reply: {what}"),
-            Violation::Disconnected(client, error) => write!(f, "client {client} disconnected: {error}"),
-            Violation::KeyCount { expected, found } => write!(f, "{found} keys instead of {expected}"),
-            Violation::EndedByItself(log) => write!(f, "ended by itself; its log ends:\n{log}"),
-            Violation::WouldNot(moment, error) => write!(f, "refused {}: {error}", moment.name()),
-            Violation::RefusedStart(why) => write!(f, "refused start: {why}"),
-            Violation::Unreadable(error) => write!(f, "unreadable: {error}"),
-            Violation::Leftovers(paths) => {
-                let names =
-                    paths.iter().filter_map(|path| path.file_name()).map(|name| name.to_string_lossy());
-                write!(f, "temporary files left: {}", names.collect::<Vec<_>>().join(" "))
-            }
-        }
-    }
-}
-
-/// A violation and how it came about.
-#[derive(Debug)]
-pub struct Finding {
-    /// Counted from 0.
-    pub round: u64,
-    /// What the server was doing.
-    pub moment: Moment,
-    /// What went wrong.
-    pub violation: Violation,
-}
-
-/// What one run found.
-#[derive(Debug, Default)]
-pub struct Report {
-    /// Rounds run.
-    pub rounds: u64,
-    /// Kills that hit while a child of the server was running.
-    pub kills_with_child: u64,
-    /// Starts that were killed.
-    pub starts_killed: u64,
-    /// Operations answered, all clients together.
-    pub acknowledged: u64,
-    /// Rounds in which a reader was shown a write before its writer was answered.
-    pub rounds_shown_early: u64,
-    /// Operations found beyond the acknowledged ones: allowed, they were in flight.
-    pub in_flight_kept: u64,
-    /// The longest time from start to PONG after a kill.
-    pub slowest_recovery: Duration,
-    /// All violations.
-    pub findings: Vec<Finding>,
-}
-
-impl Report {
-    /// Violations other than refused starts and leftovers, which have columns of their own.
-    pub fn state_violations(&self) -> usize {
-        self.findings.len() - self.refused_starts() - self.leftovers()
-    }
-
-    /// Starts that failed.
-    pub fn refused_starts(&self) -> usize {
-        self.count(|violation| matches!(violation, Violation::RefusedStart(_)))
-    }
-
-    /// Rounds after which temporary files stayed.
-    pub fn leftovers(&self) -> usize {
-        self.count(|violation| matches!(violation, Violation::Leftovers(_)))
-    }
-
-    fn count(&self, is_counted: impl Fn(&Violation) -> bool) -> usize {
-        self.findings.iter().filter(|finding| is_counted(&finding.violation)).count()
-    }
-
-    fn table_row(&self, policy: Policy) -> String {
-        format!(
-            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
-            policy.name(),
-            self.rounds,
-            self.kills_with_child,
-            self.starts_killed,
-            self.acknowledged,
-            self.in_flight_kept,
-            self.rounds_shown_early,
-            self.state_violations(),
-            self.refused_starts(),
-            self.leftovers(),
-            self.slowest_recovery.as_millis(),
-        )
-    }
-}
-
-const TABLE_HEAD: &str = "\
-| policy | rounds | kills with a child running | starts killed | acknowledged operations | in-flight operations kept | rounds with a write read before its reply | violations | refused starts | rounds with leftovers | slowest recovery, ms |
-|---|---|---|---|---|---|---|---|---|---|---|";
-
 /// Runs all rounds.
 ///
 /// # Errors
@@ -349,9 +189,6 @@ struct Scene {
     /// Leftovers already reported: each is one finding, however many starts it outlives.
     known_leftovers: BTreeSet<TempFile>,
 }
-
-/// A file that looks temporary: its path and its inode, so that a new file of an old name is not taken for it.
-type TempFile = (PathBuf, u64);
 
 /// How far one client was when the server died.
 struct Reached {
@@ -630,34 +467,6 @@ fn write_ballast(client: &mut Client, count: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// Files under `dir` that look temporary.
-fn temp_files(dir: &Path) -> BTreeSet<TempFile> {
-    use std::os::unix::fs::MetadataExt;
-    let mut found = BTreeSet::new();
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        let name = entry.file_name().to_string_lossy().into_owned();
-        let Ok(metadata) = entry.metadata() else { continue };
-        if metadata.is_dir() {
-            found.extend(temp_files(&entry.path()));
-        } else if name.starts_with("temp") || name.contains(".tmp") || name.contains(".temp") {
-            found.insert((entry.path(), metadata.ino()));
-        }
-    }
-    found
-}
-
-/// Those of `before` that are still there after the server had time to sweep.
-fn leftovers(dir: &Path, before: &BTreeSet<TempFile>) -> BTreeSet<TempFile> {
-    let start = Instant::now();
-    loop {
-        let left = &temp_files(dir) & before;
-        if left.is_empty() || start.elapsed() > SWEEP_PATIENCE {
-            return left;
-        }
-        thread::sleep(Duration::from_millis(20));
-    }
-}
-
 /// The subcommand: prints the table and every finding; fails if there is one.
 ///
 /// # Errors
@@ -743,6 +552,8 @@ fn parameters(config: &Config) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+    use std::path::{Path, PathBuf};
 
     fn config(policy: Policy) -> Option<Config> {
         let command = ServerCommand::stock_redis()?;
@@ -811,18 +622,5 @@ mod tests {
         assert!(matches!(judge(11, 0, 12), Err(Violation::Lost { acknowledged: 11, recovered: 10, .. })));
         assert!(matches!(judge(9, 11, 12), Err(Violation::ShownThenGone { shown: 11, recovered: 10, .. })));
         assert!(matches!(judge(9, 0, 9), Err(Violation::NotAPrefix { .. }))); // never sent
-    }
-
-    #[test]
-    fn a_file_that_was_there_before_the_start_and_still_is_is_left_over() {
-        let dir = crate::process::TempDir::new("perdura-leftovers").unwrap();
-        fs::create_dir(dir.path().join("appendonlydir")).unwrap();
-        let path = dir.path().join("appendonlydir/temp-rewriteaof-1.aof");
-        fs::write(&path, b"x").unwrap();
-        let before = temp_files(dir.path());
-        assert_eq!(before.len(), 1);
-        assert_eq!(leftovers(dir.path(), &before), before);
-        fs::remove_file(&path).unwrap();
-        assert!(leftovers(dir.path(), &before).is_empty());
     }
 }
