@@ -37,6 +37,9 @@ pub struct Peer {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct FileId(pub u32);
 
+/// A position in the logical log: bytes of records since the data set began, headers not counted.
+pub type Offset = u64;
+
 /// Names one asynchronous request so that its completion can be matched.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Ticket(pub u64);

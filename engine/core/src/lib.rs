@@ -19,6 +19,11 @@ pub mod store;
 
 pub mod config;
 
+pub mod blocked;
+pub mod session;
+
 pub mod commands;
 
 pub mod persist;
+
+// pub mod node;

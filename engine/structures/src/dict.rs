@@ -12,9 +12,9 @@
 //!
 //! Not here: finding a place by hash (`raw_table.rs`), and what values own.
 
+use crate::alloc_size::alloc_size;
 use crate::hash::KeyHasher;
 use crate::raw_table::{Entry, Position, RawIter, RawTable};
-use crate::alloc_size::alloc_size;
 use alloc::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use core::marker::PhantomData;
 use core::mem::{align_of, size_of};
@@ -147,6 +147,12 @@ impl<V> Dict<V> {
         let entry_bytes: usize =
             self.raw.iter().map(|entry| alloc_size(layout::<V>(key::<V>(entry).len()).size())).sum();
         assert_eq!(self.entry_bytes, entry_bytes);
+    }
+}
+
+impl<V> core::fmt::Debug for Dict<V> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Dict").field("len", &self.len()).finish_non_exhaustive()
     }
 }
 

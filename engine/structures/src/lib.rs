@@ -7,6 +7,7 @@
 extern crate alloc;
 
 pub mod alloc_size;
+mod chunked;
 pub mod damage;
 pub mod decimal;
 pub mod dict;
@@ -15,4 +16,7 @@ pub mod intset;
 pub mod listpack;
 pub mod quicklist;
 mod raw_table;
+pub mod sorted_set;
 pub mod table;
+pub mod ziplist;
+pub mod zipmap;

@@ -27,7 +27,7 @@
 use crate::alloc_size::alloc_size;
 use alloc::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use alloc::vec::Vec;
-use core::mem::size_of;
+use core::mem::{align_of, size_of};
 use core::ptr::NonNull;
 
 /// A pointer the table stores and hands back; it never looks behind it, except to prefetch.
@@ -40,8 +40,9 @@ const SEGMENT_ENTRIES_MAX: usize = 56;
 const MERGED_ENTRIES_MAX: usize = SEGMENT_ENTRIES_MAX / 2;
 
 /// The directory doubles only if then this many entries come on each place. Otherwise a segment that is full by bad
-/// luck (or by an attack on the hash) grows beyond its bound, rather than the directory beyond reason.
-const ENTRIES_PER_PLACE_MIN: usize = SEGMENT_ENTRIES_MAX / 4;
+/// luck (or by an attack on the hash) grows beyond its bound, rather than the directory beyond reason. At twice this
+/// (42) entries per segment, one in sixty has more than 56 of them, and hardly any more than 75.
+const ENTRIES_PER_PLACE_MIN: usize = SEGMENT_ENTRIES_MAX * 3 / 8;
 
 /// Bits of the hash that a directory may use, and so also the width of a scan cursor: fits in any client's integer.
 const DEPTH_MAX: u32 = 48;
@@ -49,8 +50,11 @@ const DEPTH_MAX: u32 = 48;
 /// How far iteration prefetches: enough to cover a memory access at a few nanoseconds of work per entry.
 const PREFETCH_ENTRIES: usize = 24;
 
-/// Tags compared in one step.
-const GROUP: usize = size_of::<u64>();
+/// Tags are padded to a multiple of this, which keeps the entries behind them aligned.
+const GROUP: usize = align_of::<Entry>();
+
+/// Bytes of a cache line: the tags in one are compared in one step.
+const LINE: usize = 64;
 
 /// Draws before `sample` settles for an entry that is a little more likely than others.
 const SAMPLE_DRAWS_MAX: usize = 64;
@@ -113,6 +117,15 @@ impl RawTable {
         }
     }
 
+    /// Starts loading the pointers to the entries that `hash` may mean.
+    #[inline]
+    pub(crate) fn prefetch_slot(&self, hash: u64) {
+        self.find_position(hash, |Position { segment, slot }| {
+            prefetch_line(segment.entries().wrapping_add(slot).cast());
+            false
+        });
+    }
+
     /// Starts loading the entries that `hash` may mean: almost always one, or none.
     #[inline]
     pub(crate) fn prefetch_entry(&self, hash: u64) {
@@ -125,23 +138,25 @@ impl RawTable {
     /// The first entry with this hash's tag that `is_match` accepts. It must compare: tags collide.
     #[inline]
     pub(crate) fn find(&self, hash: u64, mut is_match: impl FnMut(Entry) -> bool) -> Option<Position> {
+        self.find_position(hash, |position| is_match(position.entry()))
+    }
+
+    #[inline]
+    fn find_position(&self, hash: u64, mut is_match: impl FnMut(Position) -> bool) -> Option<Position> {
         let segment = self.segment(hash)?;
-        let wanted = u64::from_ne_bytes([tag(hash); GROUP]);
         let len = segment.len();
-        let mut start = 0;
+        let (mut line, mut start) = (0, 0);
         while start < len {
-            let mut hits = equal_bytes(segment.tag_group(start), wanted);
-            if len - start < GROUP {
-                hits &= (1 << ((len - start) * 8)) - 1; // Tags beyond the last entry mean nothing.
-            }
+            let mut hits = segment.tag_hits(line, tag(hash));
             while hits != 0 {
-                let slot = start + hits.trailing_zeros() as usize / 8;
-                if is_match(segment.entry(slot)) {
+                let slot = start + hits.trailing_zeros() as usize;
+                if is_match(Position { segment, slot }) {
                     return Some(Position { segment, slot });
                 }
                 hits &= hits - 1;
             }
-            start += GROUP;
+            line += 1;
+            start = line * LINE - size_of::<SegmentHeader>();
         }
         None
     }
@@ -533,7 +548,7 @@ impl Segment {
         let Some(memory) = NonNull::new(unsafe { alloc(layout) }) else { handle_alloc_error(layout) };
         let segment = Self { header: memory.cast() };
         // SAFETY: the header and the padded tags lie at the start of the new allocation. The tags are set because
-        // whole groups are read, also when only part of a group is in use.
+        // more of them are read than are in use.
         unsafe {
             segment.header.write(SegmentHeader { len: 0, shape: (capacity as u32) << DEPTH_BITS | depth });
             segment.tags().write_bytes(0, capacity.next_multiple_of(GROUP));
@@ -600,12 +615,21 @@ impl Segment {
         unsafe { *self.tags().add(slot) }
     }
 
-    /// The tags of `start` and the seven slots after it, the first in the lowest byte.
+    /// One bit for each slot in use whose tag is in the given 64 bytes of the segment and equal to `tag`; the lowest
+    /// is for the first slot there. The header takes the place of eight tags in the first line.
     #[inline]
-    fn tag_group(self, start: usize) -> u64 {
-        debug_assert!(start.is_multiple_of(GROUP) && start < self.len());
-        // SAFETY: tags are padded to whole groups, and the padding is written too.
-        u64::from_le(unsafe { self.tags().add(start).cast::<u64>().read_unaligned() })
+    fn tag_hits(self, line: usize, tag: u8) -> u64 {
+        let header = size_of::<SegmentHeader>();
+        let start = line * LINE;
+        let bytes = header + self.len() - start;
+        debug_assert!(self.len() > 0 && start < header + self.len());
+        // SAFETY: header and tags in use end `bytes` after `start`. What is read up to the next multiple of 16 is
+        // either padding of the tags, which is written, or part of the first entry, which is in use; 16 bytes in
+        // all lie behind the last tag of even the smallest segment, because it has room for two entries.
+        let hits =
+            unsafe { equal_bytes_of(self.header.as_ptr().cast::<u8>().add(start), bytes.min(LINE), tag) };
+        let in_use = if bytes < LINE { hits & ((1 << bytes) - 1) } else { hits };
+        if line == 0 { in_use >> header } else { in_use }
     }
 
     #[inline]
@@ -687,13 +711,49 @@ fn tag(hash: u64) -> u8 {
     hash as u8
 }
 
-/// The top bit of every byte in which `a` and `b` agree.
+/// One bit for each of the `len` bytes from `start` on that equals `byte`; those beyond `len` mean nothing.
+///
+/// # Safety
+/// `len` is at most 64 and, rounded up to a multiple of 16, within one allocation and initialised.
+#[cfg(target_arch = "x86_64")]
 #[inline]
-fn equal_bytes(a: u64, b: u64) -> u64 {
-    const LOW_BITS: u64 = 0x7f7f_7f7f_7f7f_7f7f;
-    let difference = a ^ b;
-    !(((difference & LOW_BITS) + LOW_BITS) | difference | LOW_BITS)
+unsafe fn equal_bytes_of(start: *const u8, len: usize, byte: u8) -> u64 {
+    use core::arch::x86_64::{_mm_cmpeq_epi8, _mm_loadu_si128, _mm_movemask_epi8, _mm_set1_epi8};
+    let mut hits = 0;
+    for at in (0..len).step_by(16) {
+        // SAFETY: the caller's promise; every x86-64 has SSE2.
+        let marks = unsafe {
+            _mm_movemask_epi8(_mm_cmpeq_epi8(
+                _mm_loadu_si128(start.add(at).cast()),
+                _mm_set1_epi8(byte as i8),
+            ))
+        };
+        hits |= u64::from(marks as u16) << at;
+    }
+    hits
 }
+
+/// One bit for each of the `len` bytes from `start` on that equals `byte`; those beyond `len` mean nothing.
+///
+/// # Safety
+/// `len` is at most 64 and, rounded up to a multiple of 8, within one allocation and initialised.
+#[cfg(any(test, not(target_arch = "x86_64")))]
+unsafe fn equal_bytes_of_portable(start: *const u8, len: usize, byte: u8) -> u64 {
+    const LOW_BITS: u64 = 0x7f7f_7f7f_7f7f_7f7f;
+    let mut hits = 0;
+    for at in (0..len).step_by(8) {
+        // SAFETY: the caller's promise.
+        let group = u64::from_le(unsafe { start.add(at).cast::<u64>().read_unaligned() });
+        let difference = group ^ u64::from_ne_bytes([byte; 8]);
+        // The top bit of each byte that is equal, moved to its lowest; the product gathers these in its top byte.
+        let equal = !(((difference & LOW_BITS) + LOW_BITS) | difference | LOW_BITS) >> 7;
+        hits |= (equal.wrapping_mul(0x0102_0408_1020_4080) >> 56) << at;
+    }
+    hits
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+use equal_bytes_of_portable as equal_bytes_of;
 
 /// One step of SplitMix64: turns a number into another that has nothing to do with it.
 fn scramble(number: u64) -> u64 {
@@ -737,16 +797,19 @@ mod tests {
     }
 
     #[test]
-    fn equal_bytes_marks_exactly_the_equal_ones() {
-        for byte in 0..=255u8 {
-            for other in 0..=255u8 {
-                let marks = equal_bytes(
-                    u64::from_le_bytes([byte; 8]),
-                    u64::from_le_bytes([other, 0, 1, 2, 3, 4, 5, other]),
-                );
-                assert_eq!(marks & 0x80 != 0, byte == other);
-                assert_eq!(marks >> 63 != 0, byte == other);
-                assert_eq!(marks >> 8 & 0x80 != 0, byte == 0);
+    fn equal_bytes_are_found_at_every_place_by_both_ways() {
+        let bytes: [u8; LINE] = core::array::from_fn(|at| (at as u8 % 5).wrapping_mul(0x7f));
+        for byte in [0, 1, 0x7e, 0x7f, 0x80, 0xfe, 0xff] {
+            let naive = |len| (0..len).filter(|&at| bytes[at] == byte).map(|at| 1 << at).sum::<u64>();
+            for len in (16..=LINE).step_by(16) {
+                // SAFETY: the array has 64 bytes, and the lengths are multiples of 16 up to that.
+                let both = unsafe {
+                    (
+                        equal_bytes_of(bytes.as_ptr(), len, byte),
+                        equal_bytes_of_portable(bytes.as_ptr(), len, byte),
+                    )
+                };
+                assert_eq!(both, (naive(len), naive(len)));
             }
         }
     }

@@ -13,9 +13,9 @@
 //!
 //! Not here: finding a place by hash (`raw_table.rs`), what meta counts, when expired keys go, and what objects own.
 
+use crate::alloc_size::alloc_size;
 use crate::hash::KeyHasher;
 use crate::raw_table::{Entry, Position, RawIter, RawTable};
-use crate::alloc_size::alloc_size;
 use alloc::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use alloc::vec::Vec;
 use core::marker::PhantomData;
@@ -131,6 +131,12 @@ impl<O> Table<O> {
     #[inline]
     pub fn prefetch(&self, hash: u64) {
         self.raw.prefetch(hash);
+    }
+
+    /// Optional step between the two others, for large batches: starts loading the pointer to the entry.
+    #[inline]
+    pub fn prefetch_slot(&self, hash: u64) {
+        self.raw.prefetch_slot(hash);
     }
 
     /// Second step of a batch of look-ups: starts loading the entry.

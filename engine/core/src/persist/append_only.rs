@@ -242,7 +242,15 @@ impl AppendOnly {
     }
 
     /// Takes over a set that recovery opened: its last file, the file's length, the bytes of all others.
-    pub fn resume(&mut self, manifest: Manifest, file: FileId, file_len: u64, closed_len: u64, base_len: u64, offset: Offset) {
+    pub fn resume(
+        &mut self,
+        manifest: Manifest,
+        file: FileId,
+        file_len: u64,
+        closed_len: u64,
+        base_len: u64,
+        offset: Offset,
+    ) {
         self.seq_tried = self.seq_tried.max(manifest.next_incremental_seq() - 1);
         self.manifest = manifest;
         self.closed_len = closed_len;
@@ -301,7 +309,8 @@ impl AppendOnly {
     /// When `wants_rewrite` may turn true by itself.
     pub fn wake_at_us(&self, now: Now) -> Option<u64> {
         let repair = self.journal.broken().filter(|_| self.repair.is_none()).map(|_| self.repair_at_us);
-        let retry = (self.is_scheduled && self.rewrite.is_none()).then_some(self.retry_at_us.max(now.mono_us + 10_000));
+        let retry = (self.is_scheduled && self.rewrite.is_none())
+            .then_some(self.retry_at_us.max(now.mono_us + 10_000));
         [self.journal.wake_at_us(now), repair, retry].into_iter().flatten().min()
     }
 
@@ -349,7 +358,14 @@ impl AppendOnly {
     // --- Rewriting --------------------------------------------------------------------------------------
 
     /// Begins a rewrite: ends the present file here and starts the child. Call at the end of a turn, no child running.
-    pub fn begin_rewrite(&mut self, now: Now, use_rdb: bool, key_delay_us: i64, ids: &mut Ids, effects: &mut Effects) {
+    pub fn begin_rewrite(
+        &mut self,
+        now: Now,
+        use_rdb: bool,
+        key_delay_us: i64,
+        ids: &mut Ids,
+        effects: &mut Effects,
+    ) {
         assert!(self.rewrite.is_none() && self.can_cut());
         self.is_scheduled = false;
         self.stats.count += 1;
@@ -372,7 +388,8 @@ impl AppendOnly {
             now_ms: now.wall_ms(),
         };
         effects.push(Effect::Fork(job.clone()));
-        self.rewrite = Some(Rewrite { purpose, phase: Phase::Forking, job, end: None, started_us: now.mono_us });
+        self.rewrite =
+            Some(Rewrite { purpose, phase: Phase::Forking, job, end: None, started_us: now.mono_us });
     }
 
     /// The child of the rewrite runs, or could not be started.
@@ -431,7 +448,14 @@ impl AppendOnly {
     }
 
     /// The child of the rewrite is gone.
-    pub fn child_ended(&mut self, now: Now, end: ChildEnd, cow_size: u64, ids: &mut Ids, effects: &mut Effects) {
+    pub fn child_ended(
+        &mut self,
+        now: Now,
+        end: ChildEnd,
+        cow_size: u64,
+        ids: &mut Ids,
+        effects: &mut Effects,
+    ) {
         self.stats.last_cow = cow_size;
         if let Some(rewrite) = &mut self.rewrite {
             rewrite.end = Some(end);
@@ -473,13 +497,24 @@ impl AppendOnly {
         true
     }
 
-    fn rotation_done(&mut self, now: Now, error: Option<(usize, IoError)>, ids: &mut Ids, effects: &mut Effects) {
+    fn rotation_done(
+        &mut self,
+        now: Now,
+        error: Option<(usize, IoError)>,
+        ids: &mut Ids,
+        effects: &mut Effects,
+    ) {
         let rewrite = self.rewrite.as_mut().expect("checked by the caller");
         let Phase::Rotating { next, file, manifest, .. } = rewrite.phase.clone() else { return };
         match error {
             None => rewrite.phase = Phase::Rotated { next, file, manifest },
             Some((step, error)) => {
-                tracing::warn!("Can't open the next AOF file: {} {}: errno {}", error.operation, error.path, error.errno);
+                tracing::warn!(
+                    "Can't open the next AOF file: {} {}: errno {}",
+                    error.operation,
+                    error.path,
+                    error.errno
+                );
                 let is_old_sync = rewrite.purpose == Purpose::Shorten && step == 0;
                 self.fail_rewrite(now, ids, effects);
                 if is_old_sync {
@@ -505,7 +540,15 @@ impl AppendOnly {
         }
     }
 
-    fn switch_to(&mut self, now: Now, next: Part, file: FileId, manifest: Manifest, ids: &mut Ids, effects: &mut Effects) {
+    fn switch_to(
+        &mut self,
+        now: Now,
+        next: Part,
+        file: FileId,
+        manifest: Manifest,
+        ids: &mut Ids,
+        effects: &mut Effects,
+    ) {
         if self.journal.broken().is_some() {
             // A batch before the cut did not reach the old file: the child's image is whole, but the log has to be
             // mended first, with the next file left empty.
@@ -557,7 +600,10 @@ impl AppendOnly {
             FileStep::Rename { from: written.path, to: self.names.path(&base.name) },
         ];
         if let (Purpose::Enable, Some(part)) = (rewrite.purpose, &current) {
-            steps.push(FileStep::Rename { from: self.names.incremental_temp(), to: self.names.path(&part.name) });
+            steps.push(FileStep::Rename {
+                from: self.names.incremental_temp(),
+                to: self.names.path(&part.name),
+            });
         }
         steps.push(FileStep::SyncDir { path: self.names.dir.clone() });
         steps.push(FileStep::SyncDir { path: String::new() });
@@ -569,11 +615,22 @@ impl AppendOnly {
         rewrite.phase = Phase::Installing { ticket, manifest, steps_len };
     }
 
-    fn installation_done(&mut self, now: Now, error: Option<(usize, IoError)>, ids: &mut Ids, effects: &mut Effects) {
+    fn installation_done(
+        &mut self,
+        now: Now,
+        error: Option<(usize, IoError)>,
+        ids: &mut Ids,
+        effects: &mut Effects,
+    ) {
         let rewrite = self.rewrite.as_ref().expect("checked by the caller");
         let Phase::Installing { manifest, steps_len, .. } = rewrite.phase.clone() else { return };
         if let Some((step, error)) = error {
-            tracing::warn!("Can't install the rewritten AOF: {} {}: errno {}", error.operation, error.path, error.errno);
+            tracing::warn!(
+                "Can't install the rewritten AOF: {} {}: errno {}",
+                error.operation,
+                error.path,
+                error.errno
+            );
             if step + STEPS_FROM_RENAME < steps_len {
                 self.fail_rewrite(now, ids, effects);
             } else {
@@ -648,7 +705,10 @@ impl AppendOnly {
         }
         match rewrite.purpose {
             Purpose::Enable => {
-                tracing::info!("Removing the temp incr aof file {} in the background", self.names.incremental_temp());
+                tracing::info!(
+                    "Removing the temp incr aof file {} in the background",
+                    self.names.incremental_temp()
+                );
                 if let Some(file) = self.journal.close() {
                     leftovers.push(FileStep::Close { file });
                 }
@@ -682,7 +742,8 @@ impl AppendOnly {
 
     /// Moves on to a fresh file if the present one is no longer trusted and it is time to try.
     pub fn repair_if_broken(&mut self, now: Now, ids: &mut Ids, effects: &mut Effects) -> Wish {
-        let is_due = self.journal.broken().is_some() && self.repair.is_none() && now.mono_us >= self.repair_at_us;
+        let is_due =
+            self.journal.broken().is_some() && self.repair.is_none() && now.mono_us >= self.repair_at_us;
         if !is_due {
             return Wish::Nothing;
         }
@@ -721,10 +782,21 @@ impl AppendOnly {
         Wish::Nothing
     }
 
-    fn repair_done(&mut self, now: Now, error: Option<(usize, IoError)>, ids: &mut Ids, effects: &mut Effects) {
+    fn repair_done(
+        &mut self,
+        now: Now,
+        error: Option<(usize, IoError)>,
+        ids: &mut Ids,
+        effects: &mut Effects,
+    ) {
         let repair = self.repair.take().expect("checked by the caller");
         if let Some((step, error)) = error {
-            tracing::warn!("Can't move the AOF to a fresh file: {} {}: errno {}", error.operation, error.path, error.errno);
+            tracing::warn!(
+                "Can't move the AOF to a fresh file: {} {}: errno {}",
+                error.operation,
+                error.path,
+                error.errno
+            );
             self.closed_len -= repair.salvage.old_len;
             self.repair_at_us = now.mono_us + REPAIR_INTERVAL_US;
             if step + STEPS_FROM_RENAME >= repair.steps_len {
@@ -758,7 +830,9 @@ impl AppendOnly {
 fn log_child_failure(end: &ChildEnd) {
     match end {
         ChildEnd::Killed(signal) => tracing::warn!("Background AOF rewrite terminated by signal {signal}"),
-        ChildEnd::Exited(status) => tracing::warn!("Background AOF rewrite terminated with error (exit {status})"),
+        ChildEnd::Exited(status) => {
+            tracing::warn!("Background AOF rewrite terminated with error (exit {status})")
+        }
         ChildEnd::Failed(error) => tracing::warn!(
             "Background AOF rewrite terminated with error: {} {}: errno {}",
             error.operation,

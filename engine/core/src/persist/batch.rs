@@ -48,7 +48,8 @@ impl Header {
 
     /// Whether these are the records it was written for.
     pub fn matches(&self, payload: &[u8]) -> bool {
-        payload.len() as u64 == self.len && crc_of(&fields(self.end, self.len, self.synced), payload) == self.crc
+        payload.len() as u64 == self.len
+            && crc_of(&fields(self.end, self.len, self.synced), payload) == self.crc
     }
 }
 
@@ -117,7 +118,9 @@ mod tests {
 
     #[test]
     fn other_annotations_are_not_headers() {
-        for line in [&b"#TS:1628217473"[..], b"#C:", b"#C:1:2:3", b"#C:1:2:3:4:5", b"#C:x:2:3:4", b"# C:1:2:3:4"] {
+        for line in
+            [&b"#TS:1628217473"[..], b"#C:", b"#C:1:2:3", b"#C:1:2:3:4:5", b"#C:x:2:3:4", b"# C:1:2:3:4"]
+        {
             assert_eq!(parse(line), None);
         }
     }

@@ -21,14 +21,12 @@ use alloc::{collections::VecDeque, vec::Vec};
 use bytes::Bytes;
 
 use super::batch;
+pub use crate::host::Offset;
 use crate::{
     host::{Effect, Effects, FileId, IoError},
     resp::encode_command,
     time::Now,
 };
-
-/// A position in the logical log: bytes of records since the data set began, headers not counted.
-pub type Offset = u64;
 
 /// When the log is made durable (`appendfsync`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -258,7 +256,12 @@ impl Journal {
         } else {
             payload.clone()
         };
-        self.in_flight.push_back(Batch { payload, end, file_bytes: bytes.len() as u64, sealed_us: now.mono_us });
+        self.in_flight.push_back(Batch {
+            payload,
+            end,
+            file_bytes: bytes.len() as u64,
+            sealed_us: now.mono_us,
+        });
         effects.push(Effect::Append { file, bytes });
     }
 
@@ -365,8 +368,13 @@ impl Journal {
     fn break_down(&mut self, now: Now, error: IoError) {
         self.stats.failures += 1;
         if self.broken.is_none() {
-            tracing::warn!("Error on the AOF file {}: {} failed with errno {}. Writes are refused until its unsynced \
-                part is safe in a new file", error.path, error.operation, error.errno);
+            tracing::warn!(
+                "Error on the AOF file {}: {} failed with errno {}. Writes are refused until its unsynced \
+                part is safe in a new file",
+                error.path,
+                error.operation,
+                error.errno
+            );
             self.broken = Some(Broken { error, since_us: now.mono_us });
         }
     }
@@ -541,7 +549,8 @@ impl Journal {
 
     /// A fresh file holds the salvaged part durably: everything up to its end is safe.
     pub fn salvaged(&mut self, file: FileId, salvage: &Salvage) {
-        let taken = (salvage.end - self.in_flight.back().map_or(self.offset_written, |batch| batch.end)) as usize;
+        let taken =
+            (salvage.end - self.in_flight.back().map_or(self.offset_written, |batch| batch.end)) as usize;
         self.forming.drain(..taken);
         self.in_flight.clear();
         self.unsynced.clear();

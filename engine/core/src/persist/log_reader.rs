@@ -129,7 +129,9 @@ impl LogReader {
             match record::read(&self.buffer[self.consumed..], &mut self.spans) {
                 Read::Short if !self.is_eof => self.fill(disk)?,
                 Read::Short if self.consumed == self.buffer.len() => return Ok(self.at_end()),
-                Read::Short => return self.bad("the file ends inside of a record", true, disk).map(Next::Bad),
+                Read::Short => {
+                    return self.bad("the file ends inside of a record", true, disk).map(Next::Bad);
+                }
                 Read::Bad(reason) => {
                     let is_tail = self.is_zero_filled_or_checked(disk)?;
                     return self.bad(reason, is_tail, disk).map(Next::Bad);
@@ -153,7 +155,12 @@ impl LogReader {
         }
     }
 
-    fn open_batch(&mut self, header: Header, line_len: usize, disk: &mut dyn Disk) -> Result<Option<Bad>, IoError> {
+    fn open_batch(
+        &mut self,
+        header: Header,
+        line_len: usize,
+        disk: &mut dyn Disk,
+    ) -> Result<Option<Bad>, IoError> {
         self.has_headers = true;
         if self.multi_at.is_some() {
             return self.bad("a batch begins inside of a MULTI", true, disk).map(Some);
@@ -206,7 +213,8 @@ impl LogReader {
     }
 
     fn track_multi(&mut self) {
-        let name = self.spans.first().map(|span| &self.buffer[self.consumed + span.start..self.consumed + span.end]);
+        let name =
+            self.spans.first().map(|span| &self.buffer[self.consumed + span.start..self.consumed + span.end]);
         if name.is_some_and(|name| name.eq_ignore_ascii_case(b"multi")) {
             self.multi_at = Some(self.position());
         } else if name.is_some_and(|name| name.eq_ignore_ascii_case(b"exec")) {
@@ -278,7 +286,9 @@ impl LogReader {
         while let Some(found) = find(&rest[from..], b"#C:") {
             let start = from + found;
             from = start + 1;
-            let Some(line_len) = find(&rest[start..(start + batch::HEADER_BYTES_MAX).min(rest.len())], b"\r\n") else {
+            let Some(line_len) =
+                find(&rest[start..(start + batch::HEADER_BYTES_MAX).min(rest.len())], b"\r\n")
+            else {
                 continue;
             };
             let Some(header) = batch::parse(&rest[start..start + line_len]) else { continue };

@@ -98,7 +98,11 @@ impl Manifest {
     /// The first line that a stock server would refuse, with the same reason.
     pub fn parse(text: &[u8]) -> Result<Manifest, ManifestError> {
         if text.is_empty() {
-            return Err(ManifestError { line: 0, text: String::new(), reason: "Found an empty AOF manifest" });
+            return Err(ManifestError {
+                line: 0,
+                text: String::new(),
+                reason: "Found an empty AOF manifest",
+            });
         }
         let mut manifest = Manifest::default();
         for (index, line) in text.split_inclusive(|&byte| byte == b'\n').enumerate() {
@@ -185,7 +189,10 @@ mod tests {
         check("SEQ 2 type b FILE x newkey newvalue\n", Ok("file x seq 2 type b\n"));
         check("# a comment\n", Ok(""));
         check("file \"a b\\n\" seq 1 type h\r\n", Ok("file \"a b\\n\" seq 1 type h\n"));
-        check("#perdura: closed-at-ms 17\nfile x seq 2 type b\n", Ok("#perdura: closed-at-ms 17\nfile x seq 2 type b\n"));
+        check(
+            "#perdura: closed-at-ms 17\nfile x seq 2 type b\n",
+            Ok("#perdura: closed-at-ms 17\nfile x seq 2 type b\n"),
+        );
     }
 
     #[test]
@@ -210,7 +217,8 @@ mod tests {
 
     #[test]
     fn sequence_numbers_go_on() {
-        let manifest = Manifest::parse(b"file a.3.base.rdb seq 3 type b\nfile a.7.incr.aof seq 7 type h\n").unwrap();
+        let manifest =
+            Manifest::parse(b"file a.3.base.rdb seq 3 type b\nfile a.7.incr.aof seq 7 type h\n").unwrap();
         assert_eq!((manifest.next_base_seq(), manifest.next_incremental_seq()), (4, 8));
     }
 }

@@ -57,7 +57,11 @@ pub fn read(input: &[u8], spans: &mut Vec<Span>) -> Read {
 fn read_annotation(input: &[u8]) -> Read {
     let window = &input[..input.len().min(ANNOTATION_BYTES_MAX)];
     let Some(end) = window.iter().position(|&byte| byte == b'\n') else {
-        return if window.len() < ANNOTATION_BYTES_MAX { Read::Short } else { Read::Bad("an annotation without end") };
+        return if window.len() < ANNOTATION_BYTES_MAX {
+            Read::Short
+        } else {
+            Read::Bad("an annotation without end")
+        };
     };
     let line = window[..end].strip_suffix(b"\r").unwrap_or(&window[..end]);
     let item = if let Some(header) = batch::parse(line) {
@@ -169,7 +173,16 @@ mod tests {
     #[test]
     fn nonsense_is_a_format_error() {
         for text in [
-            "\0\0", "x", "*0\r\n", "*x\r\n", "*-1\r\n", "*\r\n", "*1\rx", "*1\r\nx", "*1\r\n$x\r\n", "*1\r\n$1\r\nab\r\n",
+            "\0\0",
+            "x",
+            "*0\r\n",
+            "*x\r\n",
+            "*-1\r\n",
+            "*\r\n",
+            "*1\rx",
+            "*1\r\nx",
+            "*1\r\n$x\r\n",
+            "*1\r\n$1\r\nab\r\n",
             "*99999999999\r\n",
         ] {
             assert!(matches!(read(text.as_bytes(), &mut Vec::new()), Read::Bad(_)), "{text:?}");

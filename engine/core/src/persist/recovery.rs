@@ -129,7 +129,10 @@ fn decide_without_set(
     if dump_len.is_some() {
         return Ok(Choice::ImportDump);
     }
-    let newest = parts.iter().filter(|entry| entry.name.contains(".base.") && entry.len > 0).max_by_key(|e| e.modified_ms);
+    let newest = parts
+        .iter()
+        .filter(|entry| entry.name.contains(".base.") && entry.len > 0)
+        .max_by_key(|e| e.modified_ms);
     Ok(newest.map_or(Choice::Fresh, |entry| Choice::AdoptBase(entry.name.clone())))
 }
 
@@ -223,7 +226,13 @@ const COPY_BYTES: usize = 1 << 20;
 ///
 /// # Errors
 /// The first step that failed; the file is whole unless it was the last.
-pub fn cut_tail(names: &Names, part: &str, offset: u64, ids: &mut Ids, disk: &mut dyn Disk) -> Result<(String, u64), IoError> {
+pub fn cut_tail(
+    names: &Names,
+    part: &str,
+    offset: u64,
+    ids: &mut Ids,
+    disk: &mut dyn Disk,
+) -> Result<(String, u64), IoError> {
     let path = names.path(part);
     let copy = names.path(&format!("cut-{part}-{offset}"));
     let file = ids.file();
@@ -261,7 +270,9 @@ pub fn sweep(names: &Names, manifest: &Manifest, disk: &mut dyn Disk) -> Result<
     }
     if let Ok(entries) = disk.list(&names.dir) {
         let own = [format!("temp-{}.incr", names.prefix), format!("temp-{}.manifest", names.prefix)];
-        leftovers.extend(entries.iter().filter(|entry| own.contains(&entry.name)).map(|entry| names.path(&entry.name)));
+        leftovers.extend(
+            entries.iter().filter(|entry| own.contains(&entry.name)).map(|entry| names.path(&entry.name)),
+        );
     }
     if !manifest.is_empty() {
         leftovers.extend(stray_parts(names, manifest, disk)?.iter().map(|entry| names.path(&entry.name)));
@@ -289,7 +300,11 @@ fn temp_writer(name: &str) -> Option<i32> {
 }
 
 /// Files named like parts of the set that the manifest does not name.
-fn stray_parts(names: &Names, manifest: &Manifest, disk: &mut dyn Disk) -> Result<Vec<crate::host::DirEntry>, IoError> {
+fn stray_parts(
+    names: &Names,
+    manifest: &Manifest,
+    disk: &mut dyn Disk,
+) -> Result<Vec<crate::host::DirEntry>, IoError> {
     let entries = match disk.list(&names.dir) {
         Ok(entries) => entries,
         Err(error) if error.errno == ENOENT => return Ok(Vec::new()),
@@ -298,13 +313,15 @@ fn stray_parts(names: &Names, manifest: &Manifest, disk: &mut dyn Disk) -> Resul
     let is_named = |name: &str| manifest.loaded().chain(&manifest.history).any(|part| part.name == name);
     let is_stray = |name: &str| {
         let of_set = |name: &str| {
-            name.strip_prefix(names.prefix.as_str()).and_then(|rest| rest.strip_prefix('.')).is_some_and(is_part_ending)
+            name.strip_prefix(names.prefix.as_str())
+                .and_then(|rest| rest.strip_prefix('.'))
+                .is_some_and(is_part_ending)
         };
         let cut_of = |name: &str| {
             // Tails cut from a part go when the part goes.
-            name.strip_prefix("cut-").and_then(|rest| rest.rsplit_once('-')).is_some_and(|(part, _)| {
-                of_set(part) && !is_named(part)
-            })
+            name.strip_prefix("cut-")
+                .and_then(|rest| rest.rsplit_once('-'))
+                .is_some_and(|(part, _)| of_set(part) && !is_named(part))
         };
         (of_set(name) && !is_named(name)) || cut_of(name)
     };

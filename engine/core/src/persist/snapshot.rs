@@ -11,7 +11,9 @@ use alloc::{string::String, vec, vec::Vec};
 
 use super::append_only::Ids;
 use crate::{
-    host::{ChildEnd, Effect, Effects, FileStep, IoError, SnapshotForm, SnapshotJob, SnapshotWritten, Ticket},
+    host::{
+        ChildEnd, Effect, Effects, FileStep, IoError, SnapshotForm, SnapshotJob, SnapshotWritten, Ticket,
+    },
     time::Now,
 };
 
@@ -121,16 +123,14 @@ impl Snapshots {
         let may_try = !self.has_failed
             || self.last_try_us.is_none_or(|at| now.mono_us.saturating_sub(at) > RETRY_INTERVAL_US);
         let elapsed_s = now.mono_us.saturating_sub(self.last_save_us) / 1_000_000;
-        points
-            .iter()
-            .copied()
-            .find(|point| may_try && dirty >= point.changes && elapsed_s > point.seconds)
+        points.iter().copied().find(|point| may_try && dirty >= point.changes && elapsed_s > point.seconds)
     }
 
     /// Whether a scheduled one may begin, given that no child runs.
     pub fn wants_scheduled(&self, now: Now) -> bool {
         self.is_scheduled
-            && (!self.has_failed || self.last_try_us.is_none_or(|at| now.mono_us.saturating_sub(at) > RETRY_INTERVAL_US))
+            && (!self.has_failed
+                || self.last_try_us.is_none_or(|at| now.mono_us.saturating_sub(at) > RETRY_INTERVAL_US))
     }
 
     /// Begins one. Call at a point where the data set is whole.
@@ -160,8 +160,14 @@ impl Snapshots {
             Origin::Background => Effect::Fork(job.clone()),
             Origin::Foreground => Effect::Save(job.clone()),
         });
-        self.running =
-            Some(Running { origin, phase, job, target: target.into(), dirty_at_cut: dirty, started_us: now.mono_us });
+        self.running = Some(Running {
+            origin,
+            phase,
+            job,
+            target: target.into(),
+            dirty_at_cut: dirty,
+            started_us: now.mono_us,
+        });
     }
 
     /// Job of the child under way.
@@ -186,7 +192,13 @@ impl Snapshots {
     }
 
     /// The child is gone.
-    pub fn child_ended(&mut self, end: ChildEnd, cow_size: u64, ids: &mut Ids, effects: &mut Effects) -> Option<Outcome> {
+    pub fn child_ended(
+        &mut self,
+        end: ChildEnd,
+        cow_size: u64,
+        ids: &mut Ids,
+        effects: &mut Effects,
+    ) -> Option<Outcome> {
         self.last_cow = cow_size;
         match end {
             ChildEnd::Written(written) => {
@@ -194,7 +206,12 @@ impl Snapshots {
                 None
             }
             ChildEnd::Failed(error) => {
-                tracing::warn!("Background saving error: {} {}: errno {}", error.operation, error.path, error.errno);
+                tracing::warn!(
+                    "Background saving error: {} {}: errno {}",
+                    error.operation,
+                    error.path,
+                    error.errno
+                );
                 self.finish(None)
             }
             ChildEnd::Exited(status) => {
@@ -214,14 +231,24 @@ impl Snapshots {
     }
 
     /// SAVE's file is written, or not.
-    pub fn saved(&mut self, result: Result<SnapshotWritten, IoError>, ids: &mut Ids, effects: &mut Effects) -> Option<Outcome> {
+    pub fn saved(
+        &mut self,
+        result: Result<SnapshotWritten, IoError>,
+        ids: &mut Ids,
+        effects: &mut Effects,
+    ) -> Option<Outcome> {
         match result {
             Ok(written) => {
                 self.install(written, ids, effects);
                 None
             }
             Err(error) => {
-                tracing::warn!("Error saving DB on disk: {} {}: errno {}", error.operation, error.path, error.errno);
+                tracing::warn!(
+                    "Error saving DB on disk: {} {}: errno {}",
+                    error.operation,
+                    error.path,
+                    error.errno
+                );
                 self.finish(None)
             }
         }
@@ -239,13 +266,23 @@ impl Snapshots {
     }
 
     /// Steps ended. `None` if the ticket is none of ours.
-    pub fn files_done(&mut self, now: Now, ticket: Ticket, error: &Option<(usize, IoError)>) -> Option<Outcome> {
+    pub fn files_done(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        error: &Option<(usize, IoError)>,
+    ) -> Option<Outcome> {
         let running = self.running.as_ref()?;
         if !matches!(running.phase, Phase::Installing(expected) if expected == ticket) {
             return None;
         }
         if let Some((_, error)) = error {
-            tracing::warn!("Error moving the DB file in place: {} {}: errno {}", error.operation, error.path, error.errno);
+            tracing::warn!(
+                "Error moving the DB file in place: {} {}: errno {}",
+                error.operation,
+                error.path,
+                error.errno
+            );
             return self.finish(None);
         }
         self.finish(Some(now))

@@ -11,7 +11,12 @@
 
 pub mod db;
 pub mod event;
+pub mod hash;
+pub mod list;
+pub mod set;
+pub mod stream;
 pub mod value;
+pub mod zset;
 
 use alloc::{vec, vec::Vec};
 

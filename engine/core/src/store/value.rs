@@ -5,13 +5,14 @@
 //!
 //! Not here: the collections themselves (`list.rs`, `hash.rs` …), how they are written to RDB (`persist/rdb`).
 
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 
 use perdura_structures::{
     alloc_size::alloc_size,
     table::{Content, ContentRef},
 };
 
+use super::{hash::Hash, list::List, set::Set, stream::Stream, zset::ZSet};
 use crate::{bytes::number, rng::Rng};
 
 /// Longest string kept inside its entry (`embstr`), bytes. Redis's own limit, visible in OBJECT ENCODING.
@@ -53,6 +54,16 @@ impl Type {
 pub enum Object {
     /// A string on its own (`raw`): long, or one that was appended to or overwritten in part.
     String(Vec<u8>),
+    /// A list.
+    List(List),
+    /// A set.
+    Set(Set),
+    /// A sorted set.
+    ZSet(ZSet),
+    /// A hash.
+    Hash(Hash),
+    /// A stream.
+    Stream(Box<Stream>),
 }
 
 impl Object {
@@ -60,6 +71,11 @@ impl Object {
     pub fn type_of(&self) -> Type {
         match self {
             Object::String(_) => Type::String,
+            Object::List(_) => Type::List,
+            Object::Set(_) => Type::Set,
+            Object::ZSet(_) => Type::ZSet,
+            Object::Hash(_) => Type::Hash,
+            Object::Stream(_) => Type::Stream,
         }
     }
 
@@ -67,13 +83,23 @@ impl Object {
     pub fn encoding(&self) -> &'static str {
         match self {
             Object::String(_) => "raw",
+            Object::List(list) => list.encoding(),
+            Object::Set(set) => set.encoding(),
+            Object::ZSet(zset) => zset.encoding(),
+            Object::Hash(hash) => hash.encoding(),
+            Object::Stream(_) => "stream",
         }
     }
 
     /// Bytes it owns beyond the entry, rounded as the allocator rounds.
     pub fn memory(&self) -> usize {
         match self {
-            Object::String(text) => alloc_size(text.capacity()),
+            Object::String(text) => text.memory(),
+            Object::List(list) => list.memory(),
+            Object::Set(set) => set.memory(),
+            Object::ZSet(zset) => zset.memory(),
+            Object::Hash(hash) => hash.memory(),
+            Object::Stream(stream) => stream.memory(),
         }
     }
 }
@@ -97,14 +123,10 @@ impl Kind for Vec<u8> {
         Object::String(self)
     }
     fn of(object: &Object) -> Option<&Self> {
-        match object {
-            Object::String(text) => Some(text),
-        }
+        if let Object::String(text) = object { Some(text) } else { None }
     }
     fn of_mut(object: &mut Object) -> Option<&mut Self> {
-        match object {
-            Object::String(text) => Some(text),
-        }
+        if let Object::String(text) = object { Some(text) } else { None }
     }
     fn is_empty(&self) -> bool {
         // A string may be empty and stay: SETRANGE, APPEND "" and SET "" leave one.
@@ -205,7 +227,6 @@ impl<'a> StringRef<'a> {
             ContentRef::Int(number) => Some(StringRef::Int(number)),
             ContentRef::Bytes(bytes) => Some(StringRef::Bytes(bytes)),
             ContentRef::Object(Object::String(text)) => Some(StringRef::Bytes(text)),
-            #[allow(unreachable_patterns)]
             ContentRef::Object(_) => None,
         }
     }

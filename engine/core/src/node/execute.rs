@@ -1,0 +1,398 @@
+//! From bytes to an executed command: parsing, what may keep it from running, running it, its aftermath.
+//!
+//! The order of the checks is the order in which Redis applies them, since a client sees the first that fails.
+//!
+//! Not here: what the log gets (`propagate.rs`), MULTI (`transaction.rs`), who is served next (`blocking.rs`).
+
+use alloc::{format, string::String, vec::Vec};
+
+use super::{Node, no_stopwatch};
+use crate::{
+    commands::{
+        Action, Args, Call, Context, NodeCommand, printable,
+        spec::flag,
+        table::Row,
+    },
+    error::{Error, OUT_OF_MEMORY},
+    host::Effects,
+    resp::{Parsed, Protocol, ProtocolLimits, Span},
+    session::{OwnedArgs, ReplyMode, Session},
+};
+
+/// Arguments quoted back in the error for an unknown command, bytes.
+const QUOTED_ARGS_BYTES_MAX: usize = 128;
+
+/// A command about to run, with the bytes it came as if they can go to the log unchanged.
+pub(super) struct Request<'a> {
+    pub args: Args<'a>,
+    pub frame: Option<&'a [u8]>,
+}
+
+/// What became of a command.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Outcome {
+    /// Its reply is written.
+    Done,
+    /// It waits; its reply comes later.
+    Blocked,
+}
+
+impl Node {
+    // --- Parsing ------------------------------------------------------------------------------------
+
+    /// Takes bytes in and runs the complete commands among them.
+    pub(super) fn run_input(&mut self, session: &mut Session, bytes: &[u8], effects: &mut Effects) {
+        if session.is_closing {
+            return;
+        }
+        // Commands are run in place, out of the host's buffer, unless part of one was kept from before.
+        let taken;
+        let input = if session.input.is_empty() {
+            bytes
+        } else {
+            session.input.extend_from_slice(bytes);
+            taken = core::mem::take(&mut session.input);
+            &taken[..]
+        };
+        let consumed = self.run_pipeline(session, input, effects);
+        session.input.extend_from_slice(&input[consumed..]);
+        if session.input.len() as u64 > self.config.client_query_buffer_limit {
+            self.counters.query_limit_disconnections += 1;
+            tracing::warn!("Closing client that reached max query buffer length: {}", session.peer.address);
+            self.close_session(session, true, effects);
+        }
+    }
+
+    /// Runs what a client had sent before it was held up.
+    pub(super) fn run_kept_input(&mut self, session: &mut Session, effects: &mut Effects) {
+        let input = core::mem::take(&mut session.input);
+        let consumed = self.run_pipeline(session, &input, effects);
+        session.input.extend_from_slice(&input[consumed..]);
+    }
+
+    fn run_pipeline(&mut self, session: &mut Session, input: &[u8], effects: &mut Effects) -> usize {
+        let mut spans = core::mem::take(&mut self.spans);
+        let mut consumed = 0;
+        while consumed < input.len() && session.blocked.is_none() && !session.is_closing {
+            let limits = ProtocolLimits {
+                bulk_bytes_max: self.config.proto_max_bulk_len,
+                is_auth_required: !session.is_authenticated && self.is_auth_required(),
+            };
+            let rest = &input[consumed..];
+            match session.parser.parse(rest, &limits, &mut spans) {
+                Parsed::Incomplete => break,
+                Parsed::Empty { len } => consumed += len,
+                Parsed::Command { len, is_inline } => {
+                    consumed += len;
+                    let frame = (!is_inline).then(|| &rest[..len]);
+                    self.run_spans(session, rest, &spans, frame, effects);
+                }
+                Parsed::Inline { len, args } => {
+                    consumed += len;
+                    self.run_owned(session, &args, effects);
+                }
+                Parsed::Error(error) => {
+                    session.reply.error_bytes(&error.text());
+                    self.count_error("ERR");
+                    self.owe(session);
+                    self.close_session(session, false, effects);
+                    consumed = input.len();
+                }
+            }
+        }
+        self.spans = spans;
+        consumed
+    }
+
+    fn run_spans(&mut self, session: &mut Session, input: &[u8], spans: &[Span], frame: Option<&[u8]>, effects: &mut Effects) {
+        /// Commands up to this many arguments need no allocation.
+        const INLINE_ARGS: usize = 8;
+        if spans.len() <= INLINE_ARGS {
+            let mut args: [&[u8]; INLINE_ARGS] = [&[]; INLINE_ARGS];
+            for (slot, span) in args.iter_mut().zip(spans) {
+                *slot = span.of(input);
+            }
+            self.run_request(session, Request { args: &args[..spans.len()], frame }, effects);
+        } else {
+            let args: Vec<&[u8]> = spans.iter().map(|span| span.of(input)).collect();
+            self.run_request(session, Request { args: &args, frame }, effects);
+        }
+    }
+
+    /// Runs a command that is kept in memory of its own.
+    pub(super) fn run_owned(&mut self, session: &mut Session, args: &OwnedArgs, effects: &mut Effects) {
+        let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+        self.run_request(session, Request { args: &args, frame: None }, effects);
+    }
+
+    // --- Checking -----------------------------------------------------------------------------------
+
+    /// Runs one request of a client, whatever becomes of it, and gates its reply.
+    pub(super) fn run_request(&mut self, session: &mut Session, request: Request<'_>, effects: &mut Effects) {
+        self.counters.commands += 1;
+        let reply_at = session.reply.len();
+        let row = match self.find_row(request.args) {
+            Ok(row) => row,
+            Err(error) => {
+                self.refuse(session, None, &error);
+                self.finish_reply(session, reply_at);
+                return;
+            }
+        };
+        match self.check(session, &row, &request) {
+            Err(error) => self.refuse(session, Some(&row), &error),
+            Ok(()) if self.is_queued(session, &row) => self.queue(session, &request),
+            Ok(()) if self.is_paused(&row) => self.block_until_unpaused(session, &request),
+            Ok(()) => {
+                self.execute(session, &row, &request, effects);
+            }
+        }
+        self.finish_reply(session, reply_at);
+    }
+
+    fn find_row(&self, args: Args<'_>) -> Result<Row, Error> {
+        let Some(row) = self.table.resolve(args) else { return Err(unknown_command(args)) };
+        let is_container = matches!(row.command.action, Action::Container);
+        if is_container && args.len() > 1 {
+            return Err(Error::text(format!(
+                "ERR unknown subcommand '{}'. Try {} HELP.",
+                printable(&args[1][..args[1].len().min(QUOTED_ARGS_BYTES_MAX)]),
+                row.command.name.to_ascii_uppercase()
+            )));
+        }
+        if is_container || !row.command.takes(args.len()) {
+            return Err(Error::text(format!("ERR wrong number of arguments for '{}' command", row.full_name())));
+        }
+        Ok(row)
+    }
+
+    fn check(&mut self, session: &Session, row: &Row, request: &Request<'_>) -> Result<(), Error> {
+        let command = row.command;
+        if !session.is_authenticated && self.is_auth_required() && !command.has(flag::NO_AUTH) {
+            return Err(Error::new("NOAUTH Authentication required."));
+        }
+        if session.transaction.is_some() && command.has(flag::NO_MULTI) {
+            return Err(Error::new("ERR Command not allowed inside a transaction"));
+        }
+        let is_write = command.has(flag::WRITE);
+        let is_exec_of_writes = matches!(command.action, Action::Node(NodeCommand::Exec)) && self.has_queued(session, flag::WRITE);
+        if self.config.maxmemory > 0 && self.loading.is_none() {
+            let is_over = !self.evict_to_limit();
+            let denies = command.has(flag::DENYOOM) || self.has_queued_exec(session, row, flag::DENYOOM);
+            if is_over && denies {
+                return Err(OUT_OF_MEMORY);
+            }
+        }
+        if is_write || is_exec_of_writes || matches!(command.action, Action::Node(NodeCommand::Ping)) {
+            self.check_disk()?;
+        }
+        if session.is_subscribed() && session.reply.protocol() == Protocol::Resp2 && !is_allowed_while_subscribed(row) {
+            return Err(Error::text(format!(
+                "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this \
+                 context",
+                row.full_name()
+            )));
+        }
+        let is_loading_refused = self.loading.is_some()
+            && (!command.has(flag::LOADING) || self.has_queued_exec_without(session, row, flag::LOADING));
+        if is_loading_refused {
+            return Err(Error::new("LOADING Redis is loading the dataset in memory"));
+        }
+        let _ = request;
+        Ok(())
+    }
+
+    /// Whether the disk has failed in a way that forbids further writes.
+    pub(super) fn check_disk(&self) -> Result<(), Error> {
+        let saves = !self.config.save.is_empty() && self.config.stop_writes_on_bgsave_error;
+        if saves && self.snapshots.has_failed {
+            return Err(Error::new(
+                "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. \
+                 Commands that may modify the data set are disabled, because this instance is configured to report \
+                 errors during writes if RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the \
+                 Redis logs for details about the RDB error.",
+            ));
+        }
+        if let Some(broken) = self.aof.journal.broken() {
+            return Err(Error::text(format!(
+                "MISCONF Errors writing to the AOF file: {}",
+                errno_text(broken.error.errno)
+            )));
+        }
+        if self.config.appendfsync_lag_action == crate::config::LagAction::Refuse && self.aof.journal.is_lagging(self.now) {
+            return Err(Error::new("MISCONF Errors writing to the AOF file: the disk is behind appendfsync-max-lag"));
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, session: &mut Session, row: Option<&Row>, error: &Error) {
+        if let Some(row) = row {
+            self.command_stats[row.id].rejected += 1;
+        }
+        let is_exec = row.is_some_and(|row| matches!(row.command.action, Action::Node(NodeCommand::Exec)));
+        if is_exec {
+            // EXEC itself is refused: the transaction is over.
+            let text = error.as_str().strip_prefix('-').unwrap_or(error.as_str());
+            self.discard_transaction(session);
+            let aborted = format!("EXECABORT Transaction discarded because of: {text}");
+            self.count_error("EXECABORT");
+            session.reply.error(&aborted);
+            return;
+        }
+        if let Some(transaction) = &mut session.transaction {
+            transaction.is_aborted = true;
+        }
+        self.count_error(error.code());
+        session.reply.error(error.as_str());
+    }
+
+    pub(super) fn count_error(&mut self, code: &str) {
+        self.counters.error_replies += 1;
+        // Bounded: error codes are ours, but scripts may invent theirs.
+        if self.error_stats.len() < 128 || self.error_stats.contains_key(code) {
+            *self.error_stats.entry(String::from(code)).or_default() += 1;
+        }
+    }
+
+    fn finish_reply(&mut self, session: &mut Session, reply_at: usize) {
+        match session.reply_mode {
+            ReplyMode::On => {}
+            ReplyMode::Off => session.reply.truncate(reply_at),
+            ReplyMode::SkipNext => {
+                session.reply.truncate(reply_at);
+                session.reply_mode = ReplyMode::SkipThis;
+            }
+            ReplyMode::SkipThis => {
+                session.reply.truncate(reply_at);
+                session.reply_mode = ReplyMode::On;
+            }
+        }
+        if session.reply.len() > reply_at {
+            self.owe(session);
+        }
+    }
+
+    // --- Running ------------------------------------------------------------------------------------
+
+    /// Runs a command that passed the checks, and its aftermath: statistics, the log, watchers, blocked clients.
+    pub(super) fn execute(&mut self, session: &mut Session, row: &Row, request: &Request<'_>, effects: &mut Effects) -> Outcome {
+        let started = (self.seeds.stopwatch)();
+        let outcome = match row.command.action {
+            Action::Run(_) => self.run_data_command(session, row, request, false),
+            Action::Node(command) => self.run_node_command(session, row, command, request, effects),
+            Action::Container => unreachable!("resolved to a subcommand"),
+        };
+        let elapsed_us = ((self.seeds.stopwatch)() - started) / 1000;
+        let stats = &mut self.command_stats[row.id];
+        stats.us += elapsed_us;
+        if outcome == Outcome::Done {
+            stats.calls += 1;
+        }
+        self.note_slow(session, row, request.args, elapsed_us);
+        self.after_command(session, effects);
+        outcome
+    }
+
+    /// Runs a data command in the session's database and logs what it changed.
+    pub(super) fn run_data_command(&mut self, session: &mut Session, row: &Row, request: &Request<'_>, deny_blocking: bool) -> Outcome {
+        let Action::Run(function) = row.command.action else { unreachable!("a data command") };
+        self.store.selected = session.db;
+        self.store.no_touch = session.no_touch;
+        let dirty_before = self.store.dirty;
+        let mut record = core::mem::take(&mut self.record);
+        record.clear();
+        let reply_at = session.reply.len();
+        let mut call = Call {
+            args: request.args,
+            context: self.context(deny_blocking || session.transaction.is_some()),
+            store: &mut self.store,
+            reply: &mut session.reply,
+            record: &mut record,
+            block: None,
+        };
+        let result = function(&mut call);
+        let block = call.block.take();
+        if let Err(error) = result {
+            session.reply.truncate(reply_at);
+            session.reply.error(error.as_str());
+            self.count_error(error.code());
+            self.command_stats[row.id].failed += 1;
+        }
+        let has_changed = self.store.dirty != dirty_before || record.is_forced;
+        self.log_command(session.db, request, has_changed, &mut record);
+        if has_changed {
+            session.last_write = self.aof.journal.offset_buffered();
+        }
+        self.record = record;
+        match block {
+            None => Outcome::Done,
+            Some(block) => {
+                self.block_on_keys(session, block, request.args);
+                Outcome::Blocked
+            }
+        }
+    }
+
+    pub(super) fn context(&self, deny_blocking: bool) -> Context {
+        Context {
+            deny_blocking,
+            lazyfree_user_del: self.config.lazyfree_lazy_user_del,
+            lazyfree_server_del: self.config.lazyfree_lazy_server_del,
+            skip_checksum: self.debug.skip_checksum,
+            rdb_version: self.config.rdb_version as u16,
+            rdb_compression: self.config.rdbcompression,
+            is_replay: false,
+        }
+    }
+
+    fn note_slow(&mut self, session: &mut Session, row: &Row, args: Args<'_>, elapsed_us: u64) {
+        if self.seeds.stopwatch as usize != no_stopwatch as usize {
+            self.record_slow(session, row, args, elapsed_us);
+        }
+    }
+}
+
+fn is_allowed_while_subscribed(row: &Row) -> bool {
+    use NodeCommand::*;
+    matches!(
+        row.command.action,
+        Action::Node(Subscribe | Unsubscribe | PSubscribe | PUnsubscribe | SSubscribe | SUnsubscribe | Ping | Quit | Reset)
+    )
+}
+
+fn unknown_command(args: Args<'_>) -> Error {
+    let mut quoted = String::new();
+    for arg in &args[1..] {
+        if quoted.len() >= QUOTED_ARGS_BYTES_MAX {
+            break;
+        }
+        let room = QUOTED_ARGS_BYTES_MAX - quoted.len();
+        quoted += &format!("'{}' ", printable(&arg[..arg.len().min(room)]));
+    }
+    let name = printable(&args[0][..args[0].len().min(QUOTED_ARGS_BYTES_MAX)]);
+    Error::text(format!("ERR unknown command '{name}', with args beginning with: {quoted}"))
+}
+
+/// What the system calls an error number, for those a disk gives.
+pub(super) fn errno_text(errno: i32) -> String {
+    let text = match errno {
+        1 => "Operation not permitted",
+        2 => "No such file or directory",
+        5 => "Input/output error",
+        9 => "Bad file descriptor",
+        12 => "Cannot allocate memory",
+        13 => "Permission denied",
+        17 => "File exists",
+        20 => "Not a directory",
+        21 => "Is a directory",
+        22 => "Invalid argument",
+        23 => "Too many open files in system",
+        24 => "Too many open files",
+        27 => "File too large",
+        28 => "No space left on device",
+        30 => "Read-only file system",
+        122 => "Disk quota exceeded",
+        other => return format!("errno {other}"),
+    };
+    text.into()
+}

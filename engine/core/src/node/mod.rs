@@ -1,0 +1,381 @@
+//! The node: one server, the hub where clients, data and disk meet.
+//!
+//! One SET, followed in order. The host hands bytes to `receive`; `resp::Parser` finds the command in them without
+//! copying; `execute.rs` looks its row up in `commands/table.rs`, checks what may keep it from running, and calls
+//! `commands/string.rs`, which changes the `store`, writes `+OK` into the session's reply and leaves a record;
+//! `propagate` appends the record to `persist/journal.rs` and gates the reply with the offset after it. When
+//! all input of this wake-up is run, the host calls `turn`: the journal hands its batch over as `Effect::Append`, and
+//! the host writes it (`engine/linux/files.rs`) and confirms with `Completion::Appended` (and `Synced`). Then the reply's
+//! gate opens, `Effect::Send` names the client, and the host takes the bytes with `output`. On the way back at a
+//! restart, `loading.rs` reads the record with `persist/log_reader.rs` and runs it like any command.
+//!
+//! Always true: leaves are called from here and return values, none calls upwards; a reply leaves only when the journal
+//! is safe up to everything it tells of; nothing here reads a clock, a file or a random source.
+//!
+//! Not here: what a command does (`commands/`), what durable means (`persist/`).
+
+mod blocking;
+mod connection;
+mod cron;
+mod execute;
+mod loading;
+mod persistence;
+mod propagate;
+mod server;
+mod transaction;
+
+use alloc::{boxed::Box, collections::BTreeMap, collections::BTreeSet, string::String, vec, vec::Vec};
+
+use crate::{
+    commands::{Record, table::Table},
+    config::{AppendFsync, Config},
+    host::{
+        ClientId, Completion, Disk, Effect, Effects, Encoder, Engine, Peer, Signal, SnapshotForm, SnapshotJob, Ticket,
+    },
+    persist::{
+        append_only::{AppendOnly, Ids, Names},
+        journal::{Fsync, JournalSettings},
+        manifest::Manifest,
+        rdb,
+        snapshot::Snapshots,
+    },
+    resp::{Protocol, Reply, Span},
+    session::{Session, Sessions},
+    store::{DbKey, Limits, Store},
+    time::Now,
+};
+
+use loading::Loading;
+
+/// What a node is made from, beside its configuration.
+#[derive(Clone, Debug)]
+pub struct Seeds {
+    /// Seed of everything that is drawn or hashed.
+    pub seed: u64,
+    /// Process id, shown in INFO.
+    pub process_id: u32,
+    /// Reads a clock in nanoseconds, for statistics of single commands only: nothing is decided by it.
+    pub stopwatch: fn() -> u64,
+}
+
+/// A stopwatch that stands still.
+pub fn no_stopwatch() -> u64 {
+    0
+}
+
+/// A child process of ours.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum ChildKind {
+    Rdb,
+    Aof,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Child {
+    kind: ChildKind,
+    ticket: Ticket,
+    pid: i32,
+    started_us: u64,
+    /// Ended on purpose: its failure is none.
+    is_cancelled: bool,
+    keys: u64,
+    keys_total: u64,
+    cow_size: u64,
+    cow_peak: u64,
+    reported_us: u64,
+}
+
+/// Counters of the server as a whole, for INFO stats.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct Counters {
+    pub connections: u64,
+    pub rejected_connections: u64,
+    pub commands: u64,
+    pub input_bytes: u64,
+    pub output_bytes: u64,
+    pub forks: u64,
+    pub last_fork_us: u64,
+    pub error_replies: u64,
+    pub unexpected_error_replies: u64,
+    pub evicted_clients: u64,
+    pub output_limit_disconnections: u64,
+    pub query_limit_disconnections: u64,
+    pub acl_denied_auth: u64,
+    pub peak_memory: u64,
+    pub dump_sanitizations: u64,
+    pub total_blocking: u64,
+}
+
+/// What one command has done so far, for INFO commandstats.
+#[derive(Clone, Copy, Default, Debug)]
+pub(crate) struct CommandStats {
+    pub calls: u64,
+    pub us: u64,
+    pub rejected: u64,
+    pub failed: u64,
+}
+
+/// Test aids set by DEBUG.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct DebugSwitches {
+    pub no_active_expire: bool,
+    pub pause_cron: bool,
+    pub skip_checksum: bool,
+}
+
+/// One server.
+#[derive(Clone)]
+pub struct Node {
+    pub(crate) config: Config,
+    pub(crate) seeds: Seeds,
+    pub(crate) table: Table,
+    pub(crate) store: Store,
+    pub(crate) sessions: Sessions,
+    pub(crate) aof: AppendOnly,
+    pub(crate) snapshots: Snapshots,
+    pub(crate) ids: Ids,
+    child: Option<Child>,
+    loading: Option<Loading>,
+    /// What happened while the data set was last loaded, for INFO.
+    pub(crate) load_report: loading::LoadReport,
+    /// Clients whose output waits for the journal.
+    gated: BTreeSet<ClientId>,
+    /// Clients that wait, by what they wait for.
+    pub(crate) waiting: blocking::Waiters,
+    /// Clients that watch keys.
+    pub(crate) watchers: BTreeMap<DbKey, BTreeSet<ClientId>>,
+    /// A shutdown that was asked for and is not through.
+    shutdown: Option<persistence::Shutdown>,
+    pub(crate) counters: Counters,
+    pub(crate) command_stats: Vec<CommandStats>,
+    pub(crate) error_stats: BTreeMap<String, u64>,
+    pub(crate) debug: DebugSwitches,
+    pub(crate) started: Now,
+    /// Reading of the clocks at the running wake-up.
+    pub(crate) now: Now,
+    cron_at_us: u64,
+    record: Record,
+    spans: Vec<Span>,
+    /// Commands that wait until the node is free again (served blocked clients, resumed after CLIENT PAUSE).
+    resumed: Vec<ClientId>,
+    pub(crate) data_dir: String,
+}
+
+impl Node {
+    /// A node with empty databases, which loads what is on disk when the host calls `load`.
+    pub fn new(config: Config, seeds: Seeds, now: Now) -> Node {
+        let names = Names { dir: config.appenddirname.clone(), prefix: config.appendfilename.clone() };
+        let table = Table::new();
+        let command_stats = vec![CommandStats::default(); table.len()];
+        let mut node = Node {
+            store: Store::new(config.databases as usize, seeds.seed),
+            table,
+            sessions: Sessions::default(),
+            aof: AppendOnly::new(names, Manifest::default(), JournalSettings::default()),
+            snapshots: Snapshots::new(now),
+            ids: Ids::default(),
+            child: None,
+            loading: Some(Loading::at_start()),
+            load_report: loading::LoadReport::default(),
+            gated: BTreeSet::new(),
+            waiting: blocking::Waiters::default(),
+            watchers: BTreeMap::new(),
+            shutdown: None,
+            counters: Counters::default(),
+            command_stats,
+            error_stats: BTreeMap::new(),
+            debug: DebugSwitches::default(),
+            started: now,
+            now,
+            cron_at_us: now.mono_us,
+            record: Record::default(),
+            spans: Vec::new(),
+            resumed: Vec::new(),
+            data_dir: config.dir.clone(),
+            config,
+            seeds,
+        };
+        node.apply_settings();
+        node
+    }
+
+    /// Carries settings over to the parts that keep their own copy.
+    pub(crate) fn apply_settings(&mut self) {
+        let config = &self.config;
+        self.aof.journal.configure(JournalSettings {
+            fsync: match config.appendfsync {
+                AppendFsync::Always => Fsync::Always,
+                AppendFsync::Everysec => Fsync::EverySec,
+                AppendFsync::No => Fsync::No,
+            },
+            has_checksums: config.aof_checksum,
+            has_timestamps: config.aof_timestamp_enabled,
+            lag_max_ms: config.appendfsync_max_lag,
+            sync_paused: config.no_appendfsync_on_rewrite && self.child.is_some(),
+        });
+        self.store.limits = Limits {
+            hash_listpack_entries_max: config.hash_max_listpack_entries as usize,
+            hash_listpack_value_max: config.hash_max_listpack_value as usize,
+            list_listpack_size: i64::from(config.list_max_listpack_size),
+            set_intset_entries_max: config.set_max_intset_entries as usize,
+            set_listpack_entries_max: config.set_max_listpack_entries as usize,
+            set_listpack_value_max: config.set_max_listpack_value as usize,
+            zset_listpack_entries_max: config.zset_max_listpack_entries as usize,
+            zset_listpack_value_max: config.zset_max_listpack_value as usize,
+            stream_node_bytes_max: config.stream_node_max_bytes as usize,
+            stream_node_entries_max: config.stream_node_max_entries as usize,
+            hll_sparse_bytes_max: config.hll_sparse_max_bytes as usize,
+            string_bytes_max: config.proto_max_bulk_len as usize,
+            is_lfu: config.maxmemory_policy.is_lfu(),
+            lfu_log_factor: config.lfu_log_factor,
+            lfu_decay_minutes: config.lfu_decay_time,
+            is_clock_frozen: self.child.is_some(),
+            hash_seed: self.seeds.seed,
+        };
+        self.store.event_mask = config.notify_keyspace_events.bits();
+    }
+
+    /// The data, for tests and oracles.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The append-only set, for tests and oracles.
+    pub fn append_only(&self) -> &AppendOnly {
+        &self.aof
+    }
+
+    /// Directory of the data, absolute, as the host found it.
+    pub fn set_data_dir(&mut self, path: String) {
+        self.data_dir = path;
+    }
+
+    /// Names the process for INFO; the host knows it only once it runs.
+    pub fn set_process_id(&mut self, process_id: u32) {
+        self.seeds.process_id = process_id;
+    }
+
+    fn begin(&mut self, now: Now) {
+        self.now = now;
+        self.store.now_ms = now.wall_ms();
+    }
+
+    /// Lets replies go whose gates have opened.
+    fn release_replies(&mut self, effects: &mut Effects) {
+        if self.gated.is_empty() {
+            return;
+        }
+        let safe = self.aof.journal.offset_safe(self.now);
+        let sessions = &mut self.sessions;
+        self.gated.retain(|&client| {
+            let Some(session) = sessions.get_mut(client) else { return false };
+            if session.release(safe) {
+                effects.push(Effect::Send(client));
+            }
+            session.is_gated()
+        });
+    }
+
+    /// A session's output has grown: gates it and notes it for release.
+    fn owe(&mut self, session: &mut Session) {
+        session.gate(self.aof.journal.offset_buffered());
+        if session.is_gated() {
+            self.gated.insert(session.client);
+        }
+    }
+
+    /// Runs `work` on a session that is out of its slot, then puts it back.
+    fn with_session(&mut self, client: ClientId, work: impl FnOnce(&mut Node, &mut Session)) {
+        let Some(mut session) = self.sessions.take(client) else { return };
+        work(self, &mut session);
+        self.sessions.put_back(session);
+    }
+
+    /// A reply to write into that belongs to nobody.
+    fn scratch_reply() -> Reply {
+        Reply::new(Protocol::Resp2)
+    }
+}
+
+impl Engine for Node {
+    fn connect(&mut self, now: Now, peer: Peer, effects: &mut Effects) -> ClientId {
+        self.begin(now);
+        self.accept(peer, effects)
+    }
+
+    fn receive(&mut self, now: Now, client: ClientId, bytes: &[u8], effects: &mut Effects) {
+        self.begin(now);
+        self.counters.input_bytes += bytes.len() as u64;
+        self.with_session(client, |node, session| {
+            session.active_us = now.mono_us;
+            session.traffic.0 += bytes.len() as u64;
+            node.run_input(session, bytes, effects);
+        });
+        self.run_resumed(effects);
+    }
+
+    fn disconnect(&mut self, now: Now, client: ClientId, effects: &mut Effects) {
+        self.begin(now);
+        self.forget(client, effects);
+    }
+
+    fn complete(&mut self, now: Now, completion: Completion, effects: &mut Effects) {
+        self.begin(now);
+        self.take_completion(completion, effects);
+        self.run_resumed(effects);
+    }
+
+    fn signal(&mut self, now: Now, signal: Signal, effects: &mut Effects) {
+        self.begin(now);
+        self.take_signal(signal, effects);
+    }
+
+    fn turn(&mut self, now: Now, effects: &mut Effects) {
+        self.begin(now);
+        self.run_cron(effects);
+        self.run_resumed(effects);
+        self.drive_persistence(effects);
+        self.aof.journal.flush(now, effects);
+        self.serve_synced_waiters(effects);
+        self.release_replies(effects);
+    }
+
+    fn wake_at(&self) -> u64 {
+        let aof = self.aof.wake_at_us(self.now).unwrap_or(u64::MAX);
+        let lag = if self.gated.is_empty() { u64::MAX } else { self.now.mono_us + 100_000 };
+        self.cron_at_us.min(aof).min(lag).min(self.next_timeout_us())
+    }
+
+    fn output(&self, client: ClientId) -> &[u8] {
+        self.sessions.get(client).map_or(&[], Session::output)
+    }
+
+    fn sent(&mut self, now: Now, client: ClientId, count: usize, _effects: &mut Effects) {
+        self.now = now;
+        self.counters.output_bytes += count as u64;
+        if let Some(session) = self.sessions.get_mut(client) {
+            session.take_sent(count);
+        }
+    }
+
+    fn is_loading(&self) -> bool {
+        self.loading.is_some()
+    }
+
+    fn load(&mut self, now: Now, disk: &mut dyn Disk, effects: &mut Effects) {
+        self.begin(now);
+        self.load_slice(disk, effects);
+    }
+
+    fn encoder<'a>(&'a self, job: &SnapshotJob) -> Box<dyn Encoder + 'a> {
+        match job.form {
+            SnapshotForm::AofBaseCommands => Box::new(rdb::CommandsEncoder::new(&self.store, self.now)),
+            form => Box::new(rdb::RdbEncoder::new(&self.store, self.rdb_settings(form, job.now_ms))),
+        }
+    }
+}

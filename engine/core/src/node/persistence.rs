@@ -1,0 +1,573 @@
+//! SAVE, BGSAVE, BGREWRITEAOF, SHUTDOWN, WAITAOF, switching at run time; and what the host reports of them.
+//!
+//! The node only decides who may begin: at most one child at a time, a rewrite only at the end of a turn. The state
+//! machines themselves are in `persist/`.
+
+use alloc::{format, string::String, vec::Vec};
+
+use super::{Child, ChildKind, Node, blocking::WaitKind};
+use crate::{
+    commands::{Args, CommandResult},
+    config::{AppendFsync, ShutdownFlags},
+    error::{Error, SYNTAX},
+    host::{ChildEnd, ClientId, Completion, Effect, Effects, Signal, SnapshotForm, Ticket},
+    persist::{
+        append_only::{State, Wish},
+        rdb::RdbSettings,
+        snapshot::{Origin, Outcome},
+    },
+    session::{Session, Waiting},
+};
+
+/// A shutdown under way.
+#[derive(Clone, Debug)]
+pub(super) struct Shutdown {
+    save: bool,
+    force: bool,
+    phase: ShutdownPhase,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum ShutdownPhase {
+    /// The journal is being written and synced.
+    Syncing,
+    /// The final snapshot is being written.
+    Saving,
+}
+
+/// How SHUTDOWN was asked for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct ShutdownOptions {
+    pub save: bool,
+    pub nosave: bool,
+    pub force: bool,
+}
+
+impl Node {
+    // --- Commands -----------------------------------------------------------------------------------
+
+    pub(super) fn save(&mut self, session: &mut Session, effects: &mut Effects) -> Result<Option<Waiting>, Error> {
+        if self.snapshots.is_in_background() || self.snapshots.is_in_foreground() {
+            return Err(Error::new("ERR Background save already in progress"));
+        }
+        let _ = session;
+        self.begin_snapshot(Origin::Foreground, effects);
+        Ok(Some(Waiting::Saved))
+    }
+
+    pub(super) fn bgsave(&mut self, session: &mut Session, args: Args<'_>, effects: &mut Effects) -> CommandResult {
+        let is_scheduling = match args {
+            [_] => false,
+            [_, word] if word.eq_ignore_ascii_case(b"schedule") => true,
+            [_, word] if word.eq_ignore_ascii_case(b"cancel") => return self.cancel_bgsave(session, effects),
+            _ => return Err(SYNTAX),
+        };
+        if self.snapshots.is_in_background() {
+            return Err(Error::new("ERR Background save already in progress"));
+        }
+        let in_exec = self.unit.is_some();
+        if self.has_child() || in_exec || self.aof.is_rewriting() {
+            if !is_scheduling && !in_exec {
+                return Err(Error::new(
+                    "ERR Another child process is active (AOF?): can't BGSAVE right now. Use BGSAVE SCHEDULE in order to \
+                     schedule a BGSAVE whenever possible.",
+                ));
+            }
+            self.snapshots.is_scheduled = true;
+            session.reply.simple("Background saving scheduled");
+            return Ok(());
+        }
+        self.begin_snapshot(Origin::Background, effects);
+        session.reply.simple("Background saving started");
+        Ok(())
+    }
+
+    fn cancel_bgsave(&mut self, session: &mut Session, effects: &mut Effects) -> CommandResult {
+        if self.snapshots.is_in_background() {
+            self.kill_child(effects);
+            session.reply.simple("Background saving cancelled");
+        } else if self.snapshots.is_scheduled {
+            self.snapshots.is_scheduled = false;
+            session.reply.simple("Scheduled background saving cancelled");
+        } else {
+            return Err(Error::new("ERR Background saving is currently not in progress or scheduled"));
+        }
+        Ok(())
+    }
+
+    pub(super) fn bgrewriteaof(&mut self, session: &mut Session) -> CommandResult {
+        if self.aof.is_rewriting() {
+            return Err(Error::new("ERR Background append only file rewriting already in progress"));
+        }
+        let waits = self.has_child() || self.unit.is_some();
+        if !waits && self.aof.journal.broken().is_some() {
+            return Err(Error::new(
+                "ERR Can't execute an AOF background rewriting. Please check the server logs for more information.",
+            ));
+        }
+        self.aof.stats.failures_consecutive = if waits { 0 } else { self.aof.stats.failures_consecutive };
+        self.aof.schedule();
+        session.reply.simple(if waits {
+            "Background append only file rewriting scheduled"
+        } else {
+            "Background append only file rewriting started"
+        });
+        Ok(())
+    }
+
+    pub(super) fn lastsave(&mut self, session: &mut Session) -> CommandResult {
+        session.reply.integer(self.snapshots.last_save_s as i64);
+        Ok(())
+    }
+
+    pub(super) fn shutdown_command(
+        &mut self,
+        session: &mut Session,
+        args: Args<'_>,
+        effects: &mut Effects,
+    ) -> Result<Option<Waiting>, Error> {
+        let mut options = ShutdownOptions::default();
+        let mut is_abort = false;
+        for word in &args[1..] {
+            match &*word.to_ascii_lowercase() {
+                b"save" => options.save = true,
+                b"nosave" => options.nosave = true,
+                b"now" => {}
+                b"force" => options.force = true,
+                b"abort" => is_abort = true,
+                _ => return Err(SYNTAX),
+            }
+        }
+        if options.save && options.nosave || is_abort && args.len() > 2 {
+            return Err(SYNTAX);
+        }
+        if is_abort {
+            if self.shutdown.take().is_none() {
+                return Err(Error::new("ERR No shutdown in progress."));
+            }
+            self.fail_shutdown_waiters(effects);
+            session.reply.ok();
+            return Ok(None);
+        }
+        if self.loading.is_some() {
+            options.save = false;
+            options.nosave = true;
+        }
+        self.begin_shutdown(options, effects);
+        Ok(Some(Waiting::Shutdown))
+    }
+
+    pub(super) fn waitaof(&mut self, session: &mut Session, args: Args<'_>) -> Result<Option<Waiting>, Error> {
+        let local = crate::commands::parse_int(args[1])?;
+        let replicas = crate::commands::parse_int(args[2])?;
+        let timeout_ms = super::blocking::parse_timeout_ms(args[3])?;
+        if !(0..=1).contains(&local) {
+            return Err(Error::new("ERR value is out of range, value must between 0 and 1"));
+        }
+        if replicas < 0 {
+            return Err(crate::error::MUST_BE_POSITIVE);
+        }
+        if local == 1 && self.aof.state() == State::Off {
+            return Err(Error::new("ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled."));
+        }
+        let is_enough = self.is_locally_synced(session.last_write) as i64 >= local && replicas == 0;
+        if is_enough || session.transaction.is_some() {
+            self.reply_waitaof(session);
+            return Ok(None);
+        }
+        self.block(session, Waiting::Synced { offset: session.last_write, local }, timeout_ms);
+        Ok(None)
+    }
+
+    fn is_locally_synced(&self, offset: u64) -> bool {
+        // Not before the set counts: a set just switched on has no base yet.
+        self.aof.state() == State::On && self.aof.journal.offset_synced() >= offset || offset == 0
+    }
+
+    pub(super) fn reply_waitaof(&mut self, session: &mut Session) {
+        session.reply.array(2);
+        session.reply.integer(i64::from(self.is_locally_synced(session.last_write)));
+        session.reply.integer(0);
+    }
+
+    /// Answers WAITAOF where the sync it waited for has happened, or AOF was switched off.
+    pub(super) fn serve_synced_waiters(&mut self, effects: &mut Effects) {
+        for client in self.waiting.clients(WaitKind::Synced) {
+            self.with_session(client, |node, session| {
+                let Some(Waiting::Synced { offset, local }) = session.blocked.as_ref().map(|blocked| blocked.waiting.clone())
+                else {
+                    return;
+                };
+                if local == 1 && node.aof.state() == State::Off {
+                    node.unblock(session);
+                    session.reply.error("ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.");
+                } else if node.is_locally_synced(offset) && local == 1 {
+                    // Replicas never come: with any asked for, the wait lasts to its end.
+                    return;
+                } else {
+                    return;
+                }
+                node.owe(session);
+                node.resume(session);
+            });
+        }
+        for client in self.waiting.clients(WaitKind::Synced) {
+            let is_served = self.sessions.get(client).is_some_and(|session| match &session.blocked {
+                Some(blocked) => matches!(&blocked.waiting, Waiting::Synced { offset, local: 1 } if self.is_locally_synced(*offset)),
+                None => false,
+            });
+            if is_served {
+                self.with_session(client, |node, session| {
+                    node.unblock(session);
+                    node.reply_waitaof(session);
+                    node.owe(session);
+                    node.resume(session);
+                });
+            }
+        }
+        self.run_resumed(effects);
+    }
+
+    // --- Beginning things ---------------------------------------------------------------------------
+
+    /// A child of ours runs, or is about to.
+    pub(super) fn has_child(&self) -> bool {
+        self.child.is_some() || self.snapshots.is_in_background()
+    }
+
+    pub(super) fn begin_snapshot(&mut self, origin: Origin, effects: &mut Effects) {
+        let target = self.config.dbfilename.clone();
+        let delay = i64::from(self.config.rdb_key_save_delay);
+        self.snapshots.begin(self.now, origin, &target, self.store.dirty, delay, &mut self.ids, effects);
+        if origin == Origin::Background {
+            self.expect_child(ChildKind::Rdb);
+        }
+    }
+
+    fn expect_child(&mut self, kind: ChildKind) {
+        let ticket = match kind {
+            ChildKind::Rdb => self.snapshots.job().expect("just begun"),
+            ChildKind::Aof => self.aof.job().expect("just begun"),
+        };
+        self.child = Some(Child {
+            kind,
+            ticket,
+            pid: 0,
+            started_us: self.now.mono_us,
+            is_cancelled: false,
+            keys: 0,
+            keys_total: self.store.len() as u64,
+            cow_size: 0,
+            cow_peak: 0,
+            reported_us: self.now.mono_us,
+        });
+        self.counters.forks += 1;
+        self.apply_settings();
+    }
+
+    fn kill_child(&mut self, effects: &mut Effects) {
+        if let Some(child) = &mut self.child {
+            child.is_cancelled = true;
+            effects.push(Effect::KillChild(child.ticket));
+        }
+    }
+
+    /// The end of a turn: begins what may begin now, and mends the journal.
+    pub(super) fn drive_persistence(&mut self, effects: &mut Effects) {
+        if self.loading.is_some() {
+            return;
+        }
+        let wish = self.aof.repair_if_broken(self.now, &mut self.ids, effects);
+        self.grant(wish, effects);
+        self.aof.advance(self.now, &mut self.ids, effects);
+        if !self.has_child() && self.shutdown.is_none() {
+            if self.aof.wants_rewrite(self.now) {
+                let use_rdb = self.config.aof_use_rdb_preamble;
+                let delay = i64::from(self.config.rdb_key_save_delay);
+                self.aof.begin_rewrite(self.now, use_rdb, delay, &mut self.ids, effects);
+                self.expect_child(ChildKind::Aof);
+            } else if self.snapshots.wants_scheduled(self.now) && !self.aof.is_rewriting() {
+                self.begin_snapshot(Origin::Background, effects);
+            }
+        }
+        self.drive_shutdown(effects);
+    }
+
+    fn grant(&mut self, wish: Wish, effects: &mut Effects) {
+        if let Wish::KillChild(ticket) = wish
+            && let Some(child) = &mut self.child
+            && child.ticket == ticket
+        {
+            child.is_cancelled = true;
+            effects.push(Effect::KillChild(ticket));
+        }
+    }
+
+    /// `appendonly` was changed at run time.
+    pub(super) fn switch_append_only(&mut self, is_on: bool, effects: &mut Effects) {
+        if is_on {
+            self.aof.enable();
+            return;
+        }
+        self.aof.journal.flush_all(self.now, effects);
+        self.aof.journal.sync_all(self.now, effects);
+        let wish = self.aof.disable(self.now, &mut self.ids, effects);
+        self.grant(wish, effects);
+    }
+
+    pub(super) fn rdb_settings(&self, form: SnapshotForm, now_ms: u64) -> RdbSettings {
+        RdbSettings {
+            version: self.config.rdb_version as u16,
+            is_compressed: self.config.rdbcompression,
+            has_checksum: self.config.rdbchecksum,
+            is_aof_base: form == SnapshotForm::AofBaseRdb,
+            created_s: now_ms / 1000,
+            used_memory: self.store.memory() as u64,
+            has_idle_times: self.config.maxmemory_policy.is_lru(),
+            has_frequencies: self.config.maxmemory_policy.is_lfu(),
+        }
+    }
+
+    // --- What the host reports ------------------------------------------------------------------------
+
+    pub(super) fn take_completion(&mut self, completion: Completion, effects: &mut Effects) {
+        let now = self.now;
+        match completion {
+            Completion::Appended { file, error, .. } => {
+                self.aof.journal.appended(now, file, error);
+                self.aof.advance(now, &mut self.ids, effects);
+            }
+            Completion::Synced { file, elapsed_us, error } => self.aof.journal.synced(now, file, elapsed_us, error),
+            Completion::Files { ticket, error } => self.take_files(ticket, error, effects),
+            Completion::Forked { ticket, result, elapsed_us } => self.take_forked(ticket, result, elapsed_us, effects),
+            Completion::ChildProgress { ticket, keys, cow_size } => {
+                if let Some(child) = self.child.as_mut().filter(|child| child.ticket == ticket) {
+                    child.keys = keys;
+                    child.cow_size = cow_size;
+                    child.cow_peak = child.cow_peak.max(cow_size);
+                    child.reported_us = now.mono_us;
+                }
+            }
+            Completion::ChildEnded { ticket, end, cow_size } => self.take_child_end(ticket, end, cow_size, effects),
+            Completion::Saved { result, .. } => {
+                let outcome = self.snapshots.saved(result, &mut self.ids, effects);
+                self.settle_snapshot(outcome, effects);
+            }
+            Completion::DirChanged(_) | Completion::Listening(_) | Completion::ConfigWritten(_) => {
+                self.take_config_completion(completion, effects);
+            }
+        }
+    }
+
+    fn take_files(&mut self, ticket: Ticket, error: Option<(usize, crate::host::IoError)>, effects: &mut Effects) {
+        let outcome = self.snapshots.files_done(self.now, ticket, &error);
+        if outcome.is_some() {
+            self.settle_snapshot(outcome, effects);
+        } else {
+            self.aof.files_done(self.now, ticket, error, &mut self.ids, effects);
+        }
+    }
+
+    fn take_forked(&mut self, ticket: Ticket, result: Result<i32, i32>, elapsed_us: u64, effects: &mut Effects) {
+        self.counters.last_fork_us = elapsed_us;
+        self.note_latency("fork", elapsed_us);
+        let Some(child) = self.child.as_mut().filter(|child| child.ticket == ticket) else { return };
+        let kind = child.kind;
+        match result {
+            Ok(pid) => child.pid = pid,
+            Err(_) => self.child = None,
+        }
+        match kind {
+            ChildKind::Rdb => {
+                let outcome = self.snapshots.forked(result);
+                self.settle_snapshot(outcome, effects);
+            }
+            ChildKind::Aof => self.aof.forked(self.now, result, &mut self.ids, effects),
+        }
+        self.apply_settings();
+    }
+
+    fn take_child_end(&mut self, ticket: Ticket, end: ChildEnd, cow_size: u64, effects: &mut Effects) {
+        let Some(child) = self.child.take_if(|child| child.ticket == ticket) else { return };
+        let cow = cow_size.max(child.cow_peak);
+        match child.kind {
+            ChildKind::Rdb if child.is_cancelled => {
+                self.snapshots.cancelled();
+                self.remove_leftover(end, effects);
+            }
+            ChildKind::Rdb => {
+                let outcome = self.snapshots.child_ended(end, cow, &mut self.ids, effects);
+                self.settle_snapshot(outcome, effects);
+            }
+            ChildKind::Aof if child.is_cancelled => self.remove_leftover(end, effects),
+            ChildKind::Aof => self.aof.child_ended(self.now, end, cow, &mut self.ids, effects),
+        }
+        self.apply_settings();
+    }
+
+    /// A child that was called off may have been done already: its file is of no use.
+    fn remove_leftover(&mut self, end: ChildEnd, effects: &mut Effects) {
+        if let ChildEnd::Written(written) = end {
+            let steps = alloc::vec![crate::host::FileStep::Remove { path: written.path }];
+            effects.push(Effect::Files { ticket: self.ids.ticket(), steps });
+        }
+    }
+
+    fn settle_snapshot(&mut self, outcome: Option<Outcome>, effects: &mut Effects) {
+        let Some(outcome) = outcome else { return };
+        if outcome.is_ok {
+            self.store.dirty = self.store.dirty.saturating_sub(outcome.dirty_at_cut);
+        }
+        if outcome.origin == Origin::Background {
+            self.child = self.child.take().filter(|child| child.kind != ChildKind::Rdb);
+            return;
+        }
+        for client in self.waiting.clients(WaitKind::Saved) {
+            self.with_session(client, |node, session| {
+                node.unblock(session);
+                if outcome.is_ok { session.reply.ok() } else { session.reply.error("ERR") }
+                node.owe(session);
+                node.resume(session);
+            });
+        }
+        self.continue_after_save(outcome.is_ok, effects);
+    }
+
+    // --- Shutting down --------------------------------------------------------------------------------
+
+    pub(super) fn take_signal(&mut self, signal: Signal, effects: &mut Effects) {
+        let (name, flags) = match signal {
+            Signal::Interrupt => ("SIGINT", &self.config.shutdown_on_sigint),
+            Signal::Terminate => ("SIGTERM", &self.config.shutdown_on_sigterm),
+        };
+        let options = options_of(flags);
+        if signal == Signal::Interrupt && self.shutdown.is_some() {
+            tracing::warn!("You insist... exiting now.");
+            effects.push(Effect::Exit(1));
+            return;
+        }
+        tracing::warn!("Received {name} scheduling shutdown...");
+        self.begin_shutdown(options, effects);
+    }
+
+    fn begin_shutdown(&mut self, options: ShutdownOptions, effects: &mut Effects) {
+        if self.shutdown.is_some() {
+            return;
+        }
+        tracing::warn!("User requested shutdown...");
+        if self.loading.is_some() {
+            self.leave(effects);
+            return;
+        }
+        if self.aof.state() == State::Starting && !options.force {
+            tracing::warn!("Writing initial AOF, can't exit.");
+            self.fail_shutdown(effects);
+            return;
+        }
+        if self.child.is_some() {
+            tracing::warn!("There is a child saving an .rdb or rewriting the AOF. Killing it!");
+            self.kill_child(effects);
+            let wish = self.aof.abandon_rewrite(self.now, &mut self.ids, effects);
+            self.grant(wish, effects);
+        }
+        let saves = !self.config.save.is_empty() && !options.nosave || options.save;
+        self.shutdown = Some(Shutdown { save: saves, force: options.force, phase: ShutdownPhase::Syncing });
+        if self.aof.state() == State::On {
+            tracing::info!("Calling fsync() on the AOF file.");
+        }
+    }
+
+    /// Goes on with a shutdown as far as the disk has come.
+    fn drive_shutdown(&mut self, effects: &mut Effects) {
+        let Some(shutdown) = self.shutdown.clone() else { return };
+        if shutdown.phase != ShutdownPhase::Syncing || self.snapshots.is_in_foreground() || self.child.is_some() {
+            return;
+        }
+        let journal = &mut self.aof.journal;
+        if self.aof.state() == State::On {
+            if journal.broken().is_some() && !shutdown.force {
+                // W15: what was acknowledged is not safe, so this is no orderly stop.
+                tracing::warn!("The AOF could not be synced, can't exit.");
+                self.fail_shutdown(effects);
+                return;
+            }
+            journal.flush_all(self.now, effects);
+            journal.sync_all(self.now, effects);
+            let is_safe = journal.offset_synced() == journal.offset_buffered();
+            if !is_safe && !(shutdown.force && journal.broken().is_some()) {
+                return;
+            }
+        }
+        if shutdown.save {
+            tracing::info!("Saving the final RDB snapshot before exiting.");
+            self.shutdown = Some(Shutdown { phase: ShutdownPhase::Saving, ..shutdown });
+            self.begin_snapshot(Origin::Foreground, effects);
+        } else {
+            self.leave(effects);
+        }
+    }
+
+    fn continue_after_save(&mut self, is_ok: bool, effects: &mut Effects) {
+        let Some(shutdown) = self.shutdown.clone() else { return };
+        if shutdown.phase != ShutdownPhase::Saving {
+            return;
+        }
+        if is_ok || shutdown.force {
+            self.leave(effects);
+        } else {
+            tracing::warn!("Error trying to save the DB, can't exit.");
+            self.fail_shutdown(effects);
+        }
+    }
+
+    fn leave(&mut self, effects: &mut Effects) {
+        if self.aof.state() == State::On
+            && let Some(mark) = self.aof.journal.closing_mark()
+        {
+            effects.push(mark);
+        }
+        tracing::warn!("Redis is now ready to exit, bye bye...");
+        effects.push(Effect::Exit(0));
+    }
+
+    fn fail_shutdown(&mut self, effects: &mut Effects) {
+        tracing::warn!("Errors trying to shut down the server. Check the logs for more information.");
+        self.shutdown = None;
+        self.fail_shutdown_waiters(effects);
+    }
+
+    fn fail_shutdown_waiters(&mut self, effects: &mut Effects) {
+        let clients: Vec<ClientId> = self.waiting.clients(WaitKind::Shutdown);
+        for client in clients {
+            self.with_session(client, |node, session| {
+                node.unblock(session);
+                session.reply.error("ERR Errors trying to SHUTDOWN. Check logs.");
+                node.owe(session);
+                node.resume(session);
+            });
+        }
+        let _ = effects;
+    }
+
+    /// What the present settings promise, in one sentence, for the start-up banner and INFO.
+    pub fn promise(&self) -> String {
+        let points = self.config.save.len();
+        let rdb = if points == 0 { String::new() } else { format!("RDB snapshots at {points} save points") };
+        let aof = match (self.config.appendonly, self.config.appendfsync) {
+            (false, _) => "",
+            (true, AppendFsync::Always) => "AOF, fsync always: nothing acknowledged is lost",
+            (true, AppendFsync::Everysec) => "AOF, fsync everysec: a power loss may take about the last second",
+            (true, AppendFsync::No) => "AOF, fsync no: a power loss may take what the kernel had not written",
+        };
+        match (rdb.is_empty(), aof.is_empty()) {
+            (true, true) => "no persistence: a restart begins empty".into(),
+            (false, true) => format!("{rdb}: a crash may take everything since the last one"),
+            (true, false) => aof.into(),
+            (false, false) => format!("{aof}; {rdb}"),
+        }
+    }
+}
+
+fn options_of(flags: &ShutdownFlags) -> ShutdownOptions {
+    ShutdownOptions { save: flags.save, nosave: flags.nosave, force: flags.force }
+}

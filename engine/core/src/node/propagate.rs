@@ -1,0 +1,119 @@
+//! What a command leaves behind: records for the log, word to those who watch keys.
+//!
+//! One execution unit (a command, a whole EXEC, a script) becomes one unit of the log. Keys that lazy expiry
+//! removed on the way come first, as DEL, so that replay sees what the command saw.
+//!
+//! Not here: bytes and offsets (`persist/journal.rs`), publishing events (`pubsub.rs`).
+
+use alloc::{vec, vec::Vec};
+
+use super::{Node, execute::Request};
+use crate::{
+    commands::{Args, Record},
+    host::Effects,
+    session::Session,
+    store::DbKey,
+};
+
+/// A unit being collected: commands with their databases. `None` outside of EXEC and scripts.
+pub(super) type Unit = Vec<(usize, Vec<Vec<u8>>)>;
+
+impl Node {
+    /// Logs what one command changed, or adds it to the unit that is being collected.
+    pub(super) fn log_command(&mut self, db: usize, request: &Request<'_>, has_changed: bool, record: &mut Record) {
+        let expired = core::mem::take(&mut self.store.expired);
+        if !self.aof.journal.is_open() && self.unit.is_none() {
+            return;
+        }
+        // The common case goes straight into the journal: one command, as it was typed.
+        if expired.is_empty() && has_changed && !record.is_replaced && self.unit.is_none() {
+            match request.frame {
+                Some(frame) => self.aof.journal.append_frame(self.now, db, frame),
+                None => self.aof.journal.append_unit(self.now, &[(db, owned(request.args))]),
+            }
+            return;
+        }
+        let mut unit: Unit = expired.into_iter().map(|key| (key.db, self.deletion_of(key))).collect();
+        if has_changed && !record.is_replaced {
+            unit.push((db, owned(request.args)));
+        } else if has_changed {
+            unit.extend(record.commands.drain(..).map(|command| (db, command)));
+        }
+        match &mut self.unit {
+            Some(collected) => collected.extend(unit),
+            None => self.aof.journal.append_unit(self.now, &unit),
+        }
+    }
+
+    /// Logs keys that went by themselves: each is a unit of its own.
+    pub(super) fn log_expired(&mut self) {
+        for key in core::mem::take(&mut self.store.expired) {
+            self.log_deletion(key);
+        }
+    }
+
+    /// Logs the removal of one key.
+    pub(super) fn log_deletion(&mut self, key: DbKey) {
+        if self.aof.journal.is_open() {
+            let db = key.db;
+            let command = self.deletion_of(key);
+            self.aof.journal.append_unit(self.now, &[(db, command)]);
+        }
+    }
+
+    fn deletion_of(&self, key: DbKey) -> Vec<Vec<u8>> {
+        let name: &[u8] = if self.config.lazyfree_lazy_expire { b"UNLINK" } else { b"DEL" };
+        vec![name.to_vec(), key.key]
+    }
+
+    /// Begins collecting a unit (EXEC, a script); what is logged meanwhile becomes one.
+    pub(super) fn begin_unit(&mut self) {
+        self.unit = Some(Unit::new());
+    }
+
+    /// Logs the collected unit whole.
+    pub(super) fn end_unit(&mut self) {
+        if let Some(unit) = self.unit.take()
+            && self.aof.journal.is_open()
+        {
+            self.aof.journal.append_unit(self.now, &unit);
+        }
+    }
+
+    /// Tells everybody whom the last command concerns: watchers, blocked clients, subscribers.
+    pub(super) fn after_command(&mut self, session: &mut Session, effects: &mut Effects) {
+        if !self.store.changed.is_empty() {
+            let changed = core::mem::take(&mut self.store.changed);
+            self.touch_watchers(session, &changed);
+            self.note_ready_keys(changed);
+        }
+        if !self.store.events.is_empty() {
+            self.publish_events(Some(session), effects);
+        }
+    }
+
+    fn touch_watchers(&mut self, session: &mut Session, changed: &[DbKey]) {
+        if self.watchers.is_empty() {
+            return;
+        }
+        for key in changed {
+            let Some(clients) = self.watchers.get(key) else { continue };
+            for &client in clients {
+                if client == session.client {
+                    session.is_dirty = true;
+                } else if let Some(other) = self.sessions.get_mut(client) {
+                    other.is_dirty = true;
+                }
+            }
+        }
+    }
+
+    /// Whether anybody needs to hear of changed keys.
+    pub(super) fn update_change_tracking(&mut self) {
+        self.store.track_changes = !self.watchers.is_empty() || self.waiting.has_keys() || self.is_tracking_used();
+    }
+}
+
+fn owned(args: Args<'_>) -> Vec<Vec<u8>> {
+    args.iter().map(|arg| arg.to_vec()).collect()
+}

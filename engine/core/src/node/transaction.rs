@@ -1,0 +1,158 @@
+//! MULTI, EXEC, DISCARD, WATCH, UNWATCH.
+//!
+//! Always true: a transaction is executed whole and logged as one unit, or not at all.
+
+use alloc::vec::Vec;
+
+use super::{
+    Node,
+    execute::{Outcome, Request},
+};
+use crate::{
+    commands::{Action, Args, CommandResult, NodeCommand, table::Row},
+    error::Error,
+    host::Effects,
+    session::{Session, Transaction, WatchedKey},
+    store::DbKey,
+};
+
+impl Node {
+    pub(super) fn multi(&mut self, session: &mut Session) -> CommandResult {
+        if session.transaction.is_some() {
+            return Err(Error::new("ERR MULTI calls can not be nested"));
+        }
+        session.transaction = Some(Transaction::default());
+        session.reply.ok();
+        Ok(())
+    }
+
+    pub(super) fn discard(&mut self, session: &mut Session) -> CommandResult {
+        if session.transaction.is_none() {
+            return Err(Error::new("ERR DISCARD without MULTI"));
+        }
+        self.discard_transaction(session);
+        session.reply.ok();
+        Ok(())
+    }
+
+    pub(super) fn watch(&mut self, session: &mut Session, args: Args<'_>) -> CommandResult {
+        if session.transaction.is_some() {
+            return Err(Error::new("ERR WATCH inside MULTI is not allowed"));
+        }
+        if session.is_dirty {
+            // EXEC will fail whatever else is watched.
+            session.reply.ok();
+            return Ok(());
+        }
+        for key in &args[1..] {
+            let db = session.db;
+            let was_expired = self.store.db(db).get(key).is_some_and(|entry| self.store.is_due(entry.expiry_ms()));
+            let is_known = session.watched.iter().any(|watched| watched.db == db && watched.key == *key);
+            if !is_known {
+                session.watched.insert(WatchedKey { db, key: key.to_vec(), was_expired });
+                self.watchers.entry(DbKey { db, key: key.to_vec() }).or_default().insert(session.client);
+            }
+        }
+        self.update_change_tracking();
+        session.reply.ok();
+        Ok(())
+    }
+
+    pub(super) fn unwatch(&mut self, session: &mut Session) {
+        for watched in core::mem::take(&mut session.watched) {
+            let key = DbKey { db: watched.db, key: watched.key };
+            if let Some(clients) = self.watchers.get_mut(&key) {
+                clients.remove(&session.client);
+                if clients.is_empty() {
+                    self.watchers.remove(&key);
+                }
+            }
+        }
+        session.is_dirty = false;
+        self.update_change_tracking();
+    }
+
+    pub(super) fn discard_transaction(&mut self, session: &mut Session) {
+        session.transaction = None;
+        self.unwatch(session);
+    }
+
+    /// Whether a command is queued instead of run.
+    pub(super) fn is_queued(&self, session: &Session, row: &Row) -> bool {
+        use NodeCommand::*;
+        session.transaction.is_some()
+            && !matches!(row.command.action, Action::Node(Exec | Discard | Multi | Watch | Quit | Reset))
+    }
+
+    pub(super) fn queue(&mut self, session: &mut Session, request: &Request<'_>) {
+        let transaction = session.transaction.as_mut().expect("only inside of MULTI");
+        if !transaction.is_aborted {
+            transaction.queue.push(request.args.iter().map(|arg| arg.to_vec()).collect());
+        }
+        session.reply.simple("QUEUED");
+    }
+
+    pub(super) fn exec(&mut self, session: &mut Session, effects: &mut Effects) -> CommandResult {
+        let Some(transaction) = &session.transaction else { return Err(Error::new("ERR EXEC without MULTI")) };
+        if transaction.is_aborted {
+            self.discard_transaction(session);
+            return Err(Error::new("EXECABORT Transaction discarded because of previous errors."));
+        }
+        if session.is_dirty || self.has_watched_key_expired(session) {
+            self.discard_transaction(session);
+            session.reply.null_array();
+            return Ok(());
+        }
+        let queue = core::mem::take(&mut session.transaction.as_mut().expect("seen above").queue);
+        // What it watches itself may change now.
+        self.unwatch(session);
+        session.reply.array(queue.len());
+        self.begin_unit();
+        for args in &queue {
+            let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+            self.exec_one(session, &args, effects);
+        }
+        self.end_unit();
+        session.transaction = None;
+        session.last_write = self.aof.journal.offset_buffered();
+        Ok(())
+    }
+
+    fn exec_one(&mut self, session: &mut Session, args: Args<'_>, effects: &mut Effects) {
+        let row = self.table.resolve(args).expect("it was found when it was queued");
+        let request = Request { args, frame: None };
+        let outcome = self.execute(session, &row, &request, effects);
+        assert!(outcome == Outcome::Done, "nothing blocks inside of EXEC");
+    }
+
+    fn has_watched_key_expired(&self, session: &Session) -> bool {
+        session.watched.iter().any(|watched| {
+            !watched.was_expired
+                && self.store.db(watched.db).get(&watched.key).is_some_and(|entry| self.store.is_due(entry.expiry_ms()))
+        })
+    }
+
+    /// Whether a queued command has a flag.
+    pub(super) fn has_queued(&self, session: &Session, flag: u32) -> bool {
+        self.queued_rows(session).any(|row| row.command.has(flag))
+    }
+
+    /// Whether this is EXEC and a queued command has a flag.
+    pub(super) fn has_queued_exec(&self, session: &Session, row: &Row, flag: u32) -> bool {
+        matches!(row.command.action, Action::Node(NodeCommand::Exec)) && self.has_queued(session, flag)
+    }
+
+    /// Whether this is EXEC and a queued command lacks a flag.
+    pub(super) fn has_queued_exec_without(&self, session: &Session, row: &Row, flag: u32) -> bool {
+        matches!(row.command.action, Action::Node(NodeCommand::Exec))
+            && self.queued_rows(session).any(|row| !row.command.has(flag))
+    }
+
+    fn queued_rows<'a>(&'a self, session: &'a Session) -> impl Iterator<Item = Row> + 'a {
+        let queue = session.transaction.iter().flat_map(|transaction| &transaction.queue);
+        queue.filter_map(|args| {
+            let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+            self.table.resolve(&args)
+        })
+    }
+}

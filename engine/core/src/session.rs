@@ -1,0 +1,407 @@
+//! A connected client as the engine knows it: what it sent, what it is owed, which state its commands left.
+//!
+//! Exists so that a reply can be written when the command runs and leave when its change is safe: each stretch of
+//! output has a gate, the journal offset it waits for.
+//!
+//! Always true: output leaves in the order in which it was written; `released <= reply.len()`; gates rise in both
+//! offset and position.
+//!
+//! Not here: executing (`node/`), sockets (`host`).
+
+use alloc::{
+    boxed::Box,
+    collections::{BTreeSet, VecDeque},
+    string::String,
+    vec::Vec,
+};
+
+use crate::{
+    blocked::Block,
+    host::{ClientId, Offset, Peer},
+    resp::{Parser, Protocol, Reply},
+    time::Now,
+};
+
+/// Output up to `position` may leave once the journal is safe up to `offset`.
+#[derive(Clone, Copy, Debug)]
+struct Gate {
+    position: usize,
+    offset: Offset,
+}
+
+/// A command waiting in MULTI, or to be run again for a blocked client.
+pub type OwnedArgs = Vec<Vec<u8>>;
+
+/// MULTI, between its beginning and EXEC.
+#[derive(Clone, Debug, Default)]
+pub struct Transaction {
+    /// What EXEC will run.
+    pub queue: Vec<OwnedArgs>,
+    /// A command was refused while queueing: EXEC discards.
+    pub is_aborted: bool,
+}
+
+/// A key watched by WATCH.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct WatchedKey {
+    /// Its database.
+    pub db: usize,
+    /// The key.
+    pub key: Vec<u8>,
+    /// It was already expired, though not yet removed, when WATCH was called: its removal is no change.
+    pub was_expired: bool,
+}
+
+/// Which replies a client wants (CLIENT REPLY).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ReplyMode {
+    /// All.
+    #[default]
+    On,
+    /// None.
+    Off,
+    /// Not the one to this command's successor.
+    SkipNext,
+    /// Not this one.
+    SkipThis,
+}
+
+/// What a blocked client waits for.
+#[derive(Clone, Debug)]
+pub enum Waiting {
+    /// Keys.
+    Keys {
+        /// Which, and what is answered in the end.
+        block: Block,
+        /// The command to run again.
+        args: OwnedArgs,
+        /// Database it was called in.
+        db: usize,
+    },
+    /// WAITAOF: the journal to be synced up to here.
+    Synced {
+        /// The client's last write.
+        offset: Offset,
+        /// Number of local syncs asked for, 0 or 1.
+        local: i64,
+    },
+    /// WAIT for replicas that never come.
+    Replicas,
+    /// SAVE, until its file is in place.
+    Saved,
+    /// BACKUP, until it is complete.
+    Backup,
+    /// SHUTDOWN, until it happens or fails.
+    Shutdown,
+    /// A write while CLIENT PAUSE lasts: the command runs afterwards.
+    Paused,
+    /// A setting that takes effect when the host is done (CONFIG SET dir, CONFIG REWRITE).
+    Config,
+    /// DEBUG RELOAD and kin, until the data set is loaded.
+    Loaded,
+}
+
+/// A client that waits.
+#[derive(Clone, Debug)]
+pub struct Blocked {
+    /// For what.
+    pub waiting: Waiting,
+    /// Until when, monotonic microseconds; `None` is for ever.
+    pub until_us: Option<u64>,
+    /// Order of arrival: who came first is served first.
+    pub order: u64,
+}
+
+/// Client-side caching as this client wants it.
+#[derive(Clone, Debug, Default)]
+pub struct Tracking {
+    /// CLIENT TRACKING ON.
+    pub is_on: bool,
+    /// BCAST.
+    pub is_broadcast: bool,
+    /// OPTIN.
+    pub is_opt_in: bool,
+    /// OPTOUT.
+    pub is_opt_out: bool,
+    /// NOLOOP.
+    pub is_no_loop: bool,
+    /// CLIENT CACHING yes or no was just said.
+    pub caching: Option<bool>,
+    /// Client number that gets the invalidations.
+    pub redirect: Option<u64>,
+    /// The redirection's client is gone.
+    pub is_redirect_broken: bool,
+    /// BCAST prefixes.
+    pub prefixes: Vec<Vec<u8>>,
+}
+
+/// A connected client.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// How the host names it.
+    pub client: ClientId,
+    /// Number shown to users (CLIENT ID): never used twice.
+    pub number: u64,
+    /// Where it comes from.
+    pub peer: Peer,
+    /// CLIENT SETNAME.
+    pub name: Vec<u8>,
+    /// CLIENT SETINFO.
+    pub library: (Vec<u8>, Vec<u8>),
+    /// User it is logged in as.
+    pub user: String,
+    /// It has logged in, or needs not to.
+    pub is_authenticated: bool,
+    /// Selected database.
+    pub db: usize,
+    /// Monotonic time of its arrival.
+    pub connected_us: u64,
+    /// Monotonic time of its last bytes.
+    pub active_us: u64,
+    /// Bytes received, not yet run.
+    pub input: Vec<u8>,
+    /// What is known of an incomplete command in `input`.
+    pub parser: Parser,
+    /// Output, sent part included until it is dropped.
+    pub reply: Reply,
+    /// Part of the output that the host has taken.
+    pub sent: usize,
+    /// Part of the output that may leave.
+    pub released: usize,
+    gates: VecDeque<Gate>,
+    /// MULTI.
+    pub transaction: Option<Transaction>,
+    /// WATCH.
+    pub watched: BTreeSet<WatchedKey>,
+    /// A watched key was changed: EXEC answers null.
+    pub is_dirty: bool,
+    /// A blocking command waits.
+    pub blocked: Option<Blocked>,
+    /// CLIENT REPLY.
+    pub reply_mode: ReplyMode,
+    /// CLIENT NO-EVICT.
+    pub no_evict: bool,
+    /// CLIENT NO-TOUCH.
+    pub no_touch: bool,
+    /// MONITOR.
+    pub is_monitor: bool,
+    /// SUBSCRIBE.
+    pub channels: BTreeSet<Vec<u8>>,
+    /// PSUBSCRIBE.
+    pub patterns: BTreeSet<Vec<u8>>,
+    /// SSUBSCRIBE.
+    pub shard_channels: BTreeSet<Vec<u8>>,
+    /// CLIENT TRACKING.
+    pub tracking: Tracking,
+    /// Journal offset after its last write, for WAITAOF.
+    pub last_write: Offset,
+    /// The connection ends once the output is sent; further input is ignored.
+    pub is_closing: bool,
+    /// Last command, `get` or `config|get`.
+    pub last_command: String,
+    /// Since when the output has been above its soft limit, monotonic microseconds.
+    pub soft_limit_us: Option<u64>,
+    /// Bytes received and sent.
+    pub traffic: (u64, u64),
+}
+
+impl Session {
+    /// A client that just came in.
+    pub fn new(now: Now, client: ClientId, number: u64, peer: Peer) -> Session {
+        Session {
+            client,
+            number,
+            peer,
+            name: Vec::new(),
+            library: (Vec::new(), Vec::new()),
+            user: "default".into(),
+            is_authenticated: false,
+            db: 0,
+            connected_us: now.mono_us,
+            active_us: now.mono_us,
+            input: Vec::new(),
+            parser: Parser::default(),
+            reply: Reply::new(Protocol::Resp2),
+            sent: 0,
+            released: 0,
+            gates: VecDeque::new(),
+            transaction: None,
+            watched: BTreeSet::new(),
+            is_dirty: false,
+            blocked: None,
+            reply_mode: ReplyMode::On,
+            no_evict: false,
+            no_touch: false,
+            is_monitor: false,
+            channels: BTreeSet::new(),
+            patterns: BTreeSet::new(),
+            shard_channels: BTreeSet::new(),
+            tracking: Tracking::default(),
+            last_write: 0,
+            is_closing: false,
+            last_command: String::new(),
+            soft_limit_us: None,
+            traffic: (0, 0),
+        }
+    }
+
+    /// Says that all output written so far needs the journal to be safe up to `offset`.
+    pub fn gate(&mut self, offset: Offset) {
+        let position = self.reply.len();
+        if let Some(last) = self.gates.back_mut()
+            && last.offset >= offset
+        {
+            last.position = position;
+        } else if position > self.gates.back().map_or(self.released, |last| last.position) {
+            self.gates.push_back(Gate { position, offset });
+        }
+    }
+
+    /// Lets go what needs no more than `safe`; `true` if something may leave that could not before.
+    pub fn release(&mut self, safe: Offset) -> bool {
+        let before = self.released;
+        while self.gates.front().is_some_and(|gate| gate.offset <= safe) {
+            let gate = self.gates.pop_front().expect("just seen");
+            assert!(gate.position >= self.released);
+            self.released = gate.position;
+        }
+        self.released > before
+    }
+
+    /// Output waits for the journal.
+    pub fn is_gated(&self) -> bool {
+        !self.gates.is_empty()
+    }
+
+    /// Output that may leave and was not taken yet.
+    pub fn output(&self) -> &[u8] {
+        &self.reply.as_bytes()[self.sent..self.released]
+    }
+
+    /// The host took this many bytes of `output`.
+    pub fn take_sent(&mut self, count: usize) {
+        self.sent += count;
+        self.traffic.1 += count as u64;
+        assert!(self.sent <= self.released);
+        if self.sent == self.reply.len() {
+            self.reply.truncate(0);
+            self.sent = 0;
+            self.released = 0;
+        }
+    }
+
+    /// Bytes of output not yet taken.
+    pub fn output_pending(&self) -> usize {
+        self.reply.len() - self.sent
+    }
+
+    /// It has a subscription of any kind.
+    pub fn is_subscribed(&self) -> bool {
+        !(self.channels.is_empty() && self.patterns.is_empty() && self.shard_channels.is_empty())
+    }
+
+    /// Number of subscriptions, as (P)SUBSCRIBE counts them.
+    pub fn subscription_count(&self) -> usize {
+        self.channels.len() + self.patterns.len()
+    }
+
+    /// Bytes it takes, roughly: its buffers.
+    pub fn memory(&self) -> usize {
+        core::mem::size_of::<Session>() + self.input.capacity() + self.reply.len()
+    }
+}
+
+/// All sessions, by client.
+///
+/// A [`ClientId`] is a slot and a generation, so that finding a session is an index, and a stale id finds nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Sessions {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    count: usize,
+    last_number: u64,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Slot {
+    generation: u32,
+    /// `None` while free, or while the session is out for processing.
+    session: Option<Box<Session>>,
+}
+
+impl Sessions {
+    /// Makes a session for a new connection.
+    pub fn open(&mut self, now: Now, peer: Peer) -> &mut Session {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            self.slots.len() as u32 - 1
+        });
+        self.count += 1;
+        self.last_number += 1;
+        let number = self.last_number;
+        let slot = &mut self.slots[index as usize];
+        slot.generation += 1;
+        let client = ClientId(u64::from(slot.generation) << 32 | u64::from(index));
+        slot.session.insert(Box::new(Session::new(now, client, number, peer)))
+    }
+
+    /// Removes a session for good.
+    pub fn close(&mut self, client: ClientId) -> Option<Box<Session>> {
+        let session = self.take(client)?;
+        self.free.push(client.0 as u32);
+        self.count -= 1;
+        Some(session)
+    }
+
+    /// A session.
+    pub fn get(&self, client: ClientId) -> Option<&Session> {
+        self.slot(client)?.session.as_deref()
+    }
+
+    /// A session, for changing.
+    pub fn get_mut(&mut self, client: ClientId) -> Option<&mut Session> {
+        let slot = self.slots.get_mut(client.0 as u32 as usize)?;
+        if slot.generation != (client.0 >> 32) as u32 { None } else { slot.session.as_deref_mut() }
+    }
+
+    /// Takes a session out, so that it and the node can be changed at once; to be put back.
+    pub fn take(&mut self, client: ClientId) -> Option<Box<Session>> {
+        let slot = self.slots.get_mut(client.0 as u32 as usize)?;
+        if slot.generation != (client.0 >> 32) as u32 { None } else { slot.session.take() }
+    }
+
+    /// Puts a session back.
+    pub fn put_back(&mut self, session: Box<Session>) {
+        let index = session.client.0 as u32 as usize;
+        self.slots[index].session = Some(session);
+    }
+
+    /// Number of connected clients.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Nobody is connected.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// All sessions that are not out, in order of their slots.
+    pub fn iter(&self) -> impl Iterator<Item = &Session> {
+        self.slots.iter().filter_map(|slot| slot.session.as_deref())
+    }
+
+    /// All sessions that are not out, for changing.
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Session> {
+        self.slots.iter_mut().filter_map(|slot| slot.session.as_deref_mut())
+    }
+
+    /// The session of this number (CLIENT ID).
+    pub fn by_number(&self, number: u64) -> Option<&Session> {
+        self.iter().find(|session| session.number == number)
+    }
+
+    fn slot(&self, client: ClientId) -> Option<&Slot> {
+        self.slots.get(client.0 as u32 as usize).filter(|slot| slot.generation == (client.0 >> 32) as u32)
+    }
+}
