@@ -11,8 +11,16 @@
 pub mod spec;
 pub mod table;
 
+pub mod bitmap;
+pub mod counter;
+pub mod expire;
 pub mod keys;
+pub mod lcs;
+pub mod scan;
 pub mod string;
+
+#[cfg(test)]
+pub mod testing;
 
 use alloc::{string::String, vec::Vec};
 
