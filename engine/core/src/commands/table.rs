@@ -6,7 +6,11 @@ use alloc::{string::String, vec::Vec};
 
 use perdura_structures::dict::Dict;
 
-use super::{Command, bitmap, counter, expire, keys, lcs, scan, spec::KeyBegin, spec::KeyFind, string};
+use super::{
+    Command, bitmap, connection, counter, expire, keys, lcs, persistence, scan, server,
+    spec::{KeyBegin, KeyFind},
+    string, transaction,
+};
 
 /// Every group's commands, in the order of the documentation.
 pub const GROUPS: &[&[Command]] = &[
@@ -17,6 +21,10 @@ pub const GROUPS: &[&[Command]] = &[
     keys::COMMANDS,
     expire::COMMANDS,
     scan::COMMANDS,
+    connection::COMMANDS,
+    transaction::COMMANDS,
+    persistence::COMMANDS,
+    server::COMMANDS,
 ];
 
 /// Longest command name, bytes; longer input is no command. (`georadiusbymember_ro` has 20.)

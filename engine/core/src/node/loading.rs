@@ -267,7 +267,7 @@ impl Node {
                 tracing::debug!("Loading RDB {path}");
                 let settings = DecodeSettings {
                     limits: self.store.limits.clone(),
-                    verifies_checksum: self.config.rdbchecksum && !self.debug.skip_checksum,
+                    skip_checksum: !self.config.rdbchecksum || self.debug.skip_checksum,
                 };
                 Reading::Rdb(RdbReading { path, at: 0, is_base, decoder: Decoder::new(settings) })
             }

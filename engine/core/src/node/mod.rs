@@ -15,12 +15,17 @@
 //! Not here: what a command does (`commands/`), what durable means (`persist/`).
 
 mod blocking;
+mod client;
+mod config;
 mod connection;
 mod cron;
 mod execute;
+mod info;
 mod loading;
+mod monitoring;
 mod persistence;
 mod propagate;
+mod pubsub;
 mod server;
 mod transaction;
 
@@ -154,6 +159,8 @@ pub struct Node {
     /// Reading of the clocks at the running wake-up.
     pub(crate) now: Now,
     cron_at_us: u64,
+    /// What EXEC or a script has logged so far; becomes one unit.
+    unit: Option<propagate::Unit>,
     record: Record,
     spans: Vec<Span>,
     /// Commands that wait until the node is free again (served blocked clients, resumed after CLIENT PAUSE).
@@ -188,6 +195,7 @@ impl Node {
             started: now,
             now,
             cron_at_us: now.mono_us,
+            unit: None,
             record: Record::default(),
             spans: Vec::new(),
             resumed: Vec::new(),
@@ -361,6 +369,10 @@ impl Engine for Node {
         if let Some(session) = self.sessions.get_mut(client) {
             session.take_sent(count);
         }
+    }
+
+    fn is_holding(&self, client: ClientId) -> bool {
+        self.sessions.get(client).is_some_and(Session::is_gated)
     }
 
     fn is_loading(&self) -> bool {

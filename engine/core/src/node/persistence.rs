@@ -95,6 +95,18 @@ impl Node {
         Ok(())
     }
 
+    /// Ends the snapshot child, if there is one: its image is out of date.
+    pub(super) fn kill_child_of_snapshot(&mut self, effects: &mut Effects) {
+        if self.child.is_some_and(|child| child.kind == ChildKind::Rdb) {
+            self.kill_child(effects);
+        }
+    }
+
+    /// A shutdown is under way.
+    pub(super) fn is_shutting_down(&self) -> bool {
+        self.shutdown.is_some()
+    }
+
     pub(super) fn bgrewriteaof(&mut self, session: &mut Session) -> CommandResult {
         if self.aof.is_rewriting() {
             return Err(Error::new("ERR Background append only file rewriting already in progress"));
@@ -175,7 +187,7 @@ impl Node {
             self.reply_waitaof(session);
             return Ok(None);
         }
-        self.block(session, Waiting::Synced { offset: session.last_write, local }, timeout_ms);
+        self.block(session, Waiting::Synced { offset: session.last_write, local, replicas }, timeout_ms);
         Ok(None)
     }
 
@@ -194,36 +206,22 @@ impl Node {
     pub(super) fn serve_synced_waiters(&mut self, effects: &mut Effects) {
         for client in self.waiting.clients(WaitKind::Synced) {
             self.with_session(client, |node, session| {
-                let Some(Waiting::Synced { offset, local }) = session.blocked.as_ref().map(|blocked| blocked.waiting.clone())
-                else {
-                    return;
-                };
+                let waiting = session.blocked.as_ref().map(|blocked| &blocked.waiting);
+                let Some(&Waiting::Synced { offset, local, replicas }) = waiting else { return };
                 if local == 1 && node.aof.state() == State::Off {
                     node.unblock(session);
-                    session.reply.error("ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.");
-                } else if node.is_locally_synced(offset) && local == 1 {
-                    // Replicas never come: with any asked for, the wait lasts to its end.
-                    return;
+                    session
+                        .reply
+                        .error("ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.");
+                } else if replicas == 0 && node.is_locally_synced(offset) {
+                    node.unblock(session);
+                    node.reply_waitaof(session);
                 } else {
                     return;
                 }
                 node.owe(session);
                 node.resume(session);
             });
-        }
-        for client in self.waiting.clients(WaitKind::Synced) {
-            let is_served = self.sessions.get(client).is_some_and(|session| match &session.blocked {
-                Some(blocked) => matches!(&blocked.waiting, Waiting::Synced { offset, local: 1 } if self.is_locally_synced(*offset)),
-                None => false,
-            });
-            if is_served {
-                self.with_session(client, |node, session| {
-                    node.unblock(session);
-                    node.reply_waitaof(session);
-                    node.owe(session);
-                    node.resume(session);
-                });
-            }
         }
         self.run_resumed(effects);
     }
@@ -483,8 +481,8 @@ impl Node {
         if shutdown.phase != ShutdownPhase::Syncing || self.snapshots.is_in_foreground() || self.child.is_some() {
             return;
         }
-        let journal = &mut self.aof.journal;
         if self.aof.state() == State::On {
+            let journal = &mut self.aof.journal;
             if journal.broken().is_some() && !shutdown.force {
                 // W15: what was acknowledged is not safe, so this is no orderly stop.
                 tracing::warn!("The AOF could not be synced, can't exit.");

@@ -7,7 +7,7 @@ use super::{
     execute::{Outcome, Request},
 };
 use crate::{
-    commands::{Args, CommandResult, NodeCommand, parse_int, table::Row},
+    commands::{CommandResult, NodeCommand, parse_int, table::Row},
     error::{DB_OUT_OF_RANGE, Error, SYNTAX},
     host::Effects,
     persist::snapshot::Origin,
@@ -165,11 +165,21 @@ impl Node {
         self.note_ready_keys(keys);
     }
 
-    pub(super) fn is_write_paused(&self) -> bool {
-        false
-    }
-
-    pub(super) fn args_owned(args: Args<'_>) -> Vec<Vec<u8>> {
-        args.iter().map(|arg| arg.to_vec()).collect()
+    fn dispatch_more(
+        &mut self,
+        session: &mut Session,
+        command: NodeCommand,
+        request: &Request<'_>,
+        effects: &mut Effects,
+    ) -> Result<Option<Waiting>, Error> {
+        use NodeCommand::*;
+        let args = request.args;
+        match command {
+            ConfigGet => self.config_get(session, args)?,
+            ConfigSet => self.config_set(session, args, effects)?,
+            Info => self.info(session, args)?,
+            _ => return Err(SYNTAX),
+        }
+        Ok(None)
     }
 }
