@@ -9,15 +9,30 @@ const ANYTIME: u32 = flag::NOSCRIPT | flag::LOADING | flag::STALE | flag::FAST;
 
 /// The commands of this file.
 pub const COMMANDS: &[Command] = &[
-    Command::node("auth", -2, ANYTIME | flag::NO_AUTH | flag::SENSITIVE | flag::ALLOW_BUSY, NodeCommand::Auth)
-        .acl(acl::CONNECTION)
-        .doc("connection", "1.0.0", "Authenticates the connection.", "O(N) where N is the number of passwords defined for the user"),
+    Command::node(
+        "auth",
+        -2,
+        ANYTIME | flag::NO_AUTH | flag::SENSITIVE | flag::ALLOW_BUSY,
+        NodeCommand::Auth,
+    )
+    .acl(acl::CONNECTION)
+    .doc(
+        "connection",
+        "1.0.0",
+        "Authenticates the connection.",
+        "O(N) where N is the number of passwords defined for the user",
+    ),
     Command::node("echo", 2, flag::LOADING | flag::STALE | flag::FAST, NodeCommand::Echo)
         .acl(acl::CONNECTION)
         .doc("connection", "1.0.0", "Returns the given string.", "O(1)"),
-    Command::node("hello", -1, ANYTIME | flag::NO_AUTH | flag::SENSITIVE | flag::ALLOW_BUSY, NodeCommand::Hello)
-        .acl(acl::CONNECTION)
-        .doc("connection", "6.0.0", "Handshakes with the Redis server.", "O(1)"),
+    Command::node(
+        "hello",
+        -1,
+        ANYTIME | flag::NO_AUTH | flag::SENSITIVE | flag::ALLOW_BUSY,
+        NodeCommand::Hello,
+    )
+    .acl(acl::CONNECTION)
+    .doc("connection", "6.0.0", "Handshakes with the Redis server.", "O(1)"),
     Command::node("ping", -1, flag::FAST, NodeCommand::Ping)
         .acl(acl::CONNECTION)
         .doc("connection", "1.0.0", "Returns the server's liveliness response.", "O(1)")

@@ -1,6 +1,9 @@
 //! Rows of the commands about snapshots, the log and the end of the server; `node/persistence.rs` carries them out.
 
-use super::{Command, NodeCommand, spec::{acl, flag}};
+use super::{
+    Command, NodeCommand,
+    spec::{acl, flag},
+};
 
 /// The commands of this file.
 pub const COMMANDS: &[Command] = &[

@@ -130,7 +130,8 @@ impl Node {
     pub(super) fn block(&mut self, session: &mut Session, waiting: Waiting, timeout_ms: u64) {
         self.waiting.last_order += 1;
         let order = self.waiting.last_order;
-        let until_us = (timeout_ms > 0).then(|| self.now.mono_us.saturating_add(timeout_ms.saturating_mul(1000)));
+        let until_us =
+            (timeout_ms > 0).then(|| self.now.mono_us.saturating_add(timeout_ms.saturating_mul(1000)));
         self.waiting.by_kind.insert((WaitKind::of(&waiting), order, session.client));
         if let Some(at) = until_us {
             self.waiting.timeouts.insert((at, session.client));

@@ -11,7 +11,8 @@ use crate::{
 
 impl Node {
     pub(super) fn config_get(&mut self, session: &mut Session, args: Args<'_>) -> CommandResult {
-        let mut pairs: alloc::vec::Vec<(alloc::string::String, alloc::string::String)> = alloc::vec::Vec::new();
+        let mut pairs: alloc::vec::Vec<(alloc::string::String, alloc::string::String)> =
+            alloc::vec::Vec::new();
         for pattern in &args[2..] {
             for pair in self.config.get(&pattern.to_ascii_lowercase()) {
                 if !pairs.iter().any(|(name, _)| *name == pair.0) {
@@ -27,11 +28,17 @@ impl Node {
         Ok(())
     }
 
-    pub(super) fn config_set(&mut self, session: &mut Session, args: Args<'_>, effects: &mut Effects) -> CommandResult {
+    pub(super) fn config_set(
+        &mut self,
+        session: &mut Session,
+        args: Args<'_>,
+        effects: &mut Effects,
+    ) -> CommandResult {
         if args.len() < 4 || !args.len().is_multiple_of(2) {
             return Err(Error::new("ERR wrong number of arguments for 'config|set' command"));
         }
-        let pairs: alloc::vec::Vec<(&[u8], &[u8])> = args[2..].chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
+        let pairs: alloc::vec::Vec<(&[u8], &[u8])> =
+            args[2..].chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
         let context = SetContext { is_local: session.peer.is_local, is_loading: self.loading.is_some() };
         let changed = self.config.set(&pairs, context).map_err(|error| match error {
             SetError::Refused(text) => Error::text(alloc::format!("ERR {text}")),

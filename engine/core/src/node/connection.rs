@@ -91,7 +91,10 @@ impl Node {
 
     pub(super) fn select(&mut self, session: &mut Session, args: Args<'_>) -> CommandResult {
         let index = parse_int(args[1]).map_err(|_| Error::new("ERR invalid DB index"))?;
-        let index = usize::try_from(index).ok().filter(|&index| index < self.store.db_count()).ok_or(DB_OUT_OF_RANGE)?;
+        let index = usize::try_from(index)
+            .ok()
+            .filter(|&index| index < self.store.db_count())
+            .ok_or(DB_OUT_OF_RANGE)?;
         session.db = index;
         session.reply.ok();
         Ok(())
@@ -115,9 +118,15 @@ impl Node {
         Ok(())
     }
 
-    pub(super) fn authenticate(&mut self, session: &mut Session, user: &[u8], password: &[u8]) -> CommandResult {
+    pub(super) fn authenticate(
+        &mut self,
+        session: &mut Session,
+        user: &[u8],
+        password: &[u8],
+    ) -> CommandResult {
         let is_open = !self.is_auth_required();
-        let is_right = user == b"default" && (is_open || is_equal_in_constant_time(password, self.config.requirepass.as_bytes()));
+        let is_right = user == b"default"
+            && (is_open || is_equal_in_constant_time(password, self.config.requirepass.as_bytes()));
         if !is_right {
             self.counters.acl_denied_auth += 1;
             return Err(Error::new("WRONGPASS invalid username-password pair or user is disabled."));

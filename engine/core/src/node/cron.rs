@@ -8,7 +8,10 @@ use super::Node;
 use crate::{
     config::MaxmemoryPolicy,
     host::{ClientId, Effects},
-    persist::{append_only::State, snapshot::{Origin, SavePoint}},
+    persist::{
+        append_only::State,
+        snapshot::{Origin, SavePoint},
+    },
     session::Waiting,
     store::{Class, DbKey},
 };
@@ -69,7 +72,11 @@ impl Node {
     }
 
     fn check_save_points(&mut self, effects: &mut Effects) {
-        if self.has_child() || self.aof.is_rewriting() || self.snapshots.is_in_foreground() || self.is_shutting_down() {
+        if self.has_child()
+            || self.aof.is_rewriting()
+            || self.snapshots.is_in_foreground()
+            || self.is_shutting_down()
+        {
             return;
         }
         let points: Vec<SavePoint> = self
@@ -133,7 +140,9 @@ impl Node {
     /// Bytes that count towards `maxmemory`: data and clients, not the log's buffers.
     pub(crate) fn used_memory(&self) -> usize {
         const FIXED_BYTES: usize = 1 << 20;
-        FIXED_BYTES + self.store.memory() + self.sessions.iter().map(|session| session.memory()).sum::<usize>()
+        FIXED_BYTES
+            + self.store.memory()
+            + self.sessions.iter().map(|session| session.memory()).sum::<usize>()
     }
 
     /// Removes keys until memory is below the limit; `false` if that could not be done.
@@ -161,7 +170,9 @@ impl Node {
         for db in 0..self.store.db_count() {
             if policy == MaxmemoryPolicy::VolatileTtl {
                 // Keys are kept in the order of their expiry: no sample is needed.
-                if let (Some(at), Some(key)) = (self.store.db(db).next_expiry_ms(), self.store.db(db).next_expiring_key()) {
+                if let (Some(at), Some(key)) =
+                    (self.store.db(db).next_expiry_ms(), self.store.db(db).next_expiring_key())
+                {
                     offer(&mut best, u64::MAX - at, DbKey { db, key });
                 }
                 continue;
@@ -178,7 +189,8 @@ impl Node {
     /// A random key of a database with how much it is worth giving up: the larger the sooner.
     fn sample_victim(&self, db: usize, random: u64, policy: MaxmemoryPolicy) -> Option<(u64, Vec<u8>)> {
         let db = self.store.db(db);
-        let entry = if policy.is_volatile() { db.sample_expiring(random)? } else { db.table().sample(random)? };
+        let entry =
+            if policy.is_volatile() { db.sample_expiring(random)? } else { db.table().sample(random)? };
         let limits = &self.store.limits;
         let score = if policy.is_lru() {
             limits.idle_seconds(entry.meta(), self.store.now_ms)

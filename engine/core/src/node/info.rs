@@ -3,12 +3,20 @@
 use alloc::{format, string::String};
 
 use super::Node;
-use crate::{commands::{Args, CommandResult}, persist::append_only::State, session::Session};
+use crate::{
+    commands::{Args, CommandResult},
+    persist::append_only::State,
+    session::Session,
+};
 
 impl Node {
     pub(super) fn info(&mut self, session: &mut Session, args: Args<'_>) -> CommandResult {
         let _ = args;
-        let text = format!("# Server\r\nredis_version:7.2.4\r\nserver_name:perdura\r\nprocess_id:{}\r\n\r\n{}", self.seeds.process_id, self.info_persistence());
+        let text = format!(
+            "# Server\r\nredis_version:7.2.4\r\nserver_name:perdura\r\nprocess_id:{}\r\n\r\n{}",
+            self.seeds.process_id,
+            self.info_persistence()
+        );
         session.reply.verbatim(*b"txt", text.as_bytes());
         Ok(())
     }

@@ -208,7 +208,9 @@ impl Node {
             Choice::Fresh => {}
             Choice::Dump | Choice::ImportDump => {
                 if choice == Choice::ImportDump {
-                    tracing::warn!("appendonly is yes and {dump} is newer than any AOF: it is loaded, and the AOF begins from it");
+                    tracing::warn!(
+                        "appendonly is yes and {dump} is newer than any AOF: it is loaded, and the AOF begins from it"
+                    );
                 }
                 loading.sources.push_back(Source::Rdb { path: dump, is_base: false });
             }
@@ -231,7 +233,12 @@ impl Node {
         Ok(())
     }
 
-    fn add_set_sources(&self, loading: &mut Loading, manifest: &Manifest, disk: &mut dyn Disk) -> Result<(), Refusal> {
+    fn add_set_sources(
+        &self,
+        loading: &mut Loading,
+        manifest: &Manifest,
+        disk: &mut dyn Disk,
+    ) -> Result<(), Refusal> {
         let count = manifest.loaded().count();
         for (index, part) in manifest.loaded().enumerate() {
             let path = self.aof.names.path(&part.name);
@@ -255,14 +262,21 @@ impl Node {
         Ok(())
     }
 
-    fn open_source(&mut self, loading: &mut Loading, source: Source, disk: &mut dyn Disk) -> Result<(), Refusal> {
+    fn open_source(
+        &mut self,
+        loading: &mut Loading,
+        source: Source,
+        disk: &mut dyn Disk,
+    ) -> Result<(), Refusal> {
         loading.db = 0;
         loading.multi = None;
         loading.reading = Some(match source {
             Source::Rdb { path, is_base } => {
                 if disk.len(&path)?.is_none() {
                     // Asked for by DEBUG RELOAD NOSAVE: nothing to load.
-                    return Err(Refusal(format!("Fatal error: can't open the RDB file {path} for reading: No such file or directory")));
+                    return Err(Refusal(format!(
+                        "Fatal error: can't open the RDB file {path} for reading: No such file or directory"
+                    )));
                 }
                 tracing::debug!("Loading RDB {path}");
                 let settings = DecodeSettings {
@@ -282,7 +296,12 @@ impl Node {
 
     // --- RDB ------------------------------------------------------------------------------------------
 
-    fn load_rdb(&mut self, loading: &mut Loading, mut reading: RdbReading, disk: &mut dyn Disk) -> Result<(), Refusal> {
+    fn load_rdb(
+        &mut self,
+        loading: &mut Loading,
+        mut reading: RdbReading,
+        disk: &mut dyn Disk,
+    ) -> Result<(), Refusal> {
         let bytes = recovery::read_range(&reading.path, reading.at, SLICE_BYTES, disk)?;
         reading.at += bytes.len() as u64;
         loading.loaded_bytes += bytes.len() as u64;
@@ -297,7 +316,9 @@ impl Node {
                     damage.what,
                     reading.path,
                     damage.offset,
-                    damage.key.map_or(String::new(), |key| format!(", key '{}'", crate::commands::printable(&key)))
+                    damage
+                        .key
+                        .map_or(String::new(), |key| format!(", key '{}'", crate::commands::printable(&key)))
                 ))
             })?;
             match event {
@@ -342,7 +363,12 @@ impl Node {
         Ok(())
     }
 
-    fn end_rdb(&mut self, loading: &mut Loading, reading: RdbReading, disk: &mut dyn Disk) -> Result<(), Refusal> {
+    fn end_rdb(
+        &mut self,
+        loading: &mut Loading,
+        reading: RdbReading,
+        disk: &mut dyn Disk,
+    ) -> Result<(), Refusal> {
         let end = reading.decoder.offset();
         let len = disk.len(&reading.path)?.unwrap_or(0);
         if reading.is_base && end < len {
@@ -390,7 +416,14 @@ impl Node {
         Ok(())
     }
 
-    fn end_badly(&mut self, loading: &mut Loading, name: &str, is_last: bool, bad: Bad, disk: &mut dyn Disk) -> Result<(), Refusal> {
+    fn end_badly(
+        &mut self,
+        loading: &mut Loading,
+        name: &str,
+        is_last: bool,
+        bad: Bad,
+        disk: &mut dyn Disk,
+    ) -> Result<(), Refusal> {
         loading.multi = None;
         if bad.is_tail && !is_last {
             return Err(Refusal(format!(
@@ -490,16 +523,21 @@ impl Node {
     fn replay_node_command(&mut self, loading: &mut Loading, command: NodeCommand, args: &[&[u8]]) {
         match command {
             NodeCommand::Select => {
-                let index = crate::commands::parse_int(args[1]).ok().and_then(|index| usize::try_from(index).ok());
+                let index =
+                    crate::commands::parse_int(args[1]).ok().and_then(|index| usize::try_from(index).ok());
                 match index.filter(|&index| index < self.store.db_count()) {
                     Some(index) => loading.db = index,
                     None => self.replay_failed(args, "ERR DB index is out of range"),
                 }
             }
-            NodeCommand::FlushAll => (0..self.store.db_count()).for_each(|db| drop(self.store.db_mut(db).take())),
+            NodeCommand::FlushAll => {
+                (0..self.store.db_count()).for_each(|db| drop(self.store.db_mut(db).take()))
+            }
             NodeCommand::FlushDb => drop(self.store.db_mut(loading.db).take()),
             NodeCommand::SwapDb => {
-                let index = |at: usize| crate::commands::parse_int(args[at]).ok().and_then(|index| usize::try_from(index).ok());
+                let index = |at: usize| {
+                    crate::commands::parse_int(args[at]).ok().and_then(|index| usize::try_from(index).ok())
+                };
                 if let (Some(first), Some(second)) = (index(1), index(2))
                     && first.max(second) < self.store.db_count()
                 {
@@ -517,8 +555,12 @@ impl Node {
         tracing::warn!("{}", refusal.0);
         match loading.reason {
             Reason::Start => effects.push(Effect::Exit(1)),
-            Reason::Reload { .. } => self.answer_loaded(Err("ERR Error trying to load the RDB dump, check server logs."), effects),
-            Reason::LoadAof => self.answer_loaded(Err("ERR Error trying to load the AOF files, check server logs."), effects),
+            Reason::Reload { .. } => {
+                self.answer_loaded(Err("ERR Error trying to load the RDB dump, check server logs."), effects)
+            }
+            Reason::LoadAof => {
+                self.answer_loaded(Err("ERR Error trying to load the AOF files, check server logs."), effects)
+            }
         }
     }
 
@@ -550,7 +592,12 @@ impl Node {
         let _ = effects;
     }
 
-    fn finish_start(&mut self, loading: &Loading, disk: &mut dyn Disk, effects: &mut Effects) -> Result<(), Refusal> {
+    fn finish_start(
+        &mut self,
+        loading: &Loading,
+        disk: &mut dyn Disk,
+        effects: &mut Effects,
+    ) -> Result<(), Refusal> {
         let names = self.aof.names.clone();
         let elapsed = (self.now.mono_us - loading.started_us) as f64 / 1e6;
         match loading.choice.as_ref().expect("chosen") {
@@ -582,20 +629,28 @@ impl Node {
     }
 
     /// Makes the set ready for appending: a base if it has none, a file to append to, everything durable.
-    fn open_set(&mut self, loading: &Loading, mut manifest: Manifest, disk: &mut dyn Disk) -> Result<(), Refusal> {
+    fn open_set(
+        &mut self,
+        loading: &Loading,
+        mut manifest: Manifest,
+        disk: &mut dyn Disk,
+    ) -> Result<(), Refusal> {
         let names = self.aof.names.clone();
-        let (mut closed_len, mut base_len, mut last_len) = (loading.closed_len, loading.base_len, loading.last_len);
+        let (mut closed_len, mut base_len, mut last_len) =
+            (loading.closed_len, loading.base_len, loading.last_len);
         let is_imported = matches!(loading.choice, Some(Choice::ImportDump | Choice::AdoptBase(_)));
-        let mut steps = vec![
-            FileStep::CreateDir { path: names.dir.clone() },
-            FileStep::SyncDir { path: String::new() },
-        ];
+        let mut steps =
+            vec![FileStep::CreateDir { path: names.dir.clone() }, FileStep::SyncDir { path: String::new() }];
         recovery::perform_all(&steps, disk)?;
         steps.clear();
         let file = self.ids.file();
         let is_new = manifest.is_empty() || is_imported;
         if is_new {
-            recovery::sweep(&names, &Manifest { base: Some(Part { name: String::new(), seq: 1 }), ..Manifest::default() }, disk)?;
+            recovery::sweep(
+                &names,
+                &Manifest { base: Some(Part { name: String::new(), seq: 1 }), ..Manifest::default() },
+                disk,
+            )?;
             let (base, len) = self.write_base(&manifest, disk)?;
             manifest.history.extend(manifest.incrementals.drain(..));
             manifest.history.extend(manifest.base.take());
@@ -627,7 +682,11 @@ impl Node {
     /// Writes the data set as it is now as the base of a set.
     fn write_base(&mut self, manifest: &Manifest, disk: &mut dyn Disk) -> Result<(Part, u64), Refusal> {
         let names = self.aof.names.clone();
-        let form = if self.config.aof_use_rdb_preamble { SnapshotForm::AofBaseRdb } else { SnapshotForm::AofBaseCommands };
+        let form = if self.config.aof_use_rdb_preamble {
+            SnapshotForm::AofBaseRdb
+        } else {
+            SnapshotForm::AofBaseCommands
+        };
         let base = names.base(manifest.next_base_seq(), form);
         let file = self.ids.file();
         let temp = "temp-rewriteaof-start.aof";
@@ -636,7 +695,10 @@ impl Node {
                 SnapshotForm::AofBaseCommands => {
                     alloc::boxed::Box::new(crate::persist::rdb::CommandsEncoder::new(&self.store, self.now))
                 }
-                form => alloc::boxed::Box::new(RdbEncoder::new(&self.store, self.rdb_settings(form, self.now.wall_ms()))),
+                form => alloc::boxed::Box::new(RdbEncoder::new(
+                    &self.store,
+                    self.rdb_settings(form, self.now.wall_ms()),
+                )),
             };
             write_snapshot(&mut *encoder, temp, file, disk, &mut |_, _| {})?
         };

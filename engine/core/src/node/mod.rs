@@ -35,7 +35,8 @@ use crate::{
     commands::{Record, table::Table},
     config::{AppendFsync, Config},
     host::{
-        ClientId, Completion, Disk, Effect, Effects, Encoder, Engine, Peer, Signal, SnapshotForm, SnapshotJob, Ticket,
+        ClientId, Completion, Disk, Effect, Effects, Encoder, Engine, Peer, Signal, SnapshotForm,
+        SnapshotJob, Ticket,
     },
     persist::{
         append_only::{AppendOnly, Ids, Names},

@@ -91,7 +91,13 @@ impl Node {
         }
     }
 
-    fn flush(&mut self, session: &mut Session, request: &Request<'_>, all: bool, effects: &mut Effects) -> CommandResult {
+    fn flush(
+        &mut self,
+        session: &mut Session,
+        request: &Request<'_>,
+        all: bool,
+        effects: &mut Effects,
+    ) -> CommandResult {
         match request.args {
             [_] => {}
             [_, mode] if mode.eq_ignore_ascii_case(b"sync") || mode.eq_ignore_ascii_case(b"async") => {}
@@ -107,7 +113,12 @@ impl Node {
             // The snapshot under way would bring the old data back.
             self.kill_child_of_snapshot(effects);
         }
-        if all && !self.config.save.is_empty() && self.unit.is_none() && !self.snapshots.is_in_foreground() && !self.has_child() {
+        if all
+            && !self.config.save.is_empty()
+            && self.unit.is_none()
+            && !self.snapshots.is_in_foreground()
+            && !self.has_child()
+        {
             self.begin_snapshot(Origin::Foreground, effects);
         }
         Ok(())
