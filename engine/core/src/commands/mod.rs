@@ -17,6 +17,7 @@ pub mod expire;
 pub mod keys;
 pub mod lcs;
 pub mod scan;
+pub mod sort;
 pub mod string;
 
 #[cfg(test)]
