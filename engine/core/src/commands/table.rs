@@ -6,7 +6,11 @@ use alloc::{string::String, vec::Vec};
 
 use perdura_structures::dict::Dict;
 
-use super::{Command, bitmap, counter, expire, keys, lcs, scan, sort, spec::KeyBegin, spec::KeyFind, string};
+use super::{
+    Command, bitmap, connection, counter, expire, keys, lcs, persistence, scan, server, sort,
+    spec::{KeyBegin, KeyFind},
+    string, transaction,
+};
 
 /// Every group's commands, in the order of the documentation.
 pub const GROUPS: &[&[Command]] = &[
@@ -18,6 +22,10 @@ pub const GROUPS: &[&[Command]] = &[
     expire::COMMANDS,
     scan::COMMANDS,
     sort::COMMANDS,
+    connection::COMMANDS,
+    transaction::COMMANDS,
+    persistence::COMMANDS,
+    server::COMMANDS,
 ];
 
 /// Longest command name, bytes; longer input is no command. (`georadiusbymember_ro` has 20.)

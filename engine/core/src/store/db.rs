@@ -227,6 +227,18 @@ impl Db {
         self.expiries.iter().copied()
     }
 
+    /// A key that expires, chosen by `random`; `None` only if there is none.
+    ///
+    /// Looks from a random moment on, so keys after a long gap in time are likelier: good enough to evict by.
+    pub fn sample_expiring(&self, random: u64) -> Option<Entry<'_>> {
+        let (&(first, _), &(last, _)) = (self.expiries.first()?, self.expiries.last()?);
+        let at = first + if last > first { random % (last - first + 1) } else { 0 };
+        let hash_from = random.rotate_left(32);
+        let found = self.expiries.range((at, hash_from)..).next().or_else(|| self.expiries.first());
+        let &(at, hash) = found?;
+        self.table.find_by_hash(hash, &mut |entry| entry.expiry_ms() == Some(at))
+    }
+
     /// Takes everything out, leaving an empty database; what was taken may be freed elsewhere.
     pub fn take(&mut self) -> Db {
         Db {

@@ -1,0 +1,60 @@
+//! RDB: the data set as one file of bytes, and single values as DUMP payloads.
+//!
+//! ```text
+//! "REDIS" version (4 digits)
+//! AUX name value …                         who wrote it, when, whether it is an AOF base
+//! FUNCTION source …
+//! per database that is not empty:
+//!     SELECTDB number  RESIZEDB keys expires
+//!     per key:  [EXPIRETIME_MS time] [IDLE seconds | FREQ counter]  type  key  value
+//! EOF
+//! CRC64 of everything before, 8 bytes, little endian (from version 5 on)
+//! ```
+//!
+//! Written by [`RdbEncoder`], read by [`Decoder`]; the same data set as commands is [`CommandsEncoder`]'s; one value
+//! alone is [`dump`]'s and [`restore`]'s. Versions 10 to 12 are written, all versions up to 12 are read.
+//!
+//! Always true: bytes from outside never cause a panic, nor an allocation that they could not fill; every value is
+//! checked to its last byte before it is stored.
+//!
+//! Not here: files, and when a snapshot is due (`snapshot.rs`); where loaded keys go (`node/loading.rs`).
+
+mod decode;
+mod encode;
+mod payload;
+mod primitive;
+mod rewrite;
+mod value;
+
+pub use decode::{Damage, DecodeSettings, Decoder, Event, LoadedKey};
+pub use encode::{RdbEncoder, RdbSettings};
+pub use payload::{dump, restore};
+pub use rewrite::CommandsEncoder;
+pub use value::LoadedValue;
+
+/// Newest version that is understood.
+pub const VERSION_MAX: u16 = 12;
+
+/// First bytes of every RDB file: how an AOF base in this format is told from one of commands.
+pub const MAGIC: &[u8; 5] = b"REDIS";
+
+/// Bytes that announce something other than a key's type.
+mod opcode {
+    pub const SLOT_INFO: u8 = 244;
+    pub const FUNCTION: u8 = 245;
+    pub const FUNCTION_PRE_GA: u8 = 246;
+    pub const MODULE_AUX: u8 = 247;
+    pub const IDLE: u8 = 248;
+    pub const FREQUENCY: u8 = 249;
+    pub const AUX: u8 = 250;
+    pub const RESIZE_DB: u8 = 251;
+    pub const EXPIRY_MS: u8 = 252;
+    pub const EXPIRY_S: u8 = 253;
+    pub const SELECT_DB: u8 = 254;
+    pub const EOF: u8 = 255;
+}
+
+/// What follows a key, by the type byte before it.
+mod kind {
+    pub const STRING: u8 = 0;
+}

@@ -1,0 +1,137 @@
+//! One value alone, as DUMP hands it out and RESTORE takes it in.
+//!
+//! ```text
+//! type, value, version (2 bytes), CRC64 of everything before (8 bytes); both little endian
+//! ```
+//!
+//! Always true: unlike a file, a payload always has its checksum; a zero one is not accepted.
+//!
+//! Not here: the commands (`commands/dump.rs`).
+
+use alloc::vec::Vec;
+
+use perdura_structures::table::ContentRef;
+
+use super::{
+    VERSION_MAX,
+    primitive::Reader,
+    value::{Form, LoadedValue, kind_of, put_value, read_value},
+};
+use crate::{
+    bytes::crc64,
+    error::Error,
+    store::{Limits, Object},
+};
+
+const VERSION_BYTES: usize = 2;
+const CHECKSUM_BYTES: usize = 8;
+
+/// A payload is too short, of a newer version, or its checksum does not match.
+pub const BAD_FOOTER: Error = Error::new("ERR DUMP payload version or checksum are wrong");
+/// What the footer vouches for is no value.
+pub const BAD_FORMAT: Error = Error::new("ERR Bad data format");
+
+/// The payload of a value.
+pub fn dump(content: ContentRef<'_, Object>, version: u16, is_compressed: bool) -> Vec<u8> {
+    let mut payload = alloc::vec![kind_of(content)];
+    put_value(content, Form { version, is_compressed }, &mut payload);
+    seal(payload, version)
+}
+
+/// Appends the footer. FUNCTION DUMP's payload ends in the same way.
+pub fn seal(mut payload: Vec<u8>, version: u16) -> Vec<u8> {
+    payload.extend(version.to_le_bytes());
+    payload.extend(crc64::checksum(&payload).to_le_bytes());
+    payload
+}
+
+/// What the footer vouches for.
+///
+/// # Errors
+/// [`BAD_FOOTER`]
+pub fn unseal(payload: &[u8], skip_checksum: bool) -> Result<&[u8], Error> {
+    let (sealed, checksum) = payload.split_last_chunk::<CHECKSUM_BYTES>().ok_or(BAD_FOOTER)?;
+    let (body, version) = sealed.split_last_chunk::<VERSION_BYTES>().ok_or(BAD_FOOTER)?;
+    let is_checksum_right = skip_checksum || crc64::checksum(sealed) == u64::from_le_bytes(*checksum);
+    if u16::from_le_bytes(*version) > VERSION_MAX || !is_checksum_right {
+        return Err(BAD_FOOTER);
+    }
+    Ok(body)
+}
+
+/// The value of a payload, in the encoding that `limits` ask for.
+///
+/// # Errors
+/// [`BAD_FOOTER`], [`BAD_FORMAT`]
+pub fn restore(payload: &[u8], limits: &Limits, skip_checksum: bool) -> Result<LoadedValue, Error> {
+    let mut reader = Reader::new(unseal(payload, skip_checksum)?);
+    let kind = reader.byte().map_err(|_| BAD_FORMAT)?;
+    let value = read_value(kind, &mut reader, limits).ok().flatten();
+    value.filter(|_| reader.is_at_end()).ok_or(BAD_FORMAT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Payloads of Redis 7.0.15 and Valkey, with what they hold.
+    const STRINGS: &[(&str, &[u8], u16)] = &[
+        ("00c00a0a006e9f57450eae63bb", b"10", 10),
+        ("00c30940640161 61e0570001 61610a00e8a3b507b06df271", &[b'a'; 100], 10),
+        ("00c07f0b00646a5642afcb2c9d", b"127", 11),
+    ];
+
+    fn unhex(text: &str) -> Vec<u8> {
+        let digits: Vec<u8> = text.bytes().filter(|byte| *byte != b' ').collect();
+        digits
+            .chunks(2)
+            .map(|pair| u8::from_str_radix(core::str::from_utf8(pair).unwrap(), 16).unwrap())
+            .collect()
+    }
+
+    fn restored(payload: &[u8]) -> Result<Vec<u8>, Error> {
+        restore(payload, &Limits::default(), false)
+            .map(|value| value.with(|value| dump(content_of(&value), 11, true)))
+    }
+
+    fn content_of<'a>(value: &'a crate::store::Value<'_>) -> ContentRef<'a, Object> {
+        match value {
+            crate::store::Value::Int(number) => ContentRef::Int(*number),
+            crate::store::Value::Bytes(bytes) => ContentRef::Bytes(bytes),
+            crate::store::Value::Object(object) => ContentRef::Object(object),
+        }
+    }
+
+    #[test]
+    fn strings_of_stock_servers_are_ours_byte_for_byte() {
+        for &(hex, text, version) in STRINGS {
+            let payload = unhex(hex);
+            assert_eq!(dump(ContentRef::Bytes(text), version, true), payload);
+            assert_eq!(restored(&payload).unwrap(), dump(ContentRef::Bytes(text), 11, true));
+        }
+    }
+
+    #[test]
+    fn footer_is_checked_before_anything_else() {
+        let payload = dump(ContentRef::Bytes(b"x"), 11, true);
+        for len in 0..payload.len() {
+            assert_eq!(restored(&payload[..len]), Err(BAD_FOOTER), "cut to {len}");
+        }
+        for index in 0..payload.len() * 8 {
+            let mut flipped = payload.clone();
+            flipped[index / 8] ^= 1 << (index % 8);
+            assert_eq!(restored(&flipped), Err(BAD_FOOTER), "bit {index}");
+        }
+        assert!(restored(&dump(ContentRef::Bytes(b"x"), VERSION_MAX, true)).is_ok());
+        assert_eq!(restored(&dump(ContentRef::Bytes(b"x"), VERSION_MAX + 1, true)), Err(BAD_FOOTER));
+    }
+
+    #[test]
+    fn what_is_no_value_is_bad_data_format() {
+        for body in
+            [&b""[..], b"\x00", b"\x00\x05abc", b"\x00\x01ab", b"\x06\x01a", b"\xff", b"\x00\xc3\x01\x01\x00"]
+        {
+            assert_eq!(restored(&seal(body.to_vec(), 11)), Err(BAD_FORMAT), "{body:?}");
+        }
+    }
+}
