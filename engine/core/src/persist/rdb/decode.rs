@@ -19,7 +19,7 @@ use core::fmt;
 use super::{
     MAGIC, VERSION_MAX, opcode,
     primitive::{Fault, Reader},
-    value::{LoadedValue, read_value},
+    value::{LoadedValue, module_name, read_value},
 };
 use crate::{bytes::crc64, store::Limits};
 
@@ -371,12 +371,6 @@ fn is_slot_info(value: &[u8]) -> bool {
     )
 }
 
-/// The name in a module's id: nine letters of six bits each, above ten bits of version.
-pub fn module_name(id: u64) -> String {
-    const LETTERS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-    (0..9).map(|index| char::from(LETTERS[(id >> (58 - 6 * index)) as usize & 63])).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -584,15 +578,5 @@ mod tests {
         let Event::Key(second) = decoder.next().unwrap() else { panic!("a key") };
         assert_eq!((second.expiry_ms, second.idle_s, second.frequency), (Some(0), None, Some(7)));
         assert!(matches!(decoder.next(), Ok(Event::NeedMore)));
-    }
-
-    #[test]
-    fn module_ids_spell_names() {
-        // "ReJSON-RL" version 3, as its documentation shows it.
-        let id = b"ReJSON-RL".iter().fold(0u64, |id, letter| {
-            let letters = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
-            id << 6 | letters.iter().position(|other| other == letter).unwrap() as u64
-        });
-        assert_eq!(module_name(id << 10 | 3), "ReJSON-RL");
     }
 }
