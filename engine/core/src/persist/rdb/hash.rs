@@ -155,7 +155,7 @@ pub fn read_packed_with_times_pre_ga(
 
 /// Checks pairs of field and value. Only their number decides the encoding, as in Redis.
 fn from_listpack(pack: Listpack, limits: &Limits) -> Result<Option<Hash>, &'static str> {
-    if pack.len() % 2 != 0 {
+    if !pack.len().is_multiple_of(2) {
         return Err("a field without value in a hash");
     }
     if has_duplicates(pack.iter().step_by(2)) {

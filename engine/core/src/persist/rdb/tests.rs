@@ -507,8 +507,11 @@ fn any_limits() -> impl Strategy<Value = Limits> {
     })
 }
 
-/// Everything a store holds, in an order that does not depend on its tables: type, encoding, sorted words.
-fn listing(store: &Store) -> Vec<(usize, Vec<u8>, Type, &'static str, Vec<String>, Option<u64>)> {
+/// Database, key, type, encoding, sorted words, expiry.
+type Listed = (usize, Vec<u8>, Type, &'static str, Vec<String>, Option<u64>);
+
+/// Everything a store holds, in an order that does not depend on its tables.
+fn listing(store: &Store) -> Vec<Listed> {
     let mut all = Vec::new();
     for db in 0..store.db_count() {
         for entry in store.db(db).table() {

@@ -115,7 +115,7 @@ pub fn read_ziplist(reader: &mut Reader<'_>, limits: &Limits) -> Result<Option<Z
 
 /// Checks pairs of member and score. Only their number decides the encoding, as in Redis.
 fn from_listpack(pack: Listpack, limits: &Limits) -> Result<Option<ZSet>, &'static str> {
-    if pack.len() % 2 != 0 {
+    if !pack.len().is_multiple_of(2) {
         return Err("a member without score in a sorted set");
     }
     if has_duplicates(pack.iter().step_by(2)) {
