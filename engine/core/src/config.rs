@@ -15,12 +15,11 @@ mod file;
 mod kind;
 mod rewrite;
 mod table;
-mod text;
 mod types;
 
 use alloc::{format, string::String, vec::Vec};
 
-use text::glob;
+use crate::bytes::glob;
 
 pub use file::{IncludedFile, LoadError};
 pub use kind::{Directive, Flag, Kind};
@@ -130,11 +129,6 @@ impl Config {
             .filter(move |directive| directive.is(Flag::NoEffect) && !directive.is_equal(self, &default))
     }
 
-    /// Whether an action guarded by `no`, `yes` or `local` is open to a client.
-    pub fn allows(guard: Guard, is_local: bool) -> bool {
-        guard == Guard::Yes || guard == Guard::Local && is_local
-    }
-
     fn plan<'a>(
         &self,
         pairs: &[(&'a [u8], &'a [u8])],
@@ -150,7 +144,7 @@ impl Config {
             if found.directive.is(Flag::Immutable) {
                 return Err(SetError::failed(&name, "can't set immutable config"));
             }
-            let is_open = Config::allows(self.enable_protected_configs, context.is_local);
+            let is_open = self.enable_protected_configs.allows(context.is_local);
             if found.directive.is(Flag::Protected) && !is_open {
                 return Err(SetError::failed(&name, "can't set protected config"));
             }

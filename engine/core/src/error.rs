@@ -2,7 +2,7 @@
 //!
 //! Not here: errors of the protocol (`resp.rs`), of the world (`host::IoError`), of ours (assertions).
 
-use alloc::{borrow::Cow, string::String};
+use alloc::{borrow::Cow, format, string::String};
 use core::fmt;
 
 /// An error reply: code, blank, text; without the leading `-`.
@@ -55,6 +55,16 @@ pub const DB_OUT_OF_RANGE: Error = Error::new("ERR DB index is out of range");
 pub const SAME_OBJECT: Error = Error::new("ERR source and destination objects are the same");
 /// A string would grow beyond `proto-max-bulk-len`.
 pub const STRING_TOO_LONG: Error = Error::new("ERR string exceeds maximum allowed size (proto-max-bulk-len)");
+/// An offset into a string must not be negative.
+pub const OFFSET_OUT_OF_RANGE: Error = Error::new("ERR offset is out of range");
+/// A sum would leave 64 bits.
+pub const INCREMENT_OVERFLOW: Error = Error::new("ERR increment or decrement would overflow");
+/// A number to subtract has no negative.
+pub const DECREMENT_OVERFLOW: Error = Error::new("ERR decrement would overflow");
+/// A sum is no number.
+pub const NAN_OR_INFINITY: Error = Error::new("ERR increment would produce NaN or Infinity");
+/// The cursor of a scan is not an unsigned number.
+pub const INVALID_CURSOR: Error = Error::new("ERR invalid cursor");
 /// A count must not be negative.
 pub const MUST_BE_POSITIVE: Error = Error::new("ERR value is out of range, must be positive");
 /// A blocking command's timeout is below zero.
@@ -63,3 +73,8 @@ pub const TIMEOUT_NEGATIVE: Error = Error::new("ERR timeout is negative");
 pub const TIMEOUT_NOT_A_FLOAT: Error = Error::new("ERR timeout is not a float or out of range");
 /// maxmemory is reached and nothing may be evicted.
 pub const OUT_OF_MEMORY: Error = Error::new("OOM command not allowed when used memory > 'maxmemory'.");
+
+/// The number of arguments does not fit; `command` is the full name (`object|freq`).
+pub fn wrong_arity(command: &str) -> Error {
+    Error::text(format!("ERR wrong number of arguments for '{command}' command"))
+}

@@ -415,6 +415,11 @@ pub trait Engine {
     fn wake_at(&self) -> u64;
     /// Bytes that may go to this client now; empty for an unknown client.
     fn output(&self, client: ClientId) -> &[u8];
+    /// Replies to this client wait for their changes to be safe. A connection that is being closed, or whose other
+    /// end sends nothing more, stays until they are sent.
+    fn is_holding(&self, _client: ClientId) -> bool {
+        false
+    }
     /// The first `count` bytes of `output` were taken by the kernel.
     fn sent(&mut self, now: Now, client: ClientId, count: usize, effects: &mut Effects);
     /// The data set is being loaded: the host calls `load` between turns.

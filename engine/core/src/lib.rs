@@ -26,4 +26,4 @@ pub mod commands;
 
 pub mod persist;
 
-// pub mod node;
+pub mod node;

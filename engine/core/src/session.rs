@@ -84,6 +84,8 @@ pub enum Waiting {
         offset: Offset,
         /// Number of local syncs asked for, 0 or 1.
         local: i64,
+        /// Number of replicas asked for: they never come, so any lets the wait last to its end.
+        replicas: i64,
     },
     /// WAIT for replicas that never come.
     Replicas,

@@ -1,1 +1,30 @@
-//! See docs/ARCHITECTURE.md.
+//! The Linux host: the only crate that talks to the kernel on the engine's behalf.
+//!
+//! Exists so that the engine can stay free of clocks, files and sockets: it asks with
+//! `perdura_core::host::Effect`, this crate acts and reports with `Completion`.
+//!
+//! Always true: one thread runs the engine and never waits for a disk except where an effect says so (`Save`,
+//! `Load`); completions of one file arrive in the order of their effects.
+//!
+//! Not here: any decision about data, durability or replies (`perdura-core`), the simulated host (`sim`).
+
+pub mod limits;
+pub mod settings;
+pub mod signals;
+
+mod child;
+mod clock;
+mod connections;
+mod files;
+mod host;
+mod listen;
+mod process;
+mod readiness;
+mod sys;
+mod workers;
+
+pub use clock::now;
+pub use files::{DirLock, LinuxDisk};
+pub use host::run;
+pub use process::daemonize;
+pub use settings::{HostSettings, OomScores};

@@ -11,8 +11,20 @@
 pub mod spec;
 pub mod table;
 
+pub mod bitmap;
+pub mod connection;
+pub mod counter;
+pub mod expire;
 pub mod keys;
+pub mod lcs;
+pub mod persistence;
+pub mod scan;
+pub mod server;
 pub mod string;
+pub mod transaction;
+
+#[cfg(test)]
+pub mod testing;
 
 use alloc::{string::String, vec::Vec};
 

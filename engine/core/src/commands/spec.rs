@@ -3,7 +3,9 @@
 //! Everything that is derived from a command comes from here: dispatch, COMMAND and its subcommands, ACL,
 //! docs/COMMANDS.md, the test that every command is exercised.
 
-use super::{Call, CommandResult};
+use alloc::vec::Vec;
+
+use super::{Args, Call, CommandResult};
 
 /// Flags, as bits; the names COMMAND INFO shows are in [`FLAG_NAMES`].
 pub mod flag {
@@ -271,6 +273,7 @@ pub enum Action {
 /// Commands about the server, a session or several clients; `node/` carries them out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[allow(missing_docs)] // Each is the command of that name.
+#[rustfmt::skip] // One paragraph per group, not one line per command.
 pub enum NodeCommand {
     // connection
     Auth,
@@ -436,6 +439,8 @@ pub struct Command {
     pub categories: u32,
     /// Where its keys stand.
     pub keys: &'static [KeySpec],
+    /// Finds its keys where `keys` cannot say all of it (SORT … STORE) or their flags depend on the arguments.
+    pub find_keys: Option<FindKeys>,
     /// Its subcommands, if it is a container.
     pub subcommands: &'static [Command],
     /// Who carries it out.
@@ -450,6 +455,20 @@ pub struct Command {
     pub complexity: &'static str,
     /// Tips for clients and proxies (`nondeterministic_output` …).
     pub tips: &'static [&'static str],
+    /// Since when there is something better.
+    pub deprecation: Option<Deprecation>,
+}
+
+/// Finds a request's keys: positions with bits of [`key_flag`].
+pub type FindKeys = fn(Args<'_>) -> Vec<(usize, u32)>;
+
+/// Why a command should no longer be used.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Deprecation {
+    /// Version from which on.
+    pub since: &'static str,
+    /// What to use instead, in COMMAND DOCS' markup.
+    pub replaced_by: &'static str,
 }
 
 impl Command {
@@ -482,6 +501,7 @@ impl Command {
             flags,
             categories: 0,
             keys: &[],
+            find_keys: None,
             subcommands: &[],
             action,
             group: "generic",
@@ -489,12 +509,19 @@ impl Command {
             summary: "",
             complexity: "",
             tips: &[],
+            deprecation: None,
         }
     }
 
     /// Where its keys stand.
     pub const fn keys(mut self, keys: &'static [KeySpec]) -> Command {
         self.keys = keys;
+        self
+    }
+
+    /// How its keys are found where their specification cannot say.
+    pub const fn keys_found_by(mut self, find: FindKeys) -> Command {
+        self.find_keys = Some(find);
         self
     }
 
@@ -522,6 +549,12 @@ impl Command {
     /// Tips for clients and proxies.
     pub const fn tips(mut self, tips: &'static [&'static str]) -> Command {
         self.tips = tips;
+        self
+    }
+
+    /// Not to be used any more.
+    pub const fn deprecated(mut self, since: &'static str, replaced_by: &'static str) -> Command {
+        self.deprecation = Some(Deprecation { since, replaced_by });
         self
     }
 

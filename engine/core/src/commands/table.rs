@@ -6,10 +6,26 @@ use alloc::{string::String, vec::Vec};
 
 use perdura_structures::dict::Dict;
 
-use super::{Command, keys, spec::KeyBegin, spec::KeyFind, string};
+use super::{
+    Command, bitmap, connection, counter, expire, keys, lcs, persistence, scan, server,
+    spec::{KeyBegin, KeyFind},
+    string, transaction,
+};
 
 /// Every group's commands, in the order of the documentation.
-pub const GROUPS: &[&[Command]] = &[string::COMMANDS, keys::COMMANDS];
+pub const GROUPS: &[&[Command]] = &[
+    string::COMMANDS,
+    counter::COMMANDS,
+    lcs::COMMANDS,
+    bitmap::COMMANDS,
+    keys::COMMANDS,
+    expire::COMMANDS,
+    scan::COMMANDS,
+    connection::COMMANDS,
+    transaction::COMMANDS,
+    persistence::COMMANDS,
+    server::COMMANDS,
+];
 
 /// Longest command name, bytes; longer input is no command. (`georadiusbymember_ro` has 20.)
 const NAME_BYTES_MAX: usize = 32;
@@ -111,6 +127,9 @@ impl Default for Table {
 ///
 /// `None` where the arguments contradict it (a count that is no number or too large).
 pub fn key_positions(command: &Command, args: &[&[u8]]) -> Option<Vec<(usize, u32)>> {
+    if let Some(find) = command.find_keys {
+        return Some(find(args));
+    }
     let mut positions = Vec::new();
     for spec in command.keys {
         let begin = match spec.begin {

@@ -15,8 +15,8 @@ use alloc::{
 };
 use core::fmt;
 
-use super::text::quote;
 use super::{Config, Directive, Flag, REDIS_VERSION, find, table::FORGOTTEN};
+use crate::bytes::quote;
 
 /// A file found for an `include` line.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -190,7 +190,7 @@ impl From<&str> for Fault {
 
 /// The words of a line, quotes and escapes resolved.
 pub(super) fn split_line(line: &str) -> Result<Vec<String>, String> {
-    let words = quote::split(line.as_bytes()).ok_or("Unbalanced quotes in configuration line")?;
+    let words = quote::split_args(line.as_bytes()).ok_or("Unbalanced quotes in configuration line")?;
     let words: Result<Vec<String>, _> = words.into_iter().map(String::from_utf8).collect();
     words.map_err(|_| "Not UTF-8 in configuration line".into())
 }

@@ -14,8 +14,8 @@ use alloc::{
     vec::Vec,
 };
 
-use super::text::quote;
 use super::{Changed, Config};
+use crate::bytes::quote::quoted;
 
 /// One directive. Built by the table's macro only.
 pub struct Directive {
@@ -203,7 +203,7 @@ impl Value for String {
     }
 
     fn lines(&self, _: &Kind) -> Vec<String> {
-        vec![quote::quoted(self.as_bytes())]
+        vec![quoted(self.as_bytes())]
     }
 }
 

@@ -113,8 +113,8 @@ directives! {
 
     // The process and its log.
 
-    /// Whether to leave the terminal; Perdura stays in the foreground.
-    "daemonize" => daemonize: bool = false, Kind::Bool, Immutable, NoEffect;
+    /// Whether to go to the background.
+    "daemonize" => daemonize: bool = false, Kind::Bool, Immutable;
     /// Who started the server and wants to hear of it.
     "supervised" => supervised: Supervised = Supervised::No, Supervised::KIND, Immutable, NoEffect;
     /// File to write the process id to.
@@ -152,17 +152,17 @@ directives! {
     /// Whether the kernel's large pages are turned off for the process.
     "disable-thp" => disable_thp: bool = true, Kind::Bool, Immutable;
     /// Whether the kernel's out-of-memory score is adjusted.
-    "oom-score-adj" => oom_score_adj: OomScoreAdj = OomScoreAdj::No, OomScoreAdj::KIND, NoEffect;
+    "oom-score-adj" => oom_score_adj: OomScoreAdj = OomScoreAdj::No, OomScoreAdj::KIND;
     /// Out-of-memory scores of a primary, a replica and a snapshot child.
-    "oom-score-adj-values" => oom_score_adj_values: OomScores = OomScores { primary: 0, replica: 200, child: 800 }, Kind::Special("primary replica child"), MultiWord, NoEffect;
+    "oom-score-adj-values" => oom_score_adj_values: OomScores = OomScores { primary: 0, replica: 200, child: 800 }, Kind::Special("primary replica child"), MultiWord;
     /// Processors for the main thread.
-    "server_cpulist" | "server-cpulist" => server_cpulist: String = text(""), ANY_TEXT, Immutable, NoEffect;
+    "server_cpulist" | "server-cpulist" => server_cpulist: String = text(""), ANY_TEXT, Immutable;
     /// Processors for the threads that wait for the disk.
-    "bio_cpulist" | "bio-cpulist" => bio_cpulist: String = text(""), ANY_TEXT, Immutable, NoEffect;
+    "bio_cpulist" | "bio-cpulist" => bio_cpulist: String = text(""), ANY_TEXT, Immutable;
     /// Processors for the child that rewrites the append-only file.
     "aof_rewrite_cpulist" | "aof-rewrite-cpulist" => aof_rewrite_cpulist: String = text(""), ANY_TEXT, Immutable, NoEffect;
     /// Processors for the child that writes a snapshot.
-    "bgsave_cpulist" | "bgsave-cpulist" => bgsave_cpulist: String = text(""), ANY_TEXT, Immutable, NoEffect;
+    "bgsave_cpulist" | "bgsave-cpulist" => bgsave_cpulist: String = text(""), ANY_TEXT, Immutable;
     /// Threads that talk to clients.
     "io-threads" => io_threads: u32 = 1, int(1, 128), Immutable, NoEffect;
     /// Whether those threads read as well as write.

@@ -7,6 +7,7 @@ use alloc::{
 };
 
 use super::*;
+use crate::store::Class;
 
 const LOCAL: SetContext = SetContext { is_local: true, is_loading: false };
 
@@ -323,8 +324,9 @@ mod values {
         }
         let text = "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.";
         assert_eq!(reason("notify-keyspace-events", "KEq"), text);
-        let events = KeyspaceEvents::KEYEVENT.with(KeyspaceEvents::LIST);
-        assert!(events.contains(KeyspaceEvents::LIST) && !events.contains(KeyspaceEvents::SET));
+        let events = load("notify-keyspace-events El").expect("valid").notify_keyspace_events;
+        assert!(events.contains(Class::List) && !events.contains(Class::Set) && !events.is_empty());
+        assert_eq!(events.bits(), Class::List as u32 | Class::Keyevent as u32);
     }
 
     #[test]

@@ -14,7 +14,7 @@ use alloc::{
 };
 
 use super::kind::{Kind, Value, parse_memory, print_memory};
-use super::text::quote;
+use crate::{bytes::quote::quoted, store::Class};
 
 /// Declares settings whose value is one word of a list. The first spelling of a variant is the printed one.
 macro_rules! choices {
@@ -238,6 +238,13 @@ choices! {
 
 fn not_a_choice(words: &[&str]) -> String {
     format!("argument(s) must be one of the following: {}", words.join(", "))
+}
+
+impl Guard {
+    /// Whether what it guards is open to a client.
+    pub fn allows(self, is_local: bool) -> bool {
+        self == Guard::Yes || self == Guard::Local && is_local
+    }
 }
 
 impl MaxmemoryPolicy {
@@ -490,118 +497,88 @@ impl Value for ShutdownFlags {
     }
 }
 
-/// Which events on keys are published, and under which channels.
+/// Which events on keys are published, and under which channels: a set of [`Class`]es.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct KeyspaceEvents(u32);
 
+/// What the letter `A` stands for, in the order in which Redis prints the letters.
+const LETTERS_OF_ALL: [(char, u32); 10] = [
+    ('g', Class::Generic as u32),
+    ('$', Class::String as u32),
+    ('l', Class::List as u32),
+    ('s', Class::Set as u32),
+    ('h', Class::Hash as u32),
+    ('z', Class::ZSet as u32),
+    ('x', Class::Expired as u32),
+    ('e', Class::Evicted as u32),
+    ('t', Class::Stream as u32),
+    ('d', MODULE),
+];
+
+const LETTERS_BESIDE_ALL: [(char, u32); 4] = [
+    ('n', Class::New as u32),
+    ('K', Class::Keyspace as u32),
+    ('E', Class::Keyevent as u32),
+    ('m', Class::KeyMiss as u32),
+];
+
+/// Events of modules' types: nothing raises them here, but files may ask for them.
+const MODULE: u32 = 1 << 13;
+
 impl KeyspaceEvents {
-    /// `K`: as `__keyspace@<db>__:<key>`.
-    pub const KEYSPACE: KeyspaceEvents = KeyspaceEvents(1);
-    /// `E`: as `__keyevent@<db>__:<event>`.
-    pub const KEYEVENT: KeyspaceEvents = KeyspaceEvents(1 << 1);
-    /// `g`: commands that work on any type.
-    pub const GENERIC: KeyspaceEvents = KeyspaceEvents(1 << 2);
-    /// `$`: strings.
-    pub const STRING: KeyspaceEvents = KeyspaceEvents(1 << 3);
-    /// `l`: lists.
-    pub const LIST: KeyspaceEvents = KeyspaceEvents(1 << 4);
-    /// `s`: sets.
-    pub const SET: KeyspaceEvents = KeyspaceEvents(1 << 5);
-    /// `h`: hashes.
-    pub const HASH: KeyspaceEvents = KeyspaceEvents(1 << 6);
-    /// `z`: sorted sets.
-    pub const ZSET: KeyspaceEvents = KeyspaceEvents(1 << 7);
-    /// `x`: a key's time was up.
-    pub const EXPIRED: KeyspaceEvents = KeyspaceEvents(1 << 8);
-    /// `e`: a key gave way to `maxmemory`.
-    pub const EVICTED: KeyspaceEvents = KeyspaceEvents(1 << 9);
-    /// `t`: streams.
-    pub const STREAM: KeyspaceEvents = KeyspaceEvents(1 << 10);
-    /// `m`: a key was asked for that does not exist.
-    pub const KEY_MISS: KeyspaceEvents = KeyspaceEvents(1 << 11);
-    /// `d`: a module's types.
-    pub const MODULE: KeyspaceEvents = KeyspaceEvents(1 << 13);
-    /// `n`: a key came into being.
-    pub const NEW: KeyspaceEvents = KeyspaceEvents(1 << 14);
-
-    /// What the letter `A` stands for, in the order in which Redis prints the letters.
-    const ALL_LETTERS: [(char, KeyspaceEvents); 10] = [
-        ('g', KeyspaceEvents::GENERIC),
-        ('$', KeyspaceEvents::STRING),
-        ('l', KeyspaceEvents::LIST),
-        ('s', KeyspaceEvents::SET),
-        ('h', KeyspaceEvents::HASH),
-        ('z', KeyspaceEvents::ZSET),
-        ('x', KeyspaceEvents::EXPIRED),
-        ('e', KeyspaceEvents::EVICTED),
-        ('t', KeyspaceEvents::STREAM),
-        ('d', KeyspaceEvents::MODULE),
-    ];
-
-    const OTHER_LETTERS: [(char, KeyspaceEvents); 4] = [
-        ('n', KeyspaceEvents::NEW),
-        ('K', KeyspaceEvents::KEYSPACE),
-        ('E', KeyspaceEvents::KEYEVENT),
-        ('m', KeyspaceEvents::KEY_MISS),
-    ];
-
     /// No event is published.
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// Whether all of `events` are among these.
-    pub fn contains(self, events: KeyspaceEvents) -> bool {
-        self.0 & events.0 == events.0
+    /// Whether this class is among them.
+    pub fn contains(self, class: Class) -> bool {
+        self.0 & class as u32 != 0
     }
 
-    /// These and those.
-    #[must_use]
-    pub const fn with(self, events: KeyspaceEvents) -> KeyspaceEvents {
-        KeyspaceEvents(self.0 | events.0)
+    /// The bits of all its classes.
+    pub fn bits(self) -> u32 {
+        self.0
     }
 
-    fn all() -> KeyspaceEvents {
-        KeyspaceEvents::ALL_LETTERS.iter().fold(KeyspaceEvents(0), |all, (_, events)| all.with(*events))
+    fn all() -> u32 {
+        LETTERS_OF_ALL.iter().fold(0, |all, (_, bit)| all | bit)
     }
 
-    fn from_letter(letter: char) -> Option<KeyspaceEvents> {
+    fn bits_of(letter: char) -> Option<u32> {
         if letter == 'A' {
             return Some(KeyspaceEvents::all());
         }
-        let mut letters = KeyspaceEvents::ALL_LETTERS.iter().chain(&KeyspaceEvents::OTHER_LETTERS);
-        letters.find(|(own, _)| *own == letter).map(|(_, events)| *events)
+        let mut letters = LETTERS_OF_ALL.iter().chain(&LETTERS_BESIDE_ALL);
+        letters.find(|(own, _)| *own == letter).map(|(_, bit)| *bit)
+    }
+
+    fn letters(self, table: &[(char, u32)]) -> impl Iterator<Item = char> {
+        table.iter().filter(move |(_, bit)| self.0 & bit != 0).map(|(letter, _)| *letter)
     }
 }
 
 impl Value for KeyspaceEvents {
     fn parse(&self, words: &[&str], _: &Kind) -> Result<KeyspaceEvents, String> {
-        words[0].chars().try_fold(KeyspaceEvents(0), |events, letter| {
-            let more = KeyspaceEvents::from_letter(letter)
-                .ok_or("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")?;
-            Ok(events.with(more))
-        })
+        let bits = words[0].chars().try_fold(0, |bits, letter| Some(bits | KeyspaceEvents::bits_of(letter)?));
+        let bits = bits.ok_or("Invalid event class character. Use 'Ag$lshzxeKEtmdn'.")?;
+        Ok(KeyspaceEvents(bits))
     }
 
     fn print(&self, _: &Kind) -> String {
         let mut text = String::new();
-        if self.contains(KeyspaceEvents::all()) {
+        if self.0 & KeyspaceEvents::all() == KeyspaceEvents::all() {
             text.push('A');
         } else {
-            text.extend(self.letters(&KeyspaceEvents::ALL_LETTERS));
+            text.extend(self.letters(&LETTERS_OF_ALL));
         }
-        text.extend(self.letters(&KeyspaceEvents::OTHER_LETTERS));
+        // Redis leaves out `n` beside `A`, and would lose it with a CONFIG REWRITE.
+        text.extend(self.letters(&LETTERS_BESIDE_ALL));
         text
     }
 
     fn lines(&self, kind: &Kind) -> Vec<String> {
-        vec![quote::quoted(self.print(kind).as_bytes())]
-    }
-}
-
-impl KeyspaceEvents {
-    fn letters(self, table: &[(char, KeyspaceEvents)]) -> impl Iterator<Item = char> {
-        table.iter().filter(move |(_, events)| self.contains(*events)).map(|(letter, _)| *letter)
+        vec![quoted(self.print(kind).as_bytes())]
     }
 }
 

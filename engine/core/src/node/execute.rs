@@ -8,11 +8,7 @@ use alloc::{format, string::String, vec::Vec};
 
 use super::{Node, no_stopwatch};
 use crate::{
-    commands::{
-        Action, Args, Call, Context, NodeCommand, printable,
-        spec::flag,
-        table::Row,
-    },
+    commands::{Action, Args, Call, Context, NodeCommand, printable, spec::flag, table::Row},
     error::{Error, OUT_OF_MEMORY},
     host::Effects,
     resp::{Parsed, Protocol, ProtocolLimits, Span},
@@ -104,7 +100,14 @@ impl Node {
         consumed
     }
 
-    fn run_spans(&mut self, session: &mut Session, input: &[u8], spans: &[Span], frame: Option<&[u8]>, effects: &mut Effects) {
+    fn run_spans(
+        &mut self,
+        session: &mut Session,
+        input: &[u8],
+        spans: &[Span],
+        frame: Option<&[u8]>,
+        effects: &mut Effects,
+    ) {
         /// Commands up to this many arguments need no allocation.
         const INLINE_ARGS: usize = 8;
         if spans.len() <= INLINE_ARGS {
@@ -161,7 +164,10 @@ impl Node {
             )));
         }
         if is_container || !row.command.takes(args.len()) {
-            return Err(Error::text(format!("ERR wrong number of arguments for '{}' command", row.full_name())));
+            return Err(Error::text(format!(
+                "ERR wrong number of arguments for '{}' command",
+                row.full_name()
+            )));
         }
         Ok(row)
     }
@@ -175,7 +181,8 @@ impl Node {
             return Err(Error::new("ERR Command not allowed inside a transaction"));
         }
         let is_write = command.has(flag::WRITE);
-        let is_exec_of_writes = matches!(command.action, Action::Node(NodeCommand::Exec)) && self.has_queued(session, flag::WRITE);
+        let is_exec_of_writes = matches!(command.action, Action::Node(NodeCommand::Exec))
+            && self.has_queued(session, flag::WRITE);
         if self.config.maxmemory > 0 && self.loading.is_none() {
             let is_over = !self.evict_to_limit();
             let denies = command.has(flag::DENYOOM) || self.has_queued_exec(session, row, flag::DENYOOM);
@@ -186,7 +193,10 @@ impl Node {
         if is_write || is_exec_of_writes || matches!(command.action, Action::Node(NodeCommand::Ping)) {
             self.check_disk()?;
         }
-        if session.is_subscribed() && session.reply.protocol() == Protocol::Resp2 && !is_allowed_while_subscribed(row) {
+        if session.is_subscribed()
+            && session.reply.protocol() == Protocol::Resp2
+            && !is_allowed_while_subscribed(row)
+        {
             return Err(Error::text(format!(
                 "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in this \
                  context",
@@ -219,8 +229,12 @@ impl Node {
                 errno_text(broken.error.errno)
             )));
         }
-        if self.config.appendfsync_lag_action == crate::config::LagAction::Refuse && self.aof.journal.is_lagging(self.now) {
-            return Err(Error::new("MISCONF Errors writing to the AOF file: the disk is behind appendfsync-max-lag"));
+        if self.config.appendfsync_lag_action == crate::config::LagAction::Refuse
+            && self.aof.journal.is_lagging(self.now)
+        {
+            return Err(Error::new(
+                "MISCONF Errors writing to the AOF file: the disk is behind appendfsync-max-lag",
+            ));
         }
         Ok(())
     }
@@ -275,7 +289,13 @@ impl Node {
     // --- Running ------------------------------------------------------------------------------------
 
     /// Runs a command that passed the checks, and its aftermath: statistics, the log, watchers, blocked clients.
-    pub(super) fn execute(&mut self, session: &mut Session, row: &Row, request: &Request<'_>, effects: &mut Effects) -> Outcome {
+    pub(super) fn execute(
+        &mut self,
+        session: &mut Session,
+        row: &Row,
+        request: &Request<'_>,
+        effects: &mut Effects,
+    ) -> Outcome {
         let started = (self.seeds.stopwatch)();
         let outcome = match row.command.action {
             Action::Run(_) => self.run_data_command(session, row, request, false),
@@ -294,7 +314,13 @@ impl Node {
     }
 
     /// Runs a data command in the session's database and logs what it changed.
-    pub(super) fn run_data_command(&mut self, session: &mut Session, row: &Row, request: &Request<'_>, deny_blocking: bool) -> Outcome {
+    pub(super) fn run_data_command(
+        &mut self,
+        session: &mut Session,
+        row: &Row,
+        request: &Request<'_>,
+        deny_blocking: bool,
+    ) -> Outcome {
         let Action::Run(function) = row.command.action else { unreachable!("a data command") };
         self.store.selected = session.db;
         self.store.no_touch = session.no_touch;
@@ -356,7 +382,17 @@ fn is_allowed_while_subscribed(row: &Row) -> bool {
     use NodeCommand::*;
     matches!(
         row.command.action,
-        Action::Node(Subscribe | Unsubscribe | PSubscribe | PUnsubscribe | SSubscribe | SUnsubscribe | Ping | Quit | Reset)
+        Action::Node(
+            Subscribe
+                | Unsubscribe
+                | PSubscribe
+                | PUnsubscribe
+                | SSubscribe
+                | SUnsubscribe
+                | Ping
+                | Quit
+                | Reset
+        )
     )
 }
 

@@ -15,12 +15,17 @@
 //! Not here: what a command does (`commands/`), what durable means (`persist/`).
 
 mod blocking;
+mod client;
+mod config;
 mod connection;
 mod cron;
 mod execute;
+mod info;
 mod loading;
+mod monitoring;
 mod persistence;
 mod propagate;
+mod pubsub;
 mod server;
 mod transaction;
 
@@ -30,7 +35,8 @@ use crate::{
     commands::{Record, table::Table},
     config::{AppendFsync, Config},
     host::{
-        ClientId, Completion, Disk, Effect, Effects, Encoder, Engine, Peer, Signal, SnapshotForm, SnapshotJob, Ticket,
+        ClientId, Completion, Disk, Effect, Effects, Encoder, Engine, Peer, Signal, SnapshotForm,
+        SnapshotJob, Ticket,
     },
     persist::{
         append_only::{AppendOnly, Ids, Names},
@@ -154,6 +160,8 @@ pub struct Node {
     /// Reading of the clocks at the running wake-up.
     pub(crate) now: Now,
     cron_at_us: u64,
+    /// What EXEC or a script has logged so far; becomes one unit.
+    unit: Option<propagate::Unit>,
     record: Record,
     spans: Vec<Span>,
     /// Commands that wait until the node is free again (served blocked clients, resumed after CLIENT PAUSE).
@@ -188,6 +196,7 @@ impl Node {
             started: now,
             now,
             cron_at_us: now.mono_us,
+            unit: None,
             record: Record::default(),
             spans: Vec::new(),
             resumed: Vec::new(),
@@ -361,6 +370,10 @@ impl Engine for Node {
         if let Some(session) = self.sessions.get_mut(client) {
             session.take_sent(count);
         }
+    }
+
+    fn is_holding(&self, client: ClientId) -> bool {
+        self.sessions.get(client).is_some_and(Session::is_gated)
     }
 
     fn is_loading(&self) -> bool {

@@ -46,7 +46,11 @@ pub(super) struct ShutdownOptions {
 impl Node {
     // --- Commands -----------------------------------------------------------------------------------
 
-    pub(super) fn save(&mut self, session: &mut Session, effects: &mut Effects) -> Result<Option<Waiting>, Error> {
+    pub(super) fn save(
+        &mut self,
+        session: &mut Session,
+        effects: &mut Effects,
+    ) -> Result<Option<Waiting>, Error> {
         if self.snapshots.is_in_background() || self.snapshots.is_in_foreground() {
             return Err(Error::new("ERR Background save already in progress"));
         }
@@ -55,7 +59,12 @@ impl Node {
         Ok(Some(Waiting::Saved))
     }
 
-    pub(super) fn bgsave(&mut self, session: &mut Session, args: Args<'_>, effects: &mut Effects) -> CommandResult {
+    pub(super) fn bgsave(
+        &mut self,
+        session: &mut Session,
+        args: Args<'_>,
+        effects: &mut Effects,
+    ) -> CommandResult {
         let is_scheduling = match args {
             [_] => false,
             [_, word] if word.eq_ignore_ascii_case(b"schedule") => true,
@@ -93,6 +102,18 @@ impl Node {
             return Err(Error::new("ERR Background saving is currently not in progress or scheduled"));
         }
         Ok(())
+    }
+
+    /// Ends the snapshot child, if there is one: its image is out of date.
+    pub(super) fn kill_child_of_snapshot(&mut self, effects: &mut Effects) {
+        if self.child.is_some_and(|child| child.kind == ChildKind::Rdb) {
+            self.kill_child(effects);
+        }
+    }
+
+    /// A shutdown is under way.
+    pub(super) fn is_shutting_down(&self) -> bool {
+        self.shutdown.is_some()
     }
 
     pub(super) fn bgrewriteaof(&mut self, session: &mut Session) -> CommandResult {
@@ -157,7 +178,11 @@ impl Node {
         Ok(Some(Waiting::Shutdown))
     }
 
-    pub(super) fn waitaof(&mut self, session: &mut Session, args: Args<'_>) -> Result<Option<Waiting>, Error> {
+    pub(super) fn waitaof(
+        &mut self,
+        session: &mut Session,
+        args: Args<'_>,
+    ) -> Result<Option<Waiting>, Error> {
         let local = crate::commands::parse_int(args[1])?;
         let replicas = crate::commands::parse_int(args[2])?;
         let timeout_ms = super::blocking::parse_timeout_ms(args[3])?;
@@ -168,14 +193,16 @@ impl Node {
             return Err(crate::error::MUST_BE_POSITIVE);
         }
         if local == 1 && self.aof.state() == State::Off {
-            return Err(Error::new("ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled."));
+            return Err(Error::new(
+                "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.",
+            ));
         }
         let is_enough = self.is_locally_synced(session.last_write) as i64 >= local && replicas == 0;
         if is_enough || session.transaction.is_some() {
             self.reply_waitaof(session);
             return Ok(None);
         }
-        self.block(session, Waiting::Synced { offset: session.last_write, local }, timeout_ms);
+        self.block(session, Waiting::Synced { offset: session.last_write, local, replicas }, timeout_ms);
         Ok(None)
     }
 
@@ -194,36 +221,22 @@ impl Node {
     pub(super) fn serve_synced_waiters(&mut self, effects: &mut Effects) {
         for client in self.waiting.clients(WaitKind::Synced) {
             self.with_session(client, |node, session| {
-                let Some(Waiting::Synced { offset, local }) = session.blocked.as_ref().map(|blocked| blocked.waiting.clone())
-                else {
-                    return;
-                };
+                let waiting = session.blocked.as_ref().map(|blocked| &blocked.waiting);
+                let Some(&Waiting::Synced { offset, local, replicas }) = waiting else { return };
                 if local == 1 && node.aof.state() == State::Off {
                     node.unblock(session);
-                    session.reply.error("ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.");
-                } else if node.is_locally_synced(offset) && local == 1 {
-                    // Replicas never come: with any asked for, the wait lasts to its end.
-                    return;
+                    session
+                        .reply
+                        .error("ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.");
+                } else if replicas == 0 && node.is_locally_synced(offset) {
+                    node.unblock(session);
+                    node.reply_waitaof(session);
                 } else {
                     return;
                 }
                 node.owe(session);
                 node.resume(session);
             });
-        }
-        for client in self.waiting.clients(WaitKind::Synced) {
-            let is_served = self.sessions.get(client).is_some_and(|session| match &session.blocked {
-                Some(blocked) => matches!(&blocked.waiting, Waiting::Synced { offset, local: 1 } if self.is_locally_synced(*offset)),
-                None => false,
-            });
-            if is_served {
-                self.with_session(client, |node, session| {
-                    node.unblock(session);
-                    node.reply_waitaof(session);
-                    node.owe(session);
-                    node.resume(session);
-                });
-            }
         }
         self.run_resumed(effects);
     }
@@ -337,9 +350,13 @@ impl Node {
                 self.aof.journal.appended(now, file, error);
                 self.aof.advance(now, &mut self.ids, effects);
             }
-            Completion::Synced { file, elapsed_us, error } => self.aof.journal.synced(now, file, elapsed_us, error),
+            Completion::Synced { file, elapsed_us, error } => {
+                self.aof.journal.synced(now, file, elapsed_us, error)
+            }
             Completion::Files { ticket, error } => self.take_files(ticket, error, effects),
-            Completion::Forked { ticket, result, elapsed_us } => self.take_forked(ticket, result, elapsed_us, effects),
+            Completion::Forked { ticket, result, elapsed_us } => {
+                self.take_forked(ticket, result, elapsed_us, effects)
+            }
             Completion::ChildProgress { ticket, keys, cow_size } => {
                 if let Some(child) = self.child.as_mut().filter(|child| child.ticket == ticket) {
                     child.keys = keys;
@@ -348,7 +365,9 @@ impl Node {
                     child.reported_us = now.mono_us;
                 }
             }
-            Completion::ChildEnded { ticket, end, cow_size } => self.take_child_end(ticket, end, cow_size, effects),
+            Completion::ChildEnded { ticket, end, cow_size } => {
+                self.take_child_end(ticket, end, cow_size, effects)
+            }
             Completion::Saved { result, .. } => {
                 let outcome = self.snapshots.saved(result, &mut self.ids, effects);
                 self.settle_snapshot(outcome, effects);
@@ -359,7 +378,12 @@ impl Node {
         }
     }
 
-    fn take_files(&mut self, ticket: Ticket, error: Option<(usize, crate::host::IoError)>, effects: &mut Effects) {
+    fn take_files(
+        &mut self,
+        ticket: Ticket,
+        error: Option<(usize, crate::host::IoError)>,
+        effects: &mut Effects,
+    ) {
         let outcome = self.snapshots.files_done(self.now, ticket, &error);
         if outcome.is_some() {
             self.settle_snapshot(outcome, effects);
@@ -368,7 +392,13 @@ impl Node {
         }
     }
 
-    fn take_forked(&mut self, ticket: Ticket, result: Result<i32, i32>, elapsed_us: u64, effects: &mut Effects) {
+    fn take_forked(
+        &mut self,
+        ticket: Ticket,
+        result: Result<i32, i32>,
+        elapsed_us: u64,
+        effects: &mut Effects,
+    ) {
         self.counters.last_fork_us = elapsed_us;
         self.note_latency("fork", elapsed_us);
         let Some(child) = self.child.as_mut().filter(|child| child.ticket == ticket) else { return };
@@ -425,7 +455,11 @@ impl Node {
         for client in self.waiting.clients(WaitKind::Saved) {
             self.with_session(client, |node, session| {
                 node.unblock(session);
-                if outcome.is_ok { session.reply.ok() } else { session.reply.error("ERR") }
+                if outcome.is_ok {
+                    session.reply.ok()
+                } else {
+                    session.reply.error("ERR")
+                }
                 node.owe(session);
                 node.resume(session);
             });
@@ -480,11 +514,14 @@ impl Node {
     /// Goes on with a shutdown as far as the disk has come.
     fn drive_shutdown(&mut self, effects: &mut Effects) {
         let Some(shutdown) = self.shutdown.clone() else { return };
-        if shutdown.phase != ShutdownPhase::Syncing || self.snapshots.is_in_foreground() || self.child.is_some() {
+        if shutdown.phase != ShutdownPhase::Syncing
+            || self.snapshots.is_in_foreground()
+            || self.child.is_some()
+        {
             return;
         }
-        let journal = &mut self.aof.journal;
         if self.aof.state() == State::On {
+            let journal = &mut self.aof.journal;
             if journal.broken().is_some() && !shutdown.force {
                 // W15: what was acknowledged is not safe, so this is no orderly stop.
                 tracing::warn!("The AOF could not be synced, can't exit.");
@@ -556,7 +593,9 @@ impl Node {
         let aof = match (self.config.appendonly, self.config.appendfsync) {
             (false, _) => "",
             (true, AppendFsync::Always) => "AOF, fsync always: nothing acknowledged is lost",
-            (true, AppendFsync::Everysec) => "AOF, fsync everysec: a power loss may take about the last second",
+            (true, AppendFsync::Everysec) => {
+                "AOF, fsync everysec: a power loss may take about the last second"
+            }
             (true, AppendFsync::No) => "AOF, fsync no: a power loss may take what the kernel had not written",
         };
         match (rdb.is_empty(), aof.is_empty()) {

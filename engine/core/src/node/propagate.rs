@@ -20,7 +20,13 @@ pub(super) type Unit = Vec<(usize, Vec<Vec<u8>>)>;
 
 impl Node {
     /// Logs what one command changed, or adds it to the unit that is being collected.
-    pub(super) fn log_command(&mut self, db: usize, request: &Request<'_>, has_changed: bool, record: &mut Record) {
+    pub(super) fn log_command(
+        &mut self,
+        db: usize,
+        request: &Request<'_>,
+        has_changed: bool,
+        record: &mut Record,
+    ) {
         let expired = core::mem::take(&mut self.store.expired);
         if !self.aof.journal.is_open() && self.unit.is_none() {
             return;
@@ -110,7 +116,8 @@ impl Node {
 
     /// Whether anybody needs to hear of changed keys.
     pub(super) fn update_change_tracking(&mut self) {
-        self.store.track_changes = !self.watchers.is_empty() || self.waiting.has_keys() || self.is_tracking_used();
+        self.store.track_changes =
+            !self.watchers.is_empty() || self.waiting.has_keys() || self.is_tracking_used();
     }
 }
 

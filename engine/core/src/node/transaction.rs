@@ -46,7 +46,8 @@ impl Node {
         }
         for key in &args[1..] {
             let db = session.db;
-            let was_expired = self.store.db(db).get(key).is_some_and(|entry| self.store.is_due(entry.expiry_ms()));
+            let was_expired =
+                self.store.db(db).get(key).is_some_and(|entry| self.store.is_due(entry.expiry_ms()));
             let is_known = session.watched.iter().any(|watched| watched.db == db && watched.key == *key);
             if !is_known {
                 session.watched.insert(WatchedKey { db, key: key.to_vec(), was_expired });
@@ -93,7 +94,9 @@ impl Node {
     }
 
     pub(super) fn exec(&mut self, session: &mut Session, effects: &mut Effects) -> CommandResult {
-        let Some(transaction) = &session.transaction else { return Err(Error::new("ERR EXEC without MULTI")) };
+        let Some(transaction) = &session.transaction else {
+            return Err(Error::new("ERR EXEC without MULTI"));
+        };
         if transaction.is_aborted {
             self.discard_transaction(session);
             return Err(Error::new("EXECABORT Transaction discarded because of previous errors."));
@@ -128,7 +131,11 @@ impl Node {
     fn has_watched_key_expired(&self, session: &Session) -> bool {
         session.watched.iter().any(|watched| {
             !watched.was_expired
-                && self.store.db(watched.db).get(&watched.key).is_some_and(|entry| self.store.is_due(entry.expiry_ms()))
+                && self
+                    .store
+                    .db(watched.db)
+                    .get(&watched.key)
+                    .is_some_and(|entry| self.store.is_due(entry.expiry_ms()))
         })
     }
 

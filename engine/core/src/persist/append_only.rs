@@ -84,7 +84,8 @@ impl Names {
         Part { name: format!("{}.{seq}.incr.aof", self.prefix), seq }
     }
 
-    fn base(&self, seq: u64, form: SnapshotForm) -> Part {
+    /// A base of the set.
+    pub fn base(&self, seq: u64, form: SnapshotForm) -> Part {
         let ending = if form == SnapshotForm::AofBaseCommands { "aof" } else { "rdb" };
         Part { name: format!("{}.{seq}.base.{ending}", self.prefix), seq }
     }
@@ -260,6 +261,22 @@ impl AppendOnly {
         self.state = State::On;
     }
 
+    /// Takes note of a set that is not in use.
+    pub fn set_manifest(&mut self, manifest: Manifest) {
+        self.manifest = manifest;
+    }
+
+    /// The incremental file that follows those of `manifest`.
+    pub fn part_after(&mut self, manifest: &Manifest) -> Part {
+        self.seq_tried = self.seq_tried.max(manifest.next_incremental_seq() - 1) + 1;
+        self.names.incremental(self.seq_tried)
+    }
+
+    /// Job of the rewrite under way.
+    pub fn job(&self) -> Option<Ticket> {
+        self.rewrite.as_ref().map(|rewrite| rewrite.job.ticket)
+    }
+
     /// Whether changes are logged.
     pub fn state(&self) -> State {
         self.state
@@ -419,8 +436,8 @@ impl AppendOnly {
     }
 
     fn next_part(&mut self) -> Part {
-        self.seq_tried = self.seq_tried.max(self.manifest.next_incremental_seq() - 1) + 1;
-        self.names.incremental(self.seq_tried)
+        let manifest = self.manifest.clone();
+        self.part_after(&manifest)
     }
 
     fn rotation_steps(&mut self, ids: &mut Ids) -> (Vec<FileStep>, Part, FileId, Manifest) {

@@ -248,6 +248,13 @@ impl Journal {
         }
     }
 
+    /// An empty batch that calls everything before it synced: the mark of an orderly stop. Any damage below it is then
+    /// known not to come from a crash.
+    pub fn closing_mark(&self) -> Option<Effect> {
+        let file = self.file.filter(|_| self.settings.has_checksums && self.broken.is_none())?;
+        Some(Effect::Append { file, bytes: batch::seal(self.offset_buffered, self.offset_synced, &[]) })
+    }
+
     fn seal(&mut self, now: Now, file: FileId, effects: &mut Effects) {
         let payload = Bytes::from(core::mem::take(&mut self.forming));
         let end = self.offset_buffered;

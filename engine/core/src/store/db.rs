@@ -108,8 +108,8 @@ impl Db {
         self.table.get(hash, key)
     }
 
-    /// Stores a value.
-    pub fn set(&mut self, hash: u64, key: &[u8], value: Value<'_>, meta: u32, keep_expiry: bool) {
+    /// Stores a value; whether the key was there before.
+    pub fn set(&mut self, hash: u64, key: &[u8], value: Value<'_>, meta: u32, keep_expiry: bool) -> bool {
         let previous = match value {
             Value::Int(number) => self.table.set_int(hash, key, number, meta, keep_expiry),
             Value::Bytes(bytes) => self.table.set_bytes(hash, key, bytes, meta, keep_expiry),
@@ -118,16 +118,20 @@ impl Db {
                 self.table.set_object(hash, key, object, meta, keep_expiry)
             }
         };
+        let existed = previous.existed;
         self.settle(hash, previous, keep_expiry);
+        existed
     }
 
-    /// Stores a value under a key that may exist, with meta and expiry as given (loading, RESTORE, COPY).
-    pub fn insert(&mut self, key: &[u8], value: Value<'_>, meta: u32, expiry_ms: Option<u64>) {
+    /// Stores a value under a key that may exist, with meta and expiry as given (loading, RESTORE, COPY);
+    /// whether it was there before.
+    pub fn insert(&mut self, key: &[u8], value: Value<'_>, meta: u32, expiry_ms: Option<u64>) -> bool {
         let hash = self.hash(key);
-        self.set(hash, key, value, meta, false);
+        let existed = self.set(hash, key, value, meta, false);
         if expiry_ms.is_some() {
             self.set_expiry(key, expiry_ms);
         }
+        existed
     }
 
     /// Removes a key.
@@ -221,6 +225,18 @@ impl Db {
     /// Keys in the order in which they expire, with the time.
     pub fn expiring_hashes(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         self.expiries.iter().copied()
+    }
+
+    /// A key that expires, chosen by `random`; `None` only if there is none.
+    ///
+    /// Looks from a random moment on, so keys after a long gap in time are likelier: good enough to evict by.
+    pub fn sample_expiring(&self, random: u64) -> Option<Entry<'_>> {
+        let (&(first, _), &(last, _)) = (self.expiries.first()?, self.expiries.last()?);
+        let at = first + if last > first { random % (last - first + 1) } else { 0 };
+        let hash_from = random.rotate_left(32);
+        let found = self.expiries.range((at, hash_from)..).next().or_else(|| self.expiries.first());
+        let &(at, hash) = found?;
+        self.table.find_by_hash(hash, &mut |entry| entry.expiry_ms() == Some(at))
     }
 
     /// Takes everything out, leaving an empty database; what was taken may be freed elsewhere.

@@ -20,6 +20,8 @@ pub mod zset;
 
 use alloc::{vec, vec::Vec};
 
+use perdura_structures::table::ContentRef;
+
 pub use db::{Db, Edited};
 pub use event::{Class, Event};
 pub use value::{Kind, Limits, Object, StringRef, Type, Value};
@@ -171,6 +173,24 @@ impl Store {
             None if !self.no_touch => self.stats.misses += 1,
             _ => {}
         }
+        if found.is_none() && self.event_mask & Class::KeyMiss as u32 != 0 {
+            let event =
+                Event { class: Class::KeyMiss, name: "keymiss", db: self.selected, key: key.to_vec() };
+            self.events.push(event);
+        }
+        found
+    }
+
+    /// Looks a key up for reading something about it, not its value: like [`Store::read`], but it stays as idle as
+    /// it was.
+    pub fn inspect(&mut self, key: &[u8]) -> Option<Entry<'_>> {
+        let hash = self.current().hash(key);
+        self.expire_if_due(self.selected, hash, key);
+        let found = self.dbs[self.selected].get_hashed(hash, key);
+        match found {
+            Some(_) => self.stats.hits += 1,
+            None => self.stats.misses += 1,
+        }
         found
     }
 
@@ -221,9 +241,7 @@ impl Store {
         match self.read(key) {
             None => Ok(None),
             Some(entry) => match entry.content() {
-                perdura_structures::table::ContentRef::Object(object) => {
-                    K::of(object).map(Some).ok_or(WRONG_TYPE)
-                }
+                ContentRef::Object(object) => K::of(object).map(Some).ok_or(WRONG_TYPE),
                 _ => Err(WRONG_TYPE),
             },
         }
@@ -263,7 +281,7 @@ impl Store {
         if !self.exists(key) {
             let value = create(&self.limits);
             let meta = self.limits.new_meta(self.now_ms);
-            self.dbs[self.selected].insert(key, Value::Object(value.wrap()), meta, None);
+            self.insert_in(self.selected, key, Value::Object(value.wrap()), meta, None);
         }
         self.edit(key, edit)
     }
@@ -275,12 +293,54 @@ impl Store {
 
     /// [`Store::set`] in another database.
     pub fn set_in(&mut self, db: usize, key: &[u8], value: Value<'_>, keep_expiry: bool) {
-        let meta = self.limits.new_meta(self.now_ms);
         let hash = self.dbs[db].hash(key);
         if keep_expiry {
             self.expire_if_due(db, hash, key);
         }
-        self.dbs[db].set(hash, key, value, meta, keep_expiry);
+        let meta = self.overwritten_meta(db, hash, key);
+        let existed = self.dbs[db].set(hash, key, value, meta, keep_expiry);
+        if !existed {
+            self.notify_in(db, Class::New, "new", key);
+        }
+    }
+
+    /// Meta of a key that gets a new value: a frequency survives, an idle time does not.
+    fn overwritten_meta(&mut self, db: usize, hash: u64, key: &[u8]) -> u32 {
+        match self.limits.is_lfu.then(|| self.dbs[db].get_hashed(hash, key)).flatten() {
+            Some(entry) => {
+                self.limits.touched_meta(entry.meta(), self.limits.touch_clock(self.now_ms), &mut self.rng)
+            }
+            None => self.limits.new_meta(self.now_ms),
+        }
+    }
+
+    /// Stores a value with meta and expiry as given (RENAME, MOVE, COPY), replacing what was there.
+    pub fn insert_in(&mut self, db: usize, key: &[u8], value: Value<'_>, meta: u32, expiry_ms: Option<u64>) {
+        let existed = self.dbs[db].insert(key, value, meta, expiry_ms);
+        if !existed {
+            self.notify_in(db, Class::New, "new", key);
+        }
+    }
+
+    /// Edits the bytes of a string in place, from an empty one if there is none; its expiry stays.
+    ///
+    /// The string is `raw` afterwards, as everything that was once edited in part.
+    ///
+    /// # Errors
+    /// `WRONGTYPE` if the key holds another type.
+    pub fn edit_text<R>(&mut self, key: &[u8], edit: impl FnOnce(&mut Vec<u8>) -> R) -> Result<R, Error> {
+        let embedded = match self.find(key) {
+            None => Some(Vec::new()),
+            Some(entry) => match entry.content() {
+                ContentRef::Object(_) => None,
+                content => StringRef::of(content).map(StringRef::to_vec),
+            },
+        };
+        if let Some(text) = embedded {
+            self.set(key, Value::Object(Object::String(text)), true);
+        }
+        let edited = self.edit(key, edit)?;
+        Ok(edited.value().expect("the key was just looked up or made"))
     }
 
     /// Sets a key to a string, in the encoding Redis would choose (int, embstr, raw).
@@ -346,6 +406,11 @@ impl Store {
     /// Whether an expiry has come. Never while loading: the log itself says what was removed.
     pub fn is_due(&self, expiry_ms: Option<u64>) -> bool {
         !self.is_loading && expiry_ms.is_some_and(|at| at < self.now_ms)
+    }
+
+    /// Whether an expiry about to be set leaves nothing to see: the key goes at once. Never while loading.
+    pub fn is_past(&self, expiry_ms: u64) -> bool {
+        !self.is_loading && expiry_ms <= self.now_ms
     }
 
     fn expire_if_due(&mut self, db: usize, hash: u64, key: &[u8]) {

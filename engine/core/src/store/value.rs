@@ -187,7 +187,16 @@ pub fn into_owned(content: Content<Object>) -> OwnedValue {
     OwnedValue(content)
 }
 
-/// A value that has left its entry (RENAME, MOVE).
+/// A copy of what a key holds, as a value to store elsewhere.
+pub fn copied(content: ContentRef<'_, Object>) -> OwnedValue {
+    OwnedValue(match content {
+        ContentRef::Int(number) => Content::Int(number),
+        ContentRef::Bytes(bytes) => Content::Bytes(bytes.into()),
+        ContentRef::Object(object) => Content::Object(object.clone()),
+    })
+}
+
+/// A value outside of any entry (RENAME, MOVE, COPY).
 #[derive(Debug)]
 pub struct OwnedValue(Content<Object>);
 
@@ -355,7 +364,9 @@ impl Limits {
 
     /// Seconds since the last access (LRU policies).
     pub fn idle_seconds(&self, meta: u32, now_ms: u64) -> u64 {
-        u64::from(((now_ms / 1000) as u32).wrapping_sub(meta) as i32 as u32)
+        // Below zero when the wall clock was set back.
+        let seconds = ((now_ms / 1000) as u32).wrapping_sub(meta) as i32;
+        seconds.max(0) as u64
     }
 
     /// Access frequency now (LFU policies), range 0..=255.

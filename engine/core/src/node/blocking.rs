@@ -1,0 +1,299 @@
+//! Clients that wait: for keys, for a sync, for a snapshot, for the end of a pause.
+//!
+//! A client blocked on keys is served by running its command again when one of them was changed, in the order of
+//! arrival. What it does then is logged by its own effects.
+//!
+//! Always true: a client is in `Waiters` exactly while its session is blocked; the first to come is served first.
+
+use alloc::{
+    collections::{BTreeMap, BTreeSet},
+    vec::Vec,
+};
+
+use super::{
+    Node,
+    execute::{Outcome, Request},
+};
+use crate::{
+    blocked::{Block, TimeoutReply},
+    bytes::number,
+    commands::Args,
+    error::{Error, TIMEOUT_NEGATIVE, TIMEOUT_NOT_A_FLOAT},
+    host::{ClientId, Effects},
+    session::{Blocked, Session, Waiting},
+    store::DbKey,
+};
+
+/// What a client waits for, without its details.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum WaitKind {
+    Keys,
+    Synced,
+    Replicas,
+    Saved,
+    Backup,
+    Shutdown,
+    Paused,
+    Config,
+    Loaded,
+}
+
+impl WaitKind {
+    fn of(waiting: &Waiting) -> WaitKind {
+        match waiting {
+            Waiting::Keys { .. } => WaitKind::Keys,
+            Waiting::Synced { .. } => WaitKind::Synced,
+            Waiting::Replicas => WaitKind::Replicas,
+            Waiting::Saved => WaitKind::Saved,
+            Waiting::Backup => WaitKind::Backup,
+            Waiting::Shutdown => WaitKind::Shutdown,
+            Waiting::Paused => WaitKind::Paused,
+            Waiting::Config => WaitKind::Config,
+            Waiting::Loaded => WaitKind::Loaded,
+        }
+    }
+}
+
+/// Who waits.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Waiters {
+    last_order: u64,
+    /// In order of arrival.
+    by_kind: BTreeSet<(WaitKind, u64, ClientId)>,
+    by_key: BTreeMap<DbKey, BTreeSet<(u64, ClientId)>>,
+    timeouts: BTreeSet<(u64, ClientId)>,
+    /// Keys changed since blocked clients were last looked at.
+    ready: Vec<DbKey>,
+}
+
+impl Waiters {
+    /// Clients waiting for this, first come first.
+    pub(crate) fn clients(&self, kind: WaitKind) -> Vec<ClientId> {
+        let all = (kind, 0, ClientId(0))..=(kind, u64::MAX, ClientId(u64::MAX));
+        self.by_kind.range(all).map(|&(_, _, client)| client).collect()
+    }
+
+    /// Somebody waits for a key.
+    pub(crate) fn has_keys(&self) -> bool {
+        !self.by_key.is_empty()
+    }
+
+    /// Number of clients that wait, as INFO's `blocked_clients` counts them.
+    pub(crate) fn len(&self) -> usize {
+        self.by_kind.len()
+    }
+
+    /// Number of keys somebody waits for.
+    pub(crate) fn key_count(&self) -> usize {
+        self.by_key.len()
+    }
+
+    /// Keys of these databases that somebody waits for.
+    pub(crate) fn keys_in(&self, dbs: &[usize]) -> Vec<DbKey> {
+        self.by_key.keys().filter(|key| dbs.contains(&key.db)).cloned().collect()
+    }
+
+    fn next_timeout(&self) -> Option<u64> {
+        self.timeouts.first().map(|&(at, _)| at)
+    }
+}
+
+/// A timeout in seconds, as blocking commands take it, in milliseconds; 0 is for ever.
+///
+/// # Errors
+/// Not a number, negative, or too large.
+pub(super) fn parse_timeout_ms(text: &[u8]) -> Result<u64, Error> {
+    let ms = number::parse_i64(text).ok_or(Error::new("ERR timeout is not an integer or out of range"))?;
+    u64::try_from(ms).map_err(|_| TIMEOUT_NEGATIVE)
+}
+
+/// A timeout in seconds with a fraction.
+///
+/// # Errors
+/// Not a number, negative, or too large.
+pub fn parse_timeout_seconds(text: &[u8]) -> Result<u64, Error> {
+    let seconds = number::parse_f64(text).filter(|seconds| seconds.is_finite()).ok_or(TIMEOUT_NOT_A_FLOAT)?;
+    if seconds < 0.0 {
+        return Err(TIMEOUT_NEGATIVE);
+    }
+    let ms = seconds * 1000.0;
+    if ms > i64::MAX as f64 {
+        return Err(Error::new("ERR timeout is out of range"));
+    }
+    // Rounded up, so that a tiny wait is not for ever.
+    let whole = ms as u64;
+    Ok(if (whole as f64) < ms { whole + 1 } else { whole })
+}
+
+impl Node {
+    /// Lets a session wait; `timeout_ms` 0 is for ever.
+    pub(super) fn block(&mut self, session: &mut Session, waiting: Waiting, timeout_ms: u64) {
+        self.waiting.last_order += 1;
+        let order = self.waiting.last_order;
+        let until_us =
+            (timeout_ms > 0).then(|| self.now.mono_us.saturating_add(timeout_ms.saturating_mul(1000)));
+        self.waiting.by_kind.insert((WaitKind::of(&waiting), order, session.client));
+        if let Some(at) = until_us {
+            self.waiting.timeouts.insert((at, session.client));
+        }
+        if let Waiting::Keys { block, db, .. } = &waiting {
+            for key in &block.keys {
+                let key = DbKey { db: *db, key: key.clone() };
+                self.waiting.by_key.entry(key).or_default().insert((order, session.client));
+            }
+        }
+        session.blocked = Some(Blocked { waiting, until_us, order });
+        self.update_change_tracking();
+    }
+
+    pub(super) fn block_on_keys(&mut self, session: &mut Session, block: Block, args: Args<'_>) {
+        let args = block.retry_args.clone().unwrap_or_else(|| args.iter().map(|arg| arg.to_vec()).collect());
+        let (timeout_ms, db) = (block.timeout_ms, session.db);
+        self.block(session, Waiting::Keys { block, args, db }, timeout_ms);
+    }
+
+    /// Ends a session's wait. What it is answered is up to the caller.
+    pub(super) fn unblock(&mut self, session: &mut Session) -> Option<Blocked> {
+        let blocked = session.blocked.take()?;
+        self.waiting.by_kind.remove(&(WaitKind::of(&blocked.waiting), blocked.order, session.client));
+        if let Some(at) = blocked.until_us {
+            self.waiting.timeouts.remove(&(at, session.client));
+        }
+        if let Waiting::Keys { block, db, .. } = &blocked.waiting {
+            for key in &block.keys {
+                let key = DbKey { db: *db, key: key.clone() };
+                if let Some(clients) = self.waiting.by_key.get_mut(&key) {
+                    clients.remove(&(blocked.order, session.client));
+                    if clients.is_empty() {
+                        self.waiting.by_key.remove(&key);
+                    }
+                }
+            }
+        }
+        self.update_change_tracking();
+        Some(blocked)
+    }
+
+    /// What a session had sent while it waited is run soon.
+    pub(super) fn resume(&mut self, session: &Session) {
+        self.resumed.push(session.client);
+    }
+
+    /// Serves blocked clients whose keys changed, and runs what resumed clients had sent. Bounded: each client is looked at
+    /// once for each time it was named.
+    pub(super) fn run_resumed(&mut self, effects: &mut Effects) {
+        loop {
+            while let Some(key) = self.waiting.ready.pop() {
+                self.serve_key(&key, effects);
+            }
+            let Some(client) = self.resumed.pop() else { return };
+            self.with_session(client, |node, session| {
+                if session.blocked.is_none() && !session.input.is_empty() {
+                    node.run_kept_input(session, effects);
+                }
+            });
+        }
+    }
+
+    pub(super) fn note_ready_keys(&mut self, changed: Vec<DbKey>) {
+        if self.waiting.by_key.is_empty() {
+            return;
+        }
+        // Pushed in reverse, popped in order.
+        for key in changed.into_iter().rev() {
+            if self.waiting.by_key.contains_key(&key) && !self.waiting.ready.contains(&key) {
+                self.waiting.ready.push(key);
+            }
+        }
+    }
+
+    /// Runs the commands of those who wait for a key again, first come first, until one finds nothing.
+    fn serve_key(&mut self, key: &DbKey, effects: &mut Effects) {
+        let clients: Vec<(u64, ClientId)> =
+            self.waiting.by_key.get(key).map(|clients| clients.iter().copied().collect()).unwrap_or_default();
+        for (_, client) in clients {
+            self.with_session(client, |node, session| node.retry(session, effects));
+        }
+    }
+
+    fn retry(&mut self, session: &mut Session, effects: &mut Effects) {
+        let Some(blocked) = session.blocked.clone() else { return };
+        let Waiting::Keys { args, db, block } = &blocked.waiting else { return };
+        let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+        let Some(row) = self.table.resolve(&args) else { return };
+        let selected = core::mem::replace(&mut session.db, *db);
+        let reply_at = session.reply.len();
+        self.unblock(session);
+        let outcome = self.run_data_command(session, &row, &Request { args: &args, frame: None }, false);
+        session.db = selected;
+        match outcome {
+            Outcome::Done => {
+                self.command_stats[row.id].calls += 1;
+                self.owe(session);
+                self.resume(session);
+                self.after_command(session, effects);
+            }
+            Outcome::Blocked => {
+                // Still nothing: it waits on, in its old place and with its old deadline.
+                session.reply.truncate(reply_at);
+                self.unblock(session);
+                self.block_again(session, blocked.clone(), block.clone(), *db);
+            }
+        }
+    }
+
+    fn block_again(&mut self, session: &mut Session, blocked: Blocked, block: Block, db: usize) {
+        self.waiting.by_kind.insert((WaitKind::Keys, blocked.order, session.client));
+        if let Some(at) = blocked.until_us {
+            self.waiting.timeouts.insert((at, session.client));
+        }
+        for key in block.keys {
+            self.waiting.by_key.entry(DbKey { db, key }).or_default().insert((blocked.order, session.client));
+        }
+        session.blocked = Some(blocked);
+        self.update_change_tracking();
+    }
+
+    pub(super) fn next_timeout_us(&self) -> u64 {
+        self.waiting.next_timeout().unwrap_or(u64::MAX)
+    }
+
+    /// Answers those whose time is up.
+    pub(super) fn time_out_blocked(&mut self, effects: &mut Effects) {
+        while let Some(&(at, client)) = self.waiting.timeouts.first() {
+            if at > self.now.mono_us {
+                return;
+            }
+            if self.sessions.get(client).is_none() {
+                self.waiting.timeouts.pop_first();
+                continue;
+            }
+            self.with_session(client, |node, session| {
+                if let Some(blocked) = node.unblock(session) {
+                    node.answer_timeout(session, &blocked.waiting, effects);
+                    node.owe(session);
+                    node.resume(session);
+                }
+            });
+        }
+    }
+
+    /// What a client is answered whose wait ends without success (its time is up, CLIENT UNBLOCK).
+    pub(super) fn answer_timeout(&mut self, session: &mut Session, waiting: &Waiting, effects: &mut Effects) {
+        match waiting {
+            Waiting::Keys { block, .. } => match block.on_timeout {
+                TimeoutReply::Null => session.reply.null(),
+                TimeoutReply::NullArray => session.reply.null_array(),
+            },
+            Waiting::Synced { .. } => self.reply_waitaof(session),
+            Waiting::Replicas => session.reply.integer(0),
+            Waiting::Paused => self.run_kept_input(session, effects),
+            Waiting::Saved | Waiting::Backup | Waiting::Shutdown | Waiting::Config | Waiting::Loaded => {}
+        }
+    }
+
+    /// A client is gone: nobody serves it any more.
+    pub(super) fn forget_waiting(&mut self, session: &mut Session) {
+        self.unblock(session);
+    }
+}

@@ -1,0 +1,713 @@
+//! Loading: runs what recovery chose to load, a bounded slice at a time, so that INFO and PING are answered meanwhile.
+//!
+//! Used at start-up and by DEBUG RELOAD and LOADAOF. What is done about a file that ends badly:
+//!
+//! ```text
+//!   file      end                                aof-load-truncated   decision
+//!   not last  torn or damaged                    any                  refuse; nothing is modified (W7)
+//!   last      torn: short, NUL, bad checksum     yes                  copy the tail aside, cut, go on
+//!   last      torn                               no                   refuse
+//!   last      damaged below what was synced      any                  refuse, naming file and offset
+//!   base      an RDB that cannot be read         any                  refuse
+//! ```
+//!
+//! Always true: a unit is executed whole or not at all; a command of the log that fails is counted and logged.
+//!
+//! Not here: what to load (`persist/recovery.rs`), the grammar (`persist/log_reader.rs`, `persist/rdb`).
+
+use alloc::{
+    collections::VecDeque,
+    format,
+    string::{String, ToString},
+    vec,
+    vec::Vec,
+};
+
+use super::{Node, blocking::WaitKind};
+use crate::{
+    commands::{Action, Call, NodeCommand, Record},
+    host::{Disk, Effect, Effects, Encoder, FileStep, SnapshotForm, write_snapshot},
+    persist::{
+        journal::Offset,
+        log_reader::{Bad, LogReader, Next},
+        manifest::{Manifest, Part},
+        rdb::{DecodeSettings, Decoder, Event, LoadedKey, RdbEncoder},
+        recovery::{self, Choice, Refusal, Sources},
+    },
+    session::OwnedArgs,
+};
+
+/// Records executed in one slice.
+const SLICE_RECORDS: usize = 16 * 1024;
+/// Bytes of an RDB read in one slice.
+const SLICE_BYTES: usize = 2 << 20;
+
+/// What loading found, for INFO.
+#[derive(Clone, Debug, Default)]
+pub struct LoadReport {
+    /// Keys loaded from an RDB.
+    pub keys_loaded: u64,
+    /// Keys of an RDB that had expired.
+    pub keys_expired: u64,
+    /// Bytes cut from the last file, and where they are kept.
+    pub cut: Option<(u64, String)>,
+    /// Commands of the log that answered with an error.
+    pub failed_commands: u64,
+}
+
+/// Why data is being loaded.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Reason {
+    Start,
+    /// DEBUG RELOAD: the snapshot file.
+    Reload {
+        /// Keys of the file replace those that are there.
+        merge: bool,
+    },
+    /// DEBUG LOADAOF: the append-only set.
+    LoadAof,
+}
+
+#[derive(Clone, Debug)]
+enum Source {
+    Rdb { path: String, is_base: bool },
+    Log { path: String, name: String, is_last: bool },
+}
+
+#[derive(Clone)]
+enum Reading {
+    Rdb(RdbReading),
+    Log { reader: LogReader, name: String, is_last: bool, previous_len: usize },
+}
+
+struct RdbReading {
+    path: String,
+    at: u64,
+    is_base: bool,
+    decoder: Decoder,
+}
+
+impl Clone for RdbReading {
+    fn clone(&self) -> RdbReading {
+        // Only a node that is not loading is ever cloned (fork).
+        unreachable!("a loading node does not fork")
+    }
+}
+
+/// A data set being loaded.
+#[derive(Clone)]
+pub(super) struct Loading {
+    reason: Reason,
+    choice: Option<Choice>,
+    manifest: Manifest,
+    sources: VecDeque<Source>,
+    reading: Option<Reading>,
+    db: usize,
+    multi: Option<Vec<OwnedArgs>>,
+    /// The log's offset where the next file begins.
+    offset: Option<Offset>,
+    /// Length of the last file, and of all others.
+    last_len: u64,
+    closed_len: u64,
+    base_len: u64,
+    pub total_bytes: u64,
+    pub loaded_bytes: u64,
+    pub started_us: u64,
+    pub started_s: u64,
+}
+
+impl Loading {
+    /// What the server does first.
+    pub(super) fn at_start() -> Loading {
+        Loading::new(Reason::Start)
+    }
+
+    fn new(reason: Reason) -> Loading {
+        Loading {
+            reason,
+            choice: None,
+            manifest: Manifest::default(),
+            sources: VecDeque::new(),
+            reading: None,
+            db: 0,
+            multi: None,
+            offset: None,
+            last_len: 0,
+            closed_len: 0,
+            base_len: 0,
+            total_bytes: 0,
+            loaded_bytes: 0,
+            started_us: 0,
+            started_s: 0,
+        }
+    }
+}
+
+impl Node {
+    /// DEBUG RELOAD, after the file was saved.
+    pub(super) fn begin_reload(&mut self, merge: bool) {
+        self.loading = Some(Loading::new(Reason::Reload { merge }));
+    }
+
+    /// DEBUG LOADAOF, after the journal was flushed.
+    pub(super) fn begin_loadaof(&mut self) {
+        self.loading = Some(Loading::new(Reason::LoadAof));
+    }
+
+    /// One slice of loading.
+    pub(super) fn load_slice(&mut self, disk: &mut dyn Disk, effects: &mut Effects) {
+        let Some(mut loading) = self.loading.take() else { return };
+        self.store.is_loading = true;
+        let result = self.load_some(&mut loading, disk);
+        self.store.is_loading = false;
+        self.store.events.clear();
+        self.store.changed.clear();
+        self.store.expired.clear();
+        match result {
+            Ok(false) => self.loading = Some(loading),
+            Ok(true) => self.finish_loading(&loading, disk, effects),
+            Err(refusal) => self.refuse_to_load(&loading, &refusal, effects),
+        }
+    }
+
+    /// `true` once everything is loaded.
+    fn load_some(&mut self, loading: &mut Loading, disk: &mut dyn Disk) -> Result<bool, Refusal> {
+        if loading.choice.is_none() {
+            self.choose(loading, disk)?;
+        }
+        if loading.reading.is_none() {
+            match loading.sources.pop_front() {
+                None => return Ok(true),
+                Some(source) => self.open_source(loading, source, disk)?,
+            }
+        }
+        match loading.reading.take().expect("just opened") {
+            Reading::Rdb(reading) => self.load_rdb(loading, reading, disk)?,
+            Reading::Log { reader, name, is_last, previous_len } => {
+                self.load_log(loading, reader, name, is_last, previous_len, disk)?;
+            }
+        }
+        Ok(false)
+    }
+
+    fn choose(&mut self, loading: &mut Loading, disk: &mut dyn Disk) -> Result<(), Refusal> {
+        loading.started_us = self.now.mono_us;
+        loading.started_s = self.now.wall_s();
+        self.load_report = LoadReport::default();
+        let names = self.aof.names.clone();
+        let dump = self.config.dbfilename.clone();
+        let (choice, mut manifest) = match loading.reason {
+            Reason::Start => {
+                let sources = Sources { names: &names, dump: &dump, appendonly: self.config.appendonly };
+                recovery::decide(&sources, disk)?
+            }
+            Reason::Reload { .. } => (Choice::Dump, Manifest::default()),
+            Reason::LoadAof => (Choice::Set, recovery::read_manifest(&names, disk)?.unwrap_or_default()),
+        };
+        match &choice {
+            Choice::Fresh => {}
+            Choice::Dump | Choice::ImportDump => {
+                if choice == Choice::ImportDump {
+                    tracing::warn!(
+                        "appendonly is yes and {dump} is newer than any AOF: it is loaded, and the AOF begins from it"
+                    );
+                }
+                loading.sources.push_back(Source::Rdb { path: dump, is_base: false });
+            }
+            Choice::AdoptBase(name) => {
+                tracing::warn!("Loading {name}, left by a server that was switching AOF on");
+                loading.sources.push_back(Source::Rdb { path: names.path(name), is_base: true });
+            }
+            Choice::Upgrade => {
+                manifest = recovery::upgrade(&names, &mut self.ids, disk)?;
+                self.add_set_sources(loading, &manifest, disk)?;
+            }
+            Choice::Set => self.add_set_sources(loading, &manifest, disk)?,
+        }
+        for source in &loading.sources {
+            let (Source::Rdb { path, .. } | Source::Log { path, .. }) = source;
+            loading.total_bytes += disk.len(path)?.unwrap_or(0);
+        }
+        loading.manifest = manifest;
+        loading.choice = Some(choice);
+        Ok(())
+    }
+
+    fn add_set_sources(
+        &self,
+        loading: &mut Loading,
+        manifest: &Manifest,
+        disk: &mut dyn Disk,
+    ) -> Result<(), Refusal> {
+        let count = manifest.loaded().count();
+        for (index, part) in manifest.loaded().enumerate() {
+            let path = self.aof.names.path(&part.name);
+            let len = disk.len(&path)?.unwrap_or(0);
+            let is_last = index + 1 == count;
+            let magic = recovery::read_range(&path, 0, 5, disk)?;
+            if magic == b"REDIS" {
+                loading.sources.push_back(Source::Rdb { path, is_base: true });
+            } else {
+                loading.sources.push_back(Source::Log { path, name: part.name.clone(), is_last });
+            }
+            if manifest.base.as_ref() == Some(part) {
+                loading.base_len = len;
+            }
+            if is_last && manifest.base.as_ref() != Some(part) {
+                loading.last_len = len;
+            } else {
+                loading.closed_len += len;
+            }
+        }
+        Ok(())
+    }
+
+    fn open_source(
+        &mut self,
+        loading: &mut Loading,
+        source: Source,
+        disk: &mut dyn Disk,
+    ) -> Result<(), Refusal> {
+        loading.db = 0;
+        loading.multi = None;
+        loading.reading = Some(match source {
+            Source::Rdb { path, is_base } => {
+                if disk.len(&path)?.is_none() {
+                    // Asked for by DEBUG RELOAD NOSAVE: nothing to load.
+                    return Err(Refusal(format!(
+                        "Fatal error: can't open the RDB file {path} for reading: No such file or directory"
+                    )));
+                }
+                tracing::debug!("Loading RDB {path}");
+                let settings = DecodeSettings {
+                    limits: self.store.limits.clone(),
+                    skip_checksum: !self.config.rdbchecksum || self.debug.skip_checksum,
+                };
+                Reading::Rdb(RdbReading { path, at: 0, is_base, decoder: Decoder::new(settings) })
+            }
+            Source::Log { path, name, is_last } => {
+                tracing::debug!("Loading AOF {path}");
+                let reader = LogReader::new(path, 0, loading.offset, self.config.aof_checksum);
+                Reading::Log { reader, name, is_last, previous_len: 0 }
+            }
+        });
+        Ok(())
+    }
+
+    // --- RDB ------------------------------------------------------------------------------------------
+
+    fn load_rdb(
+        &mut self,
+        loading: &mut Loading,
+        mut reading: RdbReading,
+        disk: &mut dyn Disk,
+    ) -> Result<(), Refusal> {
+        let bytes = recovery::read_range(&reading.path, reading.at, SLICE_BYTES, disk)?;
+        reading.at += bytes.len() as u64;
+        loading.loaded_bytes += bytes.len() as u64;
+        reading.decoder.feed(&bytes);
+        if bytes.len() < SLICE_BYTES {
+            reading.decoder.finish_input();
+        }
+        loop {
+            let event = reading.decoder.next().map_err(|damage| {
+                Refusal(format!(
+                    "{} in {} at offset {}{}. Fatal error loading the DB, check server logs. Exiting.",
+                    damage.what,
+                    reading.path,
+                    damage.offset,
+                    damage
+                        .key
+                        .map_or(String::new(), |key| format!(", key '{}'", crate::commands::printable(&key)))
+                ))
+            })?;
+            match event {
+                Event::NeedMore => break,
+                Event::SelectDb(db) if db >= self.store.db_count() => {
+                    return Err(Refusal(format!(
+                        "FATAL: Data file was created with a Redis server configured to handle more than {} databases. Exiting",
+                        self.store.db_count()
+                    )));
+                }
+                Event::SelectDb(db) => loading.db = db,
+                Event::Key(key) => self.load_key(loading, key, reading.is_base)?,
+                Event::EmptyKey(key) => {
+                    tracing::info!("Skipping empty key: {}", crate::commands::printable(&key));
+                }
+                Event::Function(_) | Event::Aux { .. } | Event::SizeHint { .. } => {}
+                Event::End => return self.end_rdb(loading, reading, disk),
+            }
+        }
+        loading.reading = Some(Reading::Rdb(reading));
+        Ok(())
+    }
+
+    fn load_key(&mut self, loading: &Loading, key: LoadedKey, is_base: bool) -> Result<(), Refusal> {
+        let has_expired = key.expiry_ms.is_some_and(|at| at < self.store.now_ms);
+        if has_expired && !is_base {
+            self.load_report.keys_expired += 1;
+            return Ok(());
+        }
+        let may_replace = matches!(loading.reason, Reason::Reload { merge: true });
+        if !may_replace && self.store.db(loading.db).get(&key.key).is_some() {
+            return Err(Refusal(format!(
+                "Internal error in RDB reading: duplicated key '{}' found in RDB file",
+                crate::commands::printable(&key.key)
+            )));
+        }
+        let meta = self.store.limits.meta_from(key.idle_s, key.frequency, self.store.now_ms);
+        let (name, expiry, db) = (key.key, key.expiry_ms, loading.db);
+        let store = &mut self.store;
+        key.value.with(|value| store.db_mut(db).insert(&name, value, meta, expiry));
+        self.load_report.keys_loaded += 1;
+        Ok(())
+    }
+
+    fn end_rdb(
+        &mut self,
+        loading: &mut Loading,
+        reading: RdbReading,
+        disk: &mut dyn Disk,
+    ) -> Result<(), Refusal> {
+        let end = reading.decoder.offset();
+        let len = disk.len(&reading.path)?.unwrap_or(0);
+        if reading.is_base && end < len {
+            // Records follow the snapshot: the file of an older server, or a base it went on writing to.
+            let is_last = loading.sources.is_empty();
+            let name = reading.path.rsplit('/').next().unwrap_or(&reading.path).to_string();
+            loading.db = 0;
+            let reader = LogReader::new(reading.path, end, loading.offset, self.config.aof_checksum);
+            loading.reading = Some(Reading::Log { reader, name, is_last, previous_len: 0 });
+        }
+        Ok(())
+    }
+
+    // --- The log --------------------------------------------------------------------------------------
+
+    fn load_log(
+        &mut self,
+        loading: &mut Loading,
+        mut reader: LogReader,
+        name: String,
+        is_last: bool,
+        mut previous_len: usize,
+        disk: &mut dyn Disk,
+    ) -> Result<(), Refusal> {
+        let start = reader.position();
+        for _ in 0..SLICE_RECORDS {
+            match reader.next(disk, &mut previous_len)? {
+                Next::Command => {
+                    let args: Vec<&[u8]> = reader.args().collect();
+                    self.replay(loading, &args, &name)?;
+                }
+                Next::End => {
+                    loading.offset = reader.offset();
+                    loading.loaded_bytes += reader.position() - start;
+                    return Ok(());
+                }
+                Next::Bad(bad) => {
+                    loading.offset = reader.offset();
+                    return self.end_badly(loading, &name, is_last, bad, disk);
+                }
+            }
+        }
+        loading.loaded_bytes += reader.position() - start;
+        loading.reading = Some(Reading::Log { reader, name, is_last, previous_len });
+        Ok(())
+    }
+
+    fn end_badly(
+        &mut self,
+        loading: &mut Loading,
+        name: &str,
+        is_last: bool,
+        bad: Bad,
+        disk: &mut dyn Disk,
+    ) -> Result<(), Refusal> {
+        loading.multi = None;
+        if bad.is_tail && !is_last {
+            return Err(Refusal(format!(
+                "Fatal error: the truncated file is not the last file: {name} ends badly at offset {}: {}",
+                bad.at, bad.reason
+            )));
+        }
+        if !bad.is_tail {
+            return Err(Refusal(format!(
+                "Bad file format reading the append only file {name}: at offset {}: {}. Make a backup of your AOF file, then \
+                 use perdura-check-aof --fix <filename.manifest>",
+                bad.at, bad.reason
+            )));
+        }
+        if !self.config.aof_load_truncated {
+            return Err(Refusal(format!(
+                "Unexpected end of file reading the append only file {name}. You can: 1) Make a backup of your AOF file, \
+                 then use perdura-check-aof --fix <filename.manifest>. 2) Alternatively you can set the 'aof-load-truncated' \
+                 configuration option to yes and restart the server."
+            )));
+        }
+        if bad.is_open_multi {
+            tracing::warn!("Revert incomplete MULTI/EXEC transaction in AOF file {name}");
+        }
+        tracing::warn!("!!! Warning: short read while loading the AOF file {name}: {} !!!", bad.reason);
+        let (copy, len) = recovery::cut_tail(&self.aof.names, name, bad.at, &mut self.ids, disk)?;
+        tracing::warn!("{}", recovery::cut_message(name, bad.at, len, &copy));
+        tracing::warn!("AOF {name} loaded anyway because aof-load-truncated is enabled");
+        self.load_report.cut = Some((len, copy));
+        if loading.manifest.incrementals.last().is_some_and(|part| part.name == name) {
+            loading.last_len = bad.at;
+        } else {
+            loading.closed_len -= len;
+        }
+        Ok(())
+    }
+
+    /// Runs one command of the log.
+    fn replay(&mut self, loading: &mut Loading, args: &[&[u8]], name: &str) -> Result<(), Refusal> {
+        let Some(row) = self.table.resolve(args) else {
+            return Err(Refusal(format!(
+                "Unknown command '{}' reading the append only file {name}",
+                crate::commands::printable(args[0])
+            )));
+        };
+        if !row.command.takes(args.len()) {
+            // W21: a record with too few arguments is damage, not a reason to crash.
+            return Err(Refusal(format!(
+                "Bad file format reading the append only file {name}: wrong number of arguments for '{}'",
+                row.full_name()
+            )));
+        }
+        match row.command.action {
+            Action::Node(NodeCommand::Multi) => loading.multi = Some(Vec::new()),
+            Action::Node(NodeCommand::Exec) => {
+                for queued in loading.multi.take().unwrap_or_default() {
+                    let args: Vec<&[u8]> = queued.iter().map(Vec::as_slice).collect();
+                    self.replay(loading, &args, name)?;
+                }
+            }
+            _ if loading.multi.is_some() => {
+                let owned = args.iter().map(|arg| arg.to_vec()).collect();
+                loading.multi.as_mut().expect("just seen").push(owned);
+            }
+            Action::Run(function) => {
+                self.store.selected = loading.db;
+                let (mut reply, mut record) = (Node::scratch_reply(), Record::default());
+                let mut context = self.context(true);
+                context.is_replay = true;
+                let mut call = Call {
+                    args,
+                    store: &mut self.store,
+                    reply: &mut reply,
+                    record: &mut record,
+                    context,
+                    block: None,
+                };
+                if let Err(error) = function(&mut call) {
+                    self.replay_failed(args, error.as_str());
+                }
+            }
+            Action::Node(command) => self.replay_node_command(loading, command, args),
+            Action::Container => {}
+        }
+        Ok(())
+    }
+
+    fn replay_failed(&mut self, args: &[&[u8]], error: &str) {
+        self.load_report.failed_commands += 1;
+        self.counters.unexpected_error_replies += 1;
+        tracing::warn!(
+            "== CRITICAL == This server is sending an error to its AOF-loading client: '{error}' after processing the command '{}'",
+            crate::commands::printable(args[0])
+        );
+    }
+
+    fn replay_node_command(&mut self, loading: &mut Loading, command: NodeCommand, args: &[&[u8]]) {
+        match command {
+            NodeCommand::Select => {
+                let index =
+                    crate::commands::parse_int(args[1]).ok().and_then(|index| usize::try_from(index).ok());
+                match index.filter(|&index| index < self.store.db_count()) {
+                    Some(index) => loading.db = index,
+                    None => self.replay_failed(args, "ERR DB index is out of range"),
+                }
+            }
+            NodeCommand::FlushAll => {
+                (0..self.store.db_count()).for_each(|db| drop(self.store.db_mut(db).take()))
+            }
+            NodeCommand::FlushDb => drop(self.store.db_mut(loading.db).take()),
+            NodeCommand::SwapDb => {
+                let index = |at: usize| {
+                    crate::commands::parse_int(args[at]).ok().and_then(|index| usize::try_from(index).ok())
+                };
+                if let (Some(first), Some(second)) = (index(1), index(2))
+                    && first.max(second) < self.store.db_count()
+                {
+                    self.store.swap(first, second);
+                }
+            }
+            // Anything else changes no data.
+            _ => {}
+        }
+    }
+
+    // --- Afterwards -----------------------------------------------------------------------------------
+
+    fn refuse_to_load(&mut self, loading: &Loading, refusal: &Refusal, effects: &mut Effects) {
+        tracing::warn!("{}", refusal.0);
+        match loading.reason {
+            Reason::Start => effects.push(Effect::Exit(1)),
+            Reason::Reload { .. } => {
+                self.answer_loaded(Err("ERR Error trying to load the RDB dump, check server logs."), effects)
+            }
+            Reason::LoadAof => {
+                self.answer_loaded(Err("ERR Error trying to load the AOF files, check server logs."), effects)
+            }
+        }
+    }
+
+    fn finish_loading(&mut self, loading: &Loading, disk: &mut dyn Disk, effects: &mut Effects) {
+        self.store.dirty = 0;
+        match loading.reason {
+            Reason::Start => {
+                if let Err(refusal) = self.finish_start(loading, disk, effects) {
+                    self.refuse_to_load(loading, &refusal, effects);
+                    self.loading = None;
+                }
+            }
+            Reason::Reload { .. } | Reason::LoadAof => self.answer_loaded(Ok(()), effects),
+        }
+    }
+
+    fn answer_loaded(&mut self, result: Result<(), &str>, effects: &mut Effects) {
+        for client in self.waiting.clients(WaitKind::Loaded) {
+            self.with_session(client, |node, session| {
+                node.unblock(session);
+                match result {
+                    Ok(()) => session.reply.ok(),
+                    Err(text) => session.reply.error(text),
+                }
+                node.owe(session);
+                node.resume(session);
+            });
+        }
+        let _ = effects;
+    }
+
+    fn finish_start(
+        &mut self,
+        loading: &Loading,
+        disk: &mut dyn Disk,
+        effects: &mut Effects,
+    ) -> Result<(), Refusal> {
+        let names = self.aof.names.clone();
+        let elapsed = (self.now.mono_us - loading.started_us) as f64 / 1e6;
+        match loading.choice.as_ref().expect("chosen") {
+            Choice::Fresh => {}
+            Choice::Set | Choice::Upgrade => {
+                tracing::info!("DB loaded from append only file: {elapsed:.3} seconds");
+            }
+            Choice::Dump | Choice::ImportDump | Choice::AdoptBase(_) => {
+                tracing::info!(
+                    "Done loading RDB, keys loaded: {}, keys expired: {}.",
+                    self.load_report.keys_loaded,
+                    self.load_report.keys_expired
+                );
+                tracing::info!("DB loaded from disk: {elapsed:.3} seconds");
+            }
+        }
+        let manifest = loading.manifest.clone();
+        if self.config.appendonly {
+            self.open_set(loading, manifest, disk)?;
+        } else {
+            self.aof.set_manifest(manifest);
+        }
+        recovery::sweep(&names, self.aof.manifest(), disk)?;
+        self.aof.clean_up(&mut self.ids, effects);
+        // The start counts as a snapshot.
+        self.snapshots = crate::persist::snapshot::Snapshots::new(self.now);
+        tracing::info!("Ready to accept connections");
+        Ok(())
+    }
+
+    /// Makes the set ready for appending: a base if it has none, a file to append to, everything durable.
+    fn open_set(
+        &mut self,
+        loading: &Loading,
+        mut manifest: Manifest,
+        disk: &mut dyn Disk,
+    ) -> Result<(), Refusal> {
+        let names = self.aof.names.clone();
+        let (mut closed_len, mut base_len, mut last_len) =
+            (loading.closed_len, loading.base_len, loading.last_len);
+        let is_imported = matches!(loading.choice, Some(Choice::ImportDump | Choice::AdoptBase(_)));
+        let mut steps =
+            vec![FileStep::CreateDir { path: names.dir.clone() }, FileStep::SyncDir { path: String::new() }];
+        recovery::perform_all(&steps, disk)?;
+        steps.clear();
+        let file = self.ids.file();
+        let is_new = manifest.is_empty() || is_imported;
+        if is_new {
+            recovery::sweep(
+                &names,
+                &Manifest { base: Some(Part { name: String::new(), seq: 1 }), ..Manifest::default() },
+                disk,
+            )?;
+            let (base, len) = self.write_base(&manifest, disk)?;
+            manifest.history.extend(manifest.incrementals.drain(..));
+            manifest.history.extend(manifest.base.take());
+            manifest.base = Some(base);
+            (base_len, closed_len, last_len) = (len, len, 0);
+        }
+        if is_new || manifest.incrementals.is_empty() {
+            let part = self.aof.part_after(&manifest);
+            last_len = 0;
+            steps.push(FileStep::CreateExclusive { file, path: names.path(&part.name) });
+            steps.push(FileStep::SyncDir { path: names.dir.clone() });
+            manifest.incrementals.push(part);
+            manifest.closed_at_ms = None;
+            steps.extend(names.manifest_steps(&manifest, &mut self.ids));
+        } else {
+            let last = manifest.incrementals.last().expect("just seen").clone();
+            steps.push(FileStep::OpenAppend { file, path: names.path(&last.name) });
+            if manifest.closed_at_ms.take().is_some() {
+                steps.extend(names.manifest_steps(&manifest, &mut self.ids));
+            }
+        }
+        recovery::perform_all(&steps, disk)?;
+        recovery::settle(&names, &manifest, disk)?;
+        let offset = loading.offset.unwrap_or(0);
+        self.aof.resume(manifest, file, last_len, closed_len, base_len, offset);
+        Ok(())
+    }
+
+    /// Writes the data set as it is now as the base of a set.
+    fn write_base(&mut self, manifest: &Manifest, disk: &mut dyn Disk) -> Result<(Part, u64), Refusal> {
+        let names = self.aof.names.clone();
+        let form = if self.config.aof_use_rdb_preamble {
+            SnapshotForm::AofBaseRdb
+        } else {
+            SnapshotForm::AofBaseCommands
+        };
+        let base = names.base(manifest.next_base_seq(), form);
+        let file = self.ids.file();
+        let temp = "temp-rewriteaof-start.aof";
+        let written = {
+            let mut encoder: alloc::boxed::Box<dyn Encoder + '_> = match form {
+                SnapshotForm::AofBaseCommands => {
+                    alloc::boxed::Box::new(crate::persist::rdb::CommandsEncoder::new(&self.store, self.now))
+                }
+                form => alloc::boxed::Box::new(RdbEncoder::new(
+                    &self.store,
+                    self.rdb_settings(form, self.now.wall_ms()),
+                )),
+            };
+            write_snapshot(&mut *encoder, temp, file, disk, &mut |_, _| {})?
+        };
+        let steps = [
+            FileStep::Rename { from: temp.into(), to: names.path(&base.name) },
+            FileStep::SyncDir { path: names.dir.clone() },
+            FileStep::SyncDir { path: String::new() },
+        ];
+        recovery::perform_all(&steps, disk)?;
+        Ok((base, written.len))
+    }
+}

@@ -1,0 +1,83 @@
+//! What the server's configuration says to the host.
+//!
+//! Not here: where the values come from (`server`), everything the engine itself reads (`core/config`).
+
+use std::path::PathBuf;
+
+/// Settings of one run of the host. Names and meanings are those of `redis.conf`.
+#[derive(Clone, Debug)]
+pub struct HostSettings {
+    /// Addresses to listen on; `*` all IPv4, `::*` all IPv6, a leading `-` meaning optional.
+    pub bind: Vec<String>,
+    /// TCP port, 0 for none.
+    pub port: u16,
+    /// Path of the unix socket, if wanted.
+    pub unixsocket: Option<String>,
+    /// Permissions of the unix socket; the umask's if `None`.
+    pub unixsocketperm: Option<u32>,
+    /// Length of the queue of connections not yet accepted.
+    pub tcp_backlog: i32,
+    /// Seconds of silence before a connection is probed, 0 for never.
+    pub tcp_keepalive: u32,
+    /// Directory of all data files, relative to the working directory or absolute.
+    pub dir: String,
+    /// Refuse to start when another server holds `dir`, rather than warn.
+    pub refuse_shared_dir: bool,
+    /// Go to the background before anything else.
+    pub daemonize: bool,
+    /// File to write our process id to.
+    pub pidfile: Option<String>,
+    /// Values for `/proc/self/oom_score_adj`.
+    pub oom_score_adj: Option<OomScores>,
+    /// Processors for the engine's thread, as `0,2-3` or `0-7:2`.
+    pub server_cpulist: Option<String>,
+    /// Processors for the worker threads.
+    pub bio_cpulist: Option<String>,
+    /// Processors for snapshot children.
+    pub bgsave_cpulist: Option<String>,
+    /// Ask the kernel not to use huge pages for this process.
+    pub disable_thp: bool,
+    /// Take over SIGINT, SIGTERM, SIGHUP and the crash signals. Off where several hosts share a process (tests).
+    pub catch_signals: bool,
+    /// Where the report of a crash goes; standard output if `None`.
+    pub crash_log: Option<String>,
+    /// Working directory at the start of the process, for DEBUG RESTART.
+    pub start_dir: Option<PathBuf>,
+    /// Test aid: microseconds by which each sync of a file is made slower.
+    pub sync_delay_us: u64,
+}
+
+/// Likelihood of being killed when memory runs out, −1000 (never) to 1000.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OomScores {
+    /// The server itself.
+    pub server: i32,
+    /// A snapshot child: higher, so that it goes first.
+    pub child: i32,
+}
+
+impl Default for HostSettings {
+    fn default() -> Self {
+        HostSettings {
+            bind: vec!["*".into(), "-::*".into()],
+            port: 6379,
+            unixsocket: None,
+            unixsocketperm: None,
+            tcp_backlog: 511,
+            tcp_keepalive: 300,
+            dir: ".".into(),
+            refuse_shared_dir: false,
+            daemonize: false,
+            pidfile: None,
+            oom_score_adj: None,
+            server_cpulist: None,
+            bio_cpulist: None,
+            bgsave_cpulist: None,
+            disable_thp: true,
+            catch_signals: true,
+            crash_log: None,
+            start_dir: None,
+            sync_delay_us: 0,
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! `perdura-server`: called, configured and logging like redis-server.
+//!
+//! Not here: anything but the order of things; see `lib.rs` for the parts.
+
+use std::{
+    collections::hash_map::RandomState,
+    hash::{BuildHasher, Hasher},
+    io,
+    process::ExitCode,
+};
+
+use perdura_core::{
+    config::Config,
+    node::{Node, Seeds},
+};
+use perdura_server::{
+    banner,
+    cli::{self, Command, Invocation},
+    reference, serve, settings,
+};
+
+/// jemalloc may be forked at any time, and tells how much memory it has.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> =
+        std::env::args_os().skip(1).map(|argument| argument.to_string_lossy().into_owned()).collect();
+    match cli::parse(&arguments) {
+        Command::Serve(invocation) => start(&invocation),
+        Command::Version => say(&banner::version()),
+        Command::Help => say(banner::HELP.trim_end()),
+        Command::DefaultConfig => say(reference::default_config().trim_end()),
+        Command::CheckSystem => check_system(),
+        Command::Refused(reason) => refuse(reason),
+    }
+}
+
+fn start(invocation: &Invocation) -> ExitCode {
+    let start_dir = std::env::current_dir().ok();
+    match settings::load(invocation, &mut io::stdin()) {
+        Ok(config) => {
+            let status = serve::serve(config, start_dir, node, Node::config);
+            ExitCode::from(u8::try_from(status).unwrap_or(1))
+        }
+        Err(text) => refuse(&text),
+    }
+}
+
+fn node(config: Config) -> Node {
+    let seeds = Seeds { seed: seed(), process_id: std::process::id(), stopwatch: nanoseconds };
+    Node::new(config, seeds, perdura_linux::now())
+}
+
+/// What the system's random source gives: the keys of a fresh hasher come from there.
+fn seed() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+fn nanoseconds() -> u64 {
+    perdura_linux::now().mono_us * 1_000
+}
+
+fn check_system() -> ExitCode {
+    let warnings = serve::machine_warnings(&Config::default());
+    for text in &warnings {
+        println!("{text}");
+    }
+    if warnings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn say(text: &str) -> ExitCode {
+    println!("{text}");
+    ExitCode::SUCCESS
+}
+
+fn refuse(reason: &str) -> ExitCode {
+    eprintln!("{reason}");
+    ExitCode::FAILURE
+}

@@ -1,0 +1,626 @@
+//! Kills a server again and again and judges what it still holds: `perdura-harness crash kill`.
+//!
+//! Exists because the promise is about real processes: after `kill -9`, at any instant and under every AOF
+//! policy, nothing that was answered is gone, and the server starts again by itself.
+//!
+//! Always true: a round ends with a dated state for every client or with a violation; a violation is never
+//! carried into the next round (it gets a new directory).
+//!
+//! Not here: loss of power, which a kill does not show (the simulated disk does); what clients write
+//! (`record.rs`); how findings are told (`crash/report.rs`).
+
+mod leftovers;
+mod report;
+
+pub use report::{Finding, Report, Violation};
+
+use crate::args::{Args, UsageError};
+use crate::client::{Address, Client, Reply};
+use crate::model::{Bytes, Keyspace};
+use crate::process::{Launch, REQUEST_TIMEOUT, Server, ServerCommand, StartError, Victims};
+use crate::record::{Family, Plan, Progress, Recorder, Stop, operations_shown};
+use crate::rng::Rng;
+use leftovers::{TempFile, leftovers, temp_files};
+use report::TABLE_HEAD;
+use std::collections::BTreeSet;
+use std::io;
+use std::ops::Range;
+use std::process::ExitCode;
+use std::thread;
+use std::time::Duration;
+
+/// How `crash kill` is called.
+pub const USAGE: &str = "perdura-harness crash kill [--server name=command] [--rounds 20] [--seed 1]
+    [--policies always,everysec,no] [--families all|strings,lists,…] [--moments all|any,snapshot,…]
+    [--clients 4] [--pipeline 16] [--ballast 20000] [--setting name=value]… [--tolerate-leftovers]";
+
+/// How long clients write before a kill, or before what the moment asks for.
+const RUN_MS: Range<u64> = 20..300;
+/// From the start of a snapshot or rewrite to the kill: most are short, so that the child still runs.
+const MOMENT_US: Range<u64> = 0..30_000;
+/// Starts killed in a row when the moment is the start itself.
+const START_KILLS_MAX: u64 = 3;
+
+/// Which part of persistence a server is asked to use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Policy {
+    /// `appendfsync always`
+    Always,
+    /// `appendfsync everysec`
+    Everysec,
+    /// `appendfsync no`
+    No,
+    /// `appendonly no`, judged as if it were `always`: shows that the judge sees a loss.
+    Off,
+}
+
+impl Policy {
+    /// Those under which a kill must lose nothing.
+    pub const PROMISING: [Policy; 3] = [Policy::Always, Policy::Everysec, Policy::No];
+    const ALL: [Policy; 4] = [Policy::Always, Policy::Everysec, Policy::No, Policy::Off];
+
+    /// As written on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Policy::Always => "always",
+            Policy::Everysec => "everysec",
+            Policy::No => "no",
+            Policy::Off => "off",
+        }
+    }
+
+    fn apply(self, launch: Launch) -> Launch {
+        match self {
+            Policy::Off => launch.setting("appendonly", "no"),
+            _ => launch.setting("appendonly", "yes").setting("appendfsync", self.name()),
+        }
+    }
+}
+
+/// What the server is doing when it is killed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// Anything.
+    Any,
+    /// `BGSAVE`
+    Snapshot,
+    /// `BGREWRITEAOF`
+    Rewrite,
+    /// `CONFIG SET appendonly no`, then `yes`.
+    Switch,
+    /// After an ordinary kill, starting again.
+    Startup,
+}
+
+impl Moment {
+    /// All of them.
+    pub const ALL: [Moment; 5] =
+        [Moment::Any, Moment::Snapshot, Moment::Rewrite, Moment::Switch, Moment::Startup];
+
+    /// As written on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Moment::Any => "any",
+            Moment::Snapshot => "snapshot",
+            Moment::Rewrite => "rewrite",
+            Moment::Switch => "switch",
+            Moment::Startup => "startup",
+        }
+    }
+
+    fn commands(self) -> &'static [&'static str] {
+        match self {
+            Moment::Any | Moment::Startup => &[],
+            Moment::Snapshot => &["BGSAVE"],
+            Moment::Rewrite => &["BGREWRITEAOF"],
+            Moment::Switch => &["CONFIG SET appendonly no", "CONFIG SET appendonly yes"],
+        }
+    }
+}
+
+/// One run under one policy.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The server and its settings; the policy adds its own.
+    pub launch: Launch,
+    /// What is asked of it.
+    pub policy: Policy,
+    /// Kills.
+    pub rounds: u64,
+    /// Decides operations, moments and victims; the instants remain the machine's.
+    pub seed: u64,
+    /// Connections that write at the same time.
+    pub clients: u64,
+    /// Operations one client leaves unanswered at most.
+    pub pipeline: u64,
+    /// Keys written once at first, so that snapshots and starts take a while.
+    pub ballast: u64,
+    /// What is written.
+    pub families: Vec<Family>,
+    /// When it is killed.
+    pub moments: Vec<Moment>,
+}
+
+impl Config {
+    /// Twenty rounds of everything.
+    pub fn new(launch: Launch, policy: Policy) -> Config {
+        Config {
+            launch,
+            policy,
+            rounds: 20,
+            seed: 1,
+            clients: 4,
+            pipeline: 16,
+            ballast: 20_000,
+            families: Family::ALL.to_vec(),
+            moments: Moment::ALL.to_vec(),
+        }
+    }
+}
+
+/// Runs all rounds.
+///
+/// # Errors
+/// When the machine fails: no directory, no socket, the program missing. What the server does wrong is a
+/// finding.
+pub fn run(config: &Config) -> io::Result<Report> {
+    let mut report = Report::default();
+    let mut scene: Option<Scene> = None;
+    for round in 0..config.rounds {
+        let mut rng = Rng::at(config.seed, u64::MAX, round);
+        let mut current = match scene.take() {
+            Some(scene) => scene,
+            None => Scene::open(config)?,
+        };
+        let moment = *rng.choose(&config.moments);
+        let violations = current.play(config, moment, &mut rng, &mut report)?;
+        report.rounds += 1;
+        let is_clean = violations.iter().all(|violation| matches!(violation, Violation::Leftovers(_)));
+        report.findings.extend(violations.into_iter().map(|violation| Finding { round, moment, violation }));
+        scene = is_clean.then_some(current);
+    }
+    Ok(report)
+}
+
+/// A server, its directory and the clients that know what is in it.
+struct Scene {
+    server: Server,
+    recorders: Vec<Recorder>,
+    /// Leftovers already reported: each is one finding, however many starts it outlives.
+    known_leftovers: BTreeSet<TempFile>,
+}
+
+/// How far one client was when the server died.
+struct Reached {
+    /// The judge accepts no state older than this.
+    floor: u64,
+    acknowledged: u64,
+    sent: u64,
+    /// Operations a reader has been shown, 0 where that binds to nothing.
+    shown: u64,
+}
+
+/// How a life of the server ended, for everybody.
+struct Ending {
+    /// What the server did wrong before it was killed.
+    server: Option<Violation>,
+    /// Why each writer stopped, and whether it did before the kill.
+    clients: Vec<(Stop, bool)>,
+    floors: Vec<Option<u64>>,
+    shown: Vec<u64>,
+}
+
+/// What a writer has to complain about; that the kill cut its connection is no complaint.
+fn complaint((recorder, (stop, was_before_kill)): (&Recorder, (Stop, bool))) -> Option<Violation> {
+    match stop {
+        Stop::WrongReply(what) => Some(Violation::WrongReply(recorder.client(), what)),
+        Stop::Disconnected(error) if was_before_kill => {
+            Some(Violation::Disconnected(recorder.client(), error))
+        }
+        Stop::Disconnected(_) => None,
+    }
+}
+
+impl Scene {
+    fn open(config: &Config) -> io::Result<Scene> {
+        let launch = config.policy.apply(config.launch.clone());
+        let server = Server::start(launch).map_err(io::Error::other)?;
+        write_ballast(&mut server.client()?, config.ballast)?;
+        let plan = Plan { seed: config.seed, families: config.families.clone() };
+        let recorders = (0..config.clients).map(|client| Recorder::new(plan.clone(), client)).collect();
+        Ok(Scene { server, recorders, known_leftovers: BTreeSet::new() })
+    }
+
+    /// One round: write, kill, start, judge.
+    fn play(
+        &mut self,
+        config: &Config,
+        moment: Moment,
+        rng: &mut Rng,
+        report: &mut Report,
+    ) -> io::Result<Vec<Violation>> {
+        let (reached, mut violations) = self.write_until_killed(config, moment, rng, report)?;
+        report.acknowledged += self.newly_acknowledged(&reached);
+        if !violations.is_empty() {
+            return Ok(violations);
+        }
+        if moment == Moment::Startup {
+            self.kill_starts(rng, report)?;
+        }
+        let temp_files = &temp_files(&self.server.data_dir()) - &self.known_leftovers;
+        let has_orphans = !self.server.orphans().is_empty();
+        match self.server.restart() {
+            Ok(()) => {}
+            Err(StartError::Io(error)) => return Err(error),
+            Err(refused) => return Ok(vec![Violation::RefusedStart(refused.to_string())]),
+        }
+        report.slowest_recovery = report.slowest_recovery.max(self.server.ready_after());
+        violations.extend(self.judge(config, &reached, report)?);
+        // An orphan may still be writing its file; only what nobody writes is left over.
+        if !has_orphans {
+            let left = leftovers(&self.server.data_dir(), &temp_files);
+            if !left.is_empty() {
+                violations.push(Violation::Leftovers(left.iter().map(|(path, _)| path.clone()).collect()));
+                self.known_leftovers.extend(left);
+            }
+        }
+        self.server.kill_orphans()?;
+        Ok(violations)
+    }
+
+    fn newly_acknowledged(&self, reached: &[Reached]) -> u64 {
+        let bases = self.recorders.iter().map(|recorder| recorder.progress().acknowledged());
+        reached.iter().zip(bases).map(|(reached, base)| reached.acknowledged - base).sum()
+    }
+
+    fn write_until_killed(
+        &mut self,
+        config: &Config,
+        moment: Moment,
+        rng: &mut Rng,
+        report: &mut Report,
+    ) -> io::Result<(Vec<Reached>, Vec<Violation>)> {
+        let progress: Vec<Progress> = self.recorders.iter().map(Recorder::progress).collect();
+        let ending = self.run_clients(config, moment, &progress, rng, report)?;
+        let violations = match ending.server {
+            // What the clients then saw is only a consequence.
+            Some(violation) => vec![violation],
+            None => self.recorders.iter().zip(ending.clients).filter_map(complaint).collect(),
+        };
+        let reached: Vec<Reached> = (progress.iter().zip(ending.floors).zip(ending.shown))
+            .map(|((progress, floor), shown)| Reached {
+                floor: floor.unwrap_or(progress.acknowledged()),
+                acknowledged: progress.acknowledged(),
+                sent: progress.sent(),
+                shown: if floor.is_some() { 0 } else { shown },
+            })
+            .collect();
+        let is_early = reached.iter().any(|reached| reached.shown > reached.acknowledged);
+        report.rounds_shown_early += u64::from(is_early);
+        Ok((reached, violations))
+    }
+
+    /// From the first write to the last thread's end.
+    fn run_clients(
+        &mut self,
+        config: &Config,
+        moment: Moment,
+        progress: &[Progress],
+        rng: &mut Rng,
+        report: &mut Report,
+    ) -> io::Result<Ending> {
+        let Scene { server, recorders, .. } = self;
+        let address = &server.address();
+        let dated_keys: Vec<Vec<Bytes>> = recorders.iter().map(Recorder::dated_keys).collect();
+        thread::scope(|scope| {
+            let reader = scope.spawn(|| read_until_killed(address, &dated_keys));
+            let start = |(recorder, progress)| {
+                let (recorder, progress): (&Recorder, &Progress) = (recorder, progress);
+                scope.spawn(move || recorder.run(address, config.pipeline, progress))
+            };
+            let writers: Vec<_> = recorders.iter().zip(progress).map(start).collect();
+
+            thread::sleep(Duration::from_millis(RUN_MS.start + rng.below(RUN_MS.end - RUN_MS.start)));
+            let floors = floors(moment, progress);
+            // Not `?` before the kill: the threads end only when the server does.
+            let reached = reach(server, moment, rng);
+            let violation = match server.exit_status() {
+                Ok(Some(_)) => Some(Violation::EndedByItself(server.log_tail())),
+                _ => reached.err().map(|error| Violation::WouldNot(moment, error)),
+            };
+            report.kills_with_child += u64::from(!server.children().is_empty());
+            let ended_before: Vec<bool> = writers.iter().map(|writer| writer.is_finished()).collect();
+            server.kill(*rng.choose(&[Victims::ServerOnly, Victims::ServerAndChildren]))?;
+
+            let stops = writers.into_iter().map(|writer| writer.join().expect("writers do not panic"));
+            Ok(Ending {
+                server: violation,
+                clients: stops.zip(ended_before).collect(),
+                floors,
+                shown: reader.join().expect("the reader does not panic"),
+            })
+        })
+    }
+
+    fn kill_starts(&mut self, rng: &mut Rng, report: &mut Report) -> io::Result<()> {
+        // The last start shows how long one takes; beyond it the kill would hit a running server.
+        let start_us = self.server.ready_after().as_micros() as u64 + 1;
+        for _ in 0..1 + rng.below(START_KILLS_MAX) {
+            self.server.spawn()?;
+            thread::sleep(Duration::from_micros(rng.below(start_us)));
+            self.server.kill(Victims::ServerAndChildren)?;
+            report.starts_killed += 1;
+        }
+        Ok(())
+    }
+
+    /// Dates every client's keys; takes what it finds as the next round's base.
+    fn judge(
+        &mut self,
+        config: &Config,
+        reached: &[Reached],
+        report: &mut Report,
+    ) -> io::Result<Vec<Violation>> {
+        let mut client = self.server.client()?;
+        let mut violations = Vec::new();
+        let mut key_count = config.ballast;
+        for (recorder, reached) in self.recorders.iter_mut().zip(reached) {
+            let observed = match Keyspace::read(&mut client, &recorder.keys()) {
+                Ok(observed) => observed,
+                Err(error) => return Ok(vec![Violation::Unreadable(error)]),
+            };
+            key_count += observed.len() as u64;
+            match judge_client(recorder, &observed, reached) {
+                Ok(recovered) => {
+                    report.in_flight_kept += recovered.saturating_sub(reached.acknowledged);
+                    recorder.rebase(recovered);
+                }
+                Err(violation) => violations.push(violation),
+            }
+        }
+        let found = client.call(&["DBSIZE"])?.as_integer().unwrap_or(-1);
+        if found != key_count as i64 {
+            violations.push(Violation::KeyCount { expected: key_count, found });
+        }
+        Ok(violations)
+    }
+}
+
+/// The number of operations that survived, if that is enough of them.
+fn judge_client(recorder: &Recorder, observed: &Keyspace, reached: &Reached) -> Result<u64, Violation> {
+    let client = recorder.client();
+    let dating = recorder.date(observed, reached.sent);
+    match dating.prefix {
+        Some(recovered) if recovered >= reached.floor.max(reached.shown) => Ok(recovered),
+        Some(recovered) if recovered >= reached.floor => {
+            Err(Violation::ShownThenGone { client, shown: reached.shown, recovered })
+        }
+        Some(recovered) => Err(Violation::Lost { client, acknowledged: reached.floor, recovered }),
+        None => {
+            let keys = dating.differing.iter().take(5).map(|key| String::from_utf8_lossy(key));
+            let differing = keys.collect::<Vec<_>>().join(" ");
+            Err(Violation::NotAPrefix { client, nearest: dating.nearest, differing })
+        }
+    }
+}
+
+/// Reads what the clients write until the connection ends; gives, per client, the operations it was shown.
+///
+/// Some of these are not acknowledged yet, and must survive all the same: nobody is shown a value that a
+/// crash can take back.
+fn read_until_killed(address: &Address, dated_keys: &[Vec<Bytes>]) -> Vec<u64> {
+    let mut shown = vec![0; dated_keys.len()];
+    let mut read = || -> io::Result<()> {
+        let mut client = Client::connect(address, REQUEST_TIMEOUT)?;
+        loop {
+            for (keys, shown) in dated_keys.iter().zip(&mut shown) {
+                keys.iter().for_each(|key| client.queue(&[b"GET", key.as_slice()]));
+                client.flush()?;
+                for _ in keys {
+                    let count = client.read()?.as_bytes().and_then(operations_shown);
+                    *shown = count.unwrap_or(0).max(*shown);
+                }
+            }
+        }
+    };
+    // The only way out of the loop is the end of the connection.
+    let _ = read();
+    shown
+}
+
+/// Each client's floor where the moment itself weakens the promise: what is written while the AOF is switched
+/// off may go, so only what was acknowledged before counts.
+fn floors(moment: Moment, progress: &[Progress]) -> Vec<Option<u64>> {
+    let weakens = moment == Moment::Switch;
+    progress.iter().map(|progress| weakens.then(|| progress.acknowledged())).collect()
+}
+
+/// Brings the server to `moment`.
+fn reach(server: &Server, moment: Moment, rng: &mut Rng) -> io::Result<()> {
+    if moment.commands().is_empty() {
+        return Ok(());
+    }
+    let mut client = server.client()?;
+    for command in moment.commands() {
+        match client.say(command)? {
+            // A child that runs already, by the server's own decision, serves as well.
+            Reply::Error(error) if !error.contains("in progress") && !error.contains("child") => {
+                return Err(io::Error::other(format!("{command}: {error}")));
+            }
+            _ => {}
+        }
+    }
+    thread::sleep(Duration::from_micros(MOMENT_US.start + rng.below(MOMENT_US.end - MOMENT_US.start)));
+    Ok(())
+}
+
+fn write_ballast(client: &mut Client, count: u64) -> io::Result<()> {
+    const BATCH: u64 = 500;
+    for start in (0..count).step_by(BATCH as usize) {
+        let set =
+            |number: u64| ["SET".into(), format!("ballast:{number}"), format!("{number:0>64}")].to_vec();
+        let commands: Vec<Vec<String>> = (start..count.min(start + BATCH)).map(set).collect();
+        if !client.pipeline(&commands)?.iter().all(Reply::is_ok) {
+            return Err(io::Error::other("the server refused the ballast"));
+        }
+    }
+    Ok(())
+}
+
+/// The subcommand: prints the table and every finding; fails if there is one.
+///
+/// # Errors
+/// A wrong command line, or what [`run`] reports.
+pub fn main(mut args: Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    if args.word().as_deref() != Some("kill") {
+        return Err(UsageError(format!("usage: {USAGE}")).into());
+    }
+    let tolerates_leftovers = args.flag("--tolerate-leftovers");
+    let policies = match args.text("--policies")? {
+        None => Policy::PROMISING.to_vec(),
+        Some(text) => {
+            Args::new(["--policies".into(), text]).choices("--policies", &Policy::ALL, Policy::name)?
+        }
+    };
+    let config = read_config(&mut args)?;
+    args.finish()?;
+    println!("{}", parameters(&config));
+    println!("{TABLE_HEAD}");
+    let mut stories = Vec::new();
+    for policy in policies {
+        let report = run(&Config { policy, ..config.clone() })?;
+        println!("{}", report.table_row(policy));
+        let is_excused =
+            |finding: &&Finding| tolerates_leftovers && matches!(finding.violation, Violation::Leftovers(_));
+        for Finding { round, moment, violation } in report.findings.iter().filter(|f| !is_excused(f)) {
+            stories.push(format!("- {}, round {round}, {}: {violation}", policy.name(), moment.name()));
+        }
+    }
+    if !stories.is_empty() {
+        println!("\n{}", stories.join("\n"));
+    }
+    Ok(if stories.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn read_config(args: &mut Args) -> Result<Config, UsageError> {
+    let command = match args.text("--server")? {
+        Some(text) => ServerCommand::parse(&text)
+            .ok_or_else(|| UsageError(format!("--server {text}: not name=command")))?,
+        None => ServerCommand::perdura().ok_or_else(|| UsageError("no perdura-server found".into()))?,
+    };
+    let mut launch = Launch::new(command);
+    for setting in args.texts("--setting")? {
+        let (name, value) = setting
+            .split_once('=')
+            .ok_or_else(|| UsageError(format!("--setting {setting}: not name=value")))?;
+        launch = launch.setting(name, value);
+    }
+    let defaults = Config::new(launch, Policy::Always);
+    let config = Config {
+        rounds: args.number("--rounds", defaults.rounds)?,
+        seed: args.number("--seed", defaults.seed)?,
+        clients: args.number("--clients", defaults.clients)?,
+        pipeline: args.number("--pipeline", defaults.pipeline)?,
+        ballast: args.number("--ballast", defaults.ballast)?,
+        families: args.choices("--families", &Family::ALL, Family::name)?,
+        moments: args.choices("--moments", &Moment::ALL, Moment::name)?,
+        ..defaults
+    };
+    if config.families == [Family::Multi] {
+        return Err(UsageError("--families multi needs another family to fill its blocks".into()));
+    }
+    if config.clients == 0 || config.pipeline == 0 {
+        return Err(UsageError("--clients and --pipeline must be at least 1".into()));
+    }
+    Ok(config)
+}
+
+fn parameters(config: &Config) -> String {
+    let names = |names: Vec<&str>| names.join(",");
+    format!(
+        "crash kill: server {}, seed {}, clients {}, pipeline {}, ballast {} keys, families {}, moments {}\n",
+        config.launch.command.name,
+        config.seed,
+        config.clients,
+        config.pipeline,
+        config.ballast,
+        names(config.families.iter().map(|family| family.name()).collect()),
+        names(config.moments.iter().map(|moment| moment.name()).collect()),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::path::{Path, PathBuf};
+
+    fn config(policy: Policy) -> Option<Config> {
+        let command = ServerCommand::stock_redis()?;
+        let config = Config::new(Launch::new(command), policy);
+        Some(Config { rounds: 5, clients: 2, ballast: 2000, ..config })
+    }
+
+    fn check_stock(config: Config, is_expected: impl Fn(&Report) -> bool) {
+        let report = run(&config).unwrap();
+        assert!(is_expected(&report), "{report:#?}");
+        assert_eq!(report.rounds, config.rounds);
+        assert!(report.acknowledged > 0);
+    }
+
+    /// The judge must not accuse a server that keeps its word.
+    #[test]
+    fn stock_redis_with_always_loses_nothing() {
+        let Some(config) = config(Policy::Always) else { return };
+        check_stock(config, |report| report.state_violations() + report.refused_starts() == 0);
+    }
+
+    /// The judge must accuse a server that does not: nothing is written to disk, so every round loses.
+    #[test]
+    fn a_server_without_an_aof_is_found_out_in_every_round() {
+        let Some(config) = config(Policy::Off) else { return };
+        let config = Config { moments: vec![Moment::Any], ..config };
+        check_stock(config, |report| report.state_violations() >= report.rounds as usize);
+    }
+
+    /// A server that acknowledges too early: half of what it logged in the round is cut off afterwards.
+    #[test]
+    fn a_cut_of_acknowledged_bytes_is_a_loss() {
+        let Some(config) = config(Policy::Always) else { return };
+        let config = Config { clients: 1, pipeline: 1, families: vec![Family::Strings], ..config };
+        let mut scene = Scene::open(&config).unwrap();
+        let log = incremental_log(&scene.server.data_dir());
+        let size_before = fs::metadata(&log).unwrap().len();
+        let mut rng = Rng::new(1);
+        let mut report = Report::default();
+        let (reached, _) = scene.write_until_killed(&config, Moment::Any, &mut rng, &mut report).unwrap();
+        let size_after = fs::metadata(&log).unwrap().len();
+        let writable = fs::OpenOptions::new().write(true).open(&log).unwrap();
+        writable.set_len(size_before.midpoint(size_after)).unwrap();
+        scene.server.restart().unwrap();
+        let violations = scene.judge(&config, &reached, &mut report).unwrap();
+        assert!(matches!(violations[..], [Violation::Lost { .. }, ..]), "{violations:?}");
+    }
+
+    fn incremental_log(data_dir: &Path) -> PathBuf {
+        let files = fs::read_dir(data_dir.join("appendonlydir")).unwrap().map(|entry| entry.unwrap().path());
+        files.filter(|path| path.to_string_lossy().ends_with(".incr.aof")).last().unwrap()
+    }
+
+    #[test]
+    fn the_verdict_on_every_kind_of_state() {
+        let plan = Plan { seed: 7, families: vec![Family::Counters] };
+        let recorder = Recorder::new(plan, 0);
+        let mut observed = recorder.clone();
+        observed.rebase(10);
+        let judge = |floor, shown, sent| {
+            judge_client(&recorder, observed.base(), &Reached { floor, acknowledged: floor, sent, shown })
+        };
+        // floor  shown  sent   state after 10 is
+        assert_eq!(judge(10, 10, 12).ok(), Some(10)); // exactly what was promised
+        assert_eq!(judge(8, 0, 12).ok(), Some(10)); // more than promised: in flight
+        assert!(matches!(judge(11, 0, 12), Err(Violation::Lost { acknowledged: 11, recovered: 10, .. })));
+        assert!(matches!(judge(9, 11, 12), Err(Violation::ShownThenGone { shown: 11, recovered: 10, .. })));
+        assert!(matches!(judge(9, 0, 9), Err(Violation::NotAPrefix { .. }))); // never sent
+    }
+}

@@ -1,0 +1,66 @@
+//! Temporary files that outlive the process they belonged to.
+//!
+//! Exists because a server that is killed often must not fill the disk: whoever starts on the directory sweeps.
+//!
+//! Always true: only a file seen before the start and still there after it is left over; what the new process
+//! makes for itself is not.
+//!
+//! Not here: whether a process that still writes to the file is alive (`crash.rs` asks first).
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How long a server may take to sweep temporary files after it answers.
+const SWEEP_PATIENCE: Duration = Duration::from_secs(2);
+
+/// A file that looks temporary: its path and its inode, so that a new file of an old name is not taken for it.
+pub(super) type TempFile = (PathBuf, u64);
+
+/// Files under `dir` that look temporary.
+pub(super) fn temp_files(dir: &Path) -> BTreeSet<TempFile> {
+    use std::os::unix::fs::MetadataExt;
+    let mut found = BTreeSet::new();
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let Ok(metadata) = entry.metadata() else { continue };
+        if metadata.is_dir() {
+            found.extend(temp_files(&entry.path()));
+        } else if name.starts_with("temp") || name.contains(".tmp") || name.contains(".temp") {
+            found.insert((entry.path(), metadata.ino()));
+        }
+    }
+    found
+}
+
+/// Those of `before` that are still there after the server had time to sweep.
+pub(super) fn leftovers(dir: &Path, before: &BTreeSet<TempFile>) -> BTreeSet<TempFile> {
+    let start = Instant::now();
+    loop {
+        let left = &temp_files(dir) & before;
+        if left.is_empty() || start.elapsed() > SWEEP_PATIENCE {
+            return left;
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_that_was_there_before_the_start_and_still_is_is_left_over() {
+        let dir = crate::process::TempDir::new("perdura-leftovers").unwrap();
+        fs::create_dir(dir.path().join("appendonlydir")).unwrap();
+        let path = dir.path().join("appendonlydir/temp-rewriteaof-1.aof");
+        fs::write(&path, b"x").unwrap();
+        let before = temp_files(dir.path());
+        assert_eq!(before.len(), 1);
+        assert_eq!(leftovers(dir.path(), &before), before);
+        fs::remove_file(&path).unwrap();
+        assert!(leftovers(dir.path(), &before).is_empty());
+    }
+}

@@ -1,0 +1,177 @@
+//! What `crash kill` found: each promise not kept, and the table of all of them.
+//!
+//! Exists so that a test can look at the same findings that a person reads.
+//!
+//! Always true: every violation is counted in exactly one column.
+//!
+//! Not here: how a violation is noticed (`crash.rs`).
+
+use super::{Moment, Policy};
+use std::fmt;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// A promise not kept.
+#[derive(Debug)]
+pub enum Violation {
+    /// The state is older than what was acknowledged, by so many operations.
+    Lost {
+        /// Whose.
+        client: u64,
+        /// Operations answered before the kill (or that were safe by then).
+        acknowledged: u64,
+        /// Operations still there.
+        recovered: u64,
+    },
+    /// The state is not that after any number of this client's operations.
+    NotAPrefix {
+        /// Whose.
+        client: u64,
+        /// The number of operations that comes nearest.
+        nearest: u64,
+        /// What differs even there.
+        differing: String,
+    },
+    /// A reader was shown a write that is not there any more.
+    ShownThenGone {
+        /// Who wrote it.
+        client: u64,
+        /// Operations of that client the reader knows of.
+        shown: u64,
+        /// Operations still there.
+        recovered: u64,
+    },
+    /// A reply was not what the operation must answer.
+    WrongReply(u64, String),
+    /// A connection ended, or went silent, while the server was running.
+    Disconnected(u64, io::Error),
+    /// Keys appeared or vanished that no client owns.
+    KeyCount {
+        /// Ballast and all clients' keys.
+        expected: u64,
+        /// `DBSIZE`
+        found: i64,
+    },
+    /// The server ended before it was killed.
+    EndedByItself(String),
+    /// It refused the command that starts what it was to be killed in.
+    WouldNot(Moment, io::Error),
+    /// It did not start again.
+    RefusedStart(String),
+    /// What it started with could not be read.
+    Unreadable(io::Error),
+    /// Temporary files of a dead process are still there after the start.
+    Leftovers(Vec<PathBuf>),
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Violation::Lost { client, acknowledged, recovered } => {
+                let lost = acknowledged - recovered;
+                write!(
+                    f,
+                    "client {client} lost {lost} operations: {acknowledged} answered, {recovered} there"
+                )
+            }
+            Violation::ShownThenGone { client, shown, recovered } => {
+                write!(
+                    f,
+                    "client {client}: operation {shown} was shown to a reader, only {recovered} are there"
+                )
+            }
+            Violation::NotAPrefix { client, nearest, differing } => {
+                write!(f, "client {client}: no prefix; nearest is {nearest}, where these differ: {differing}")
+            }
+            Violation::WrongReply(client, what) => write!(f, "client {client}, wrong reply: {what}"),
+            Violation::Disconnected(client, error) => write!(f, "client {client} disconnected: {error}"),
+            Violation::KeyCount { expected, found } => write!(f, "{found} keys instead of {expected}"),
+            Violation::EndedByItself(log) => write!(f, "ended by itself; its log ends:\n{log}"),
+            Violation::WouldNot(moment, error) => write!(f, "refused {}: {error}", moment.name()),
+            Violation::RefusedStart(why) => write!(f, "refused start: {why}"),
+            Violation::Unreadable(error) => write!(f, "unreadable: {error}"),
+            Violation::Leftovers(paths) => {
+                let names =
+                    paths.iter().filter_map(|path| path.file_name()).map(|name| name.to_string_lossy());
+                write!(f, "temporary files left: {}", names.collect::<Vec<_>>().join(" "))
+            }
+        }
+    }
+}
+
+/// A violation and how it came about.
+#[derive(Debug)]
+pub struct Finding {
+    /// Counted from 0.
+    pub round: u64,
+    /// What the server was doing.
+    pub moment: Moment,
+    /// What went wrong.
+    pub violation: Violation,
+}
+
+/// What one run found.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Rounds run.
+    pub rounds: u64,
+    /// Kills that hit while a child of the server was running.
+    pub kills_with_child: u64,
+    /// Starts that were killed.
+    pub starts_killed: u64,
+    /// Operations answered, all clients together.
+    pub acknowledged: u64,
+    /// Rounds in which a reader was shown a write before its writer was answered.
+    pub rounds_shown_early: u64,
+    /// Operations found beyond the acknowledged ones: allowed, they were in flight.
+    pub in_flight_kept: u64,
+    /// The longest time from start to PONG after a kill.
+    pub slowest_recovery: Duration,
+    /// All violations.
+    pub findings: Vec<Finding>,
+}
+
+impl Report {
+    /// Violations other than refused starts and leftovers, which have columns of their own.
+    pub fn state_violations(&self) -> usize {
+        self.findings.len() - self.refused_starts() - self.leftovers()
+    }
+
+    /// Starts that failed.
+    pub fn refused_starts(&self) -> usize {
+        self.count(|violation| matches!(violation, Violation::RefusedStart(_)))
+    }
+
+    /// Rounds after which temporary files stayed.
+    pub fn leftovers(&self) -> usize {
+        self.count(|violation| matches!(violation, Violation::Leftovers(_)))
+    }
+
+    fn count(&self, is_counted: impl Fn(&Violation) -> bool) -> usize {
+        self.findings.iter().filter(|finding| is_counted(&finding.violation)).count()
+    }
+
+    /// One line under [`TABLE_HEAD`].
+    pub(super) fn table_row(&self, policy: Policy) -> String {
+        format!(
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+            policy.name(),
+            self.rounds,
+            self.kills_with_child,
+            self.starts_killed,
+            self.acknowledged,
+            self.in_flight_kept,
+            self.rounds_shown_early,
+            self.state_violations(),
+            self.refused_starts(),
+            self.leftovers(),
+            self.slowest_recovery.as_millis(),
+        )
+    }
+}
+
+/// The columns of [`Report::table_row`].
+pub(super) const TABLE_HEAD: &str = "\
+| policy | rounds | kills with a child running | starts killed | acknowledged operations | in-flight operations kept | rounds with a write read before its reply | violations | refused starts | rounds with leftovers | slowest recovery, ms |
+|---|---|---|---|---|---|---|---|---|---|---|";

@@ -1,0 +1,20 @@
+//! `perdura-harness`: one subcommand per judge.
+//!
+//! Not here: anything but the choice of the subcommand.
+
+use perdura_harness::args::{Args, UsageError};
+use perdura_harness::{bench, crash};
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut args = Args::new(std::env::args().skip(1));
+    let outcome = match args.word().as_deref() {
+        Some("bench") => bench::main(args),
+        Some("crash") => crash::main(args),
+        _ => Err(UsageError(format!("usage:\n{}\n{}", bench::USAGE, crash::USAGE)).into()),
+    };
+    outcome.unwrap_or_else(|error| {
+        eprintln!("{error}");
+        ExitCode::from(2)
+    })
+}

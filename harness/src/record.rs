@@ -1,0 +1,553 @@
+//! Clients whose every write is known in advance, so that what a server holds can be dated.
+//!
+//! Exists to answer one question after a crash: the state after exactly how many of this client's operations
+//! is this? Each operation is a pure function of seed, client and number, and each client owns its keys, so
+//! nothing has to be logged and no order between clients has to be guessed.
+//!
+//! Always true: base <= acknowledged <= sent. A `MULTI` block is one operation: a prefix holds all of it or
+//! nothing.
+//!
+//! Not here: when the server is killed and how the answers are judged (`crash.rs`), what a write does
+//! (`model.rs`).
+
+use crate::client::{Address, Client, Reply};
+use crate::model::{Bytes, Change, Keyspace, Step};
+use crate::process::REQUEST_TIMEOUT;
+use crate::rng::Rng;
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Keys per family and client: few enough that every key is changed often, and that judging stays quick.
+const KEYS_PER_FAMILY: u64 = 16;
+/// Bounds of collections, so that the state stays readable in one reply however long the run.
+const LIST_LEN_MAX: usize = 200;
+const MEMBERS: u64 = 100;
+const STREAM_LEN_MAX: usize = 100;
+/// 2100-01-01: no run lasts that long, so an expiry never fires and must simply be kept.
+const FAR_FUTURE_MS: u64 = 4_102_444_800_000;
+
+/// A kind of write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Family {
+    /// SET, APPEND, DEL.
+    Strings,
+    /// INCRBY.
+    Counters,
+    /// Pushes, pops and trims.
+    Lists,
+    /// HSET, HDEL, HINCRBY.
+    Hashes,
+    /// SADD, SREM.
+    Sets,
+    /// ZADD, ZINCRBY, ZREM, ZPOPMIN.
+    Zsets,
+    /// XADD, XDEL, XTRIM.
+    Streams,
+    /// PEXPIREAT and PERSIST on strings, SET with PXAT.
+    Expiries,
+    /// Two to five writes of the other families in one MULTI.
+    Multi,
+}
+
+impl Family {
+    /// All of them.
+    pub const ALL: [Family; 9] = [
+        Family::Strings,
+        Family::Counters,
+        Family::Lists,
+        Family::Hashes,
+        Family::Sets,
+        Family::Zsets,
+        Family::Streams,
+        Family::Expiries,
+        Family::Multi,
+    ];
+
+    /// As written on the command line and in keys.
+    pub fn name(self) -> &'static str {
+        match self {
+            Family::Strings => "strings",
+            Family::Counters => "counters",
+            Family::Lists => "lists",
+            Family::Hashes => "hashes",
+            Family::Sets => "sets",
+            Family::Zsets => "zsets",
+            Family::Streams => "streams",
+            Family::Expiries => "expiries",
+            Family::Multi => "multi",
+        }
+    }
+}
+
+/// What all clients of a run do.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// Decides everything.
+    pub seed: u64,
+    /// Kinds of writes, at least one of them not [`Family::Multi`].
+    pub families: Vec<Family>,
+}
+
+/// What a client does at one number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// One command.
+    Single(Step),
+    /// `MULTI`, the commands, `EXEC`.
+    Block(Vec<Step>),
+}
+
+impl Operation {
+    /// Its writes, in order.
+    pub fn steps(&self) -> &[Step] {
+        match self {
+            Operation::Single(step) => std::slice::from_ref(step),
+            Operation::Block(steps) => steps,
+        }
+    }
+
+    fn commands(&self) -> Vec<Vec<Bytes>> {
+        let bare = |name: &str| vec![name.as_bytes().to_vec()];
+        let steps = self.steps().iter().map(Step::arguments);
+        match self {
+            Operation::Single(_) => steps.collect(),
+            Operation::Block(_) => [bare("MULTI")].into_iter().chain(steps).chain([bare("EXEC")]).collect(),
+        }
+    }
+
+    /// Makes the changes and gives every reply the server must send.
+    fn apply(&self, keyspace: &mut Keyspace) -> Vec<Reply> {
+        let replies: Vec<Reply> = self.steps().iter().map(|step| keyspace.apply(step)).collect();
+        match self {
+            Operation::Single(_) => replies,
+            Operation::Block(steps) => {
+                let queued = steps.iter().map(|_| Reply::Simple("QUEUED".into()));
+                let opened = Reply::Simple("OK".into());
+                [opened].into_iter().chain(queued).chain([Reply::Array(replies)]).collect()
+            }
+        }
+    }
+}
+
+impl Plan {
+    /// What `client` does at `number`, always the same.
+    pub fn operation(&self, client: u64, number: u64) -> Operation {
+        let mut rng = Rng::at(self.seed, client, number);
+        let mut place = Place { client, number, index: 0 };
+        match *rng.choose(&self.families) {
+            Family::Multi => {
+                let plain: Vec<Family> = self.plain_families().collect();
+                let steps = (0..2 + rng.below(4)).map(|index| {
+                    place.index = index;
+                    // Round the families, so that one block touches several.
+                    let family = plain[((index + number) % plain.len() as u64) as usize];
+                    draw_step(&mut rng, &place, family)
+                });
+                Operation::Block(steps.collect())
+            }
+            family => Operation::Single(draw_step(&mut rng, &place, family)),
+        }
+    }
+
+    /// Every key `client` may ever have.
+    pub fn keys(&self, client: u64) -> Vec<Bytes> {
+        let families: BTreeSet<Family> = self.plain_families().map(home).collect();
+        let indexes = |family: Family| (0..KEYS_PER_FAMILY).map(move |index| key(client, family, index));
+        families.into_iter().flat_map(indexes).collect()
+    }
+
+    /// Keys of `client` that hold strings which say when they were set.
+    pub fn dated_keys(&self, client: u64) -> Vec<Bytes> {
+        (0..KEYS_PER_FAMILY).map(|index| key(client, Family::Strings, index)).collect()
+    }
+
+    fn plain_families(&self) -> impl Iterator<Item = Family> {
+        self.families.iter().copied().filter(|family| *family != Family::Multi)
+    }
+}
+
+/// Who writes, and what makes this write's values unlike all others.
+struct Place {
+    client: u64,
+    number: u64,
+    /// Within a block.
+    index: u64,
+}
+
+/// The family whose keys `family` works on.
+fn home(family: Family) -> Family {
+    if family == Family::Expiries { Family::Strings } else { family }
+}
+
+fn key(client: u64, family: Family, index: u64) -> Bytes {
+    format!("c{client}:{}:{index}", family.name()).into_bytes()
+}
+
+fn draw_step(rng: &mut Rng, place: &Place, family: Family) -> Step {
+    let key = key(place.client, home(family), rng.below(KEYS_PER_FAMILY));
+    let change = match family {
+        Family::Strings => draw_string(rng, place),
+        Family::Counters => Change::Incrby(rng.below(2000) as i64 - 500),
+        Family::Lists => draw_list(rng, place),
+        Family::Hashes => draw_hash(rng, place),
+        Family::Sets => draw_set(rng),
+        Family::Zsets => draw_zset(rng),
+        Family::Streams => draw_stream(rng, place),
+        Family::Expiries => draw_expiry(rng, place),
+        Family::Multi => unreachable!("blocks do not nest"),
+    };
+    Step { key, change }
+}
+
+fn draw_string(rng: &mut Rng, place: &Place) -> Change {
+    match rng.below(10) {
+        0..6 => Change::Set(unique_value(rng, place)),
+        6..9 => Change::Append(format!("+{}.{}", place.number, place.index).into_bytes()),
+        _ => Change::Del,
+    }
+}
+
+fn draw_list(rng: &mut Rng, place: &Place) -> Change {
+    match rng.below(20) {
+        0..8 => Change::Rpush(unique_value(rng, place)),
+        8..13 => Change::Lpush(unique_value(rng, place)),
+        13..16 => Change::Lpop,
+        16..19 => Change::Rpop,
+        _ => Change::Ltrim(LIST_LEN_MAX),
+    }
+}
+
+fn draw_hash(rng: &mut Rng, place: &Place) -> Change {
+    match rng.below(10) {
+        0..6 => Change::Hset(member(rng), unique_value(rng, place)),
+        6..8 => Change::Hdel(member(rng)),
+        _ => Change::Hincrby(format!("number{}", rng.below(4)).into_bytes(), rng.below(100) as i64),
+    }
+}
+
+fn draw_set(rng: &mut Rng) -> Change {
+    match rng.below(3) {
+        0..2 => Change::Sadd(member(rng)),
+        _ => Change::Srem(member(rng)),
+    }
+}
+
+fn draw_zset(rng: &mut Rng) -> Change {
+    match rng.below(10) {
+        0..5 => Change::Zadd(member(rng), rng.below(1_000_000) as i64 - 1000),
+        5..7 => Change::Zincrby(member(rng), rng.below(100) as i64),
+        7..9 => Change::Zrem(member(rng)),
+        _ => Change::Zpopmin,
+    }
+}
+
+fn draw_stream(rng: &mut Rng, place: &Place) -> Change {
+    match rng.below(10) {
+        // Numbers only grow, so ids do, also after a crash has taken back the last of them.
+        0..8 => Change::Xadd((place.number + 1, place.index), b"field".to_vec(), unique_value(rng, place)),
+        8 => Change::Xdel((place.number.saturating_sub(rng.below(50)), 0)),
+        _ => Change::Xtrim(STREAM_LEN_MAX),
+    }
+}
+
+fn draw_expiry(rng: &mut Rng, place: &Place) -> Change {
+    let at_ms = FAR_FUTURE_MS + place.number * 1000 + place.index;
+    match rng.below(4) {
+        0 => Change::SetPxat(unique_value(rng, place), at_ms),
+        1..3 => Change::Pexpireat(at_ms),
+        _ => Change::Persist,
+    }
+}
+
+fn member(rng: &mut Rng) -> Bytes {
+    format!("member{}", rng.below(MEMBERS)).into_bytes()
+}
+
+/// A value no other write has: mostly short, sometimes longer than any buffer a server might use whole.
+fn unique_value(rng: &mut Rng, place: &Place) -> Bytes {
+    let size = match rng.below(200) {
+        0 => 20_000,
+        1..20 => 1_000,
+        _ => rng.below(64) as usize,
+    };
+    let mut value = format!("{}.{}.{}:", place.client, place.number, place.index).into_bytes();
+    value.resize(value.len() + size, b'a' + (place.number % 26) as u8);
+    value
+}
+
+/// Operations that must have been made for a string key to hold `value`: its text says who set it, and when.
+///
+/// `None` if the string was begun by APPEND, which does not say.
+pub fn operations_shown(value: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(&value[..value.len().min(64)]).ok()?;
+    if text.starts_with('+') {
+        return None;
+    }
+    let number: u64 = text.split('.').nth(1)?.parse().ok()?;
+    Some(number + 1)
+}
+
+/// How far a client is; read by the judge while the client runs.
+#[derive(Debug, Default)]
+pub struct Progress {
+    sent: AtomicU64,
+    acknowledged: AtomicU64,
+}
+
+impl Progress {
+    /// Operations handed to the socket, at least in part.
+    pub fn sent(&self) -> u64 {
+        self.sent.load(Ordering::SeqCst)
+    }
+
+    /// Operations whose replies have all arrived.
+    pub fn acknowledged(&self) -> u64 {
+        self.acknowledged.load(Ordering::SeqCst)
+    }
+}
+
+/// Why a client stopped.
+#[derive(Debug)]
+pub enum Stop {
+    /// The connection ended: what a kill looks like from outside.
+    Disconnected(io::Error),
+    /// The server answered something else than the model.
+    WrongReply(String),
+}
+
+/// One client: what it has done, as far as it knows.
+#[derive(Clone, Debug)]
+pub struct Recorder {
+    plan: Plan,
+    client: u64,
+    /// The state after `base_count` operations: what the server held when this life of it began.
+    base: Keyspace,
+    base_count: u64,
+}
+
+impl Recorder {
+    /// A client that has done nothing yet.
+    pub fn new(plan: Plan, client: u64) -> Recorder {
+        assert!(plan.plain_families().next().is_some(), "blocks need something to hold");
+        Recorder { plan, client, base: Keyspace::default(), base_count: 0 }
+    }
+
+    /// Its number.
+    pub fn client(&self) -> u64 {
+        self.client
+    }
+
+    /// What it has written, at the beginning of the server's current life.
+    pub fn base(&self) -> &Keyspace {
+        &self.base
+    }
+
+    /// Every key it may have.
+    pub fn keys(&self) -> Vec<Bytes> {
+        self.plan.keys(self.client)
+    }
+
+    /// Those of its keys whose values say when they were set.
+    pub fn dated_keys(&self) -> Vec<Bytes> {
+        self.plan.dated_keys(self.client)
+    }
+
+    /// A progress that starts where this client stands.
+    pub fn progress(&self) -> Progress {
+        Progress { sent: self.base_count.into(), acknowledged: self.base_count.into() }
+    }
+
+    /// Writes, with at most `pipeline` operations unanswered, until the connection ends.
+    pub fn run(&self, address: &Address, pipeline: u64, progress: &Progress) -> Stop {
+        let connected = Client::connect(address, REQUEST_TIMEOUT);
+        match connected.and_then(|client| self.write_until_wrong(client, pipeline, progress)) {
+            Ok(wrong_reply) => Stop::WrongReply(wrong_reply),
+            Err(error) => Stop::Disconnected(error),
+        }
+    }
+
+    fn write_until_wrong(
+        &self,
+        mut client: Client,
+        pipeline: u64,
+        progress: &Progress,
+    ) -> io::Result<String> {
+        let mut model = self.base.clone();
+        let mut sent = self.base_count;
+        let mut acknowledged = self.base_count;
+        loop {
+            while sent - acknowledged < pipeline {
+                for command in self.plan.operation(self.client, sent).commands() {
+                    client.queue(&command);
+                }
+                sent += 1;
+            }
+            // Before the first byte leaves: the server may act on it before we do anything else.
+            progress.sent.store(sent, Ordering::SeqCst);
+            client.flush()?;
+            loop {
+                let operation = self.plan.operation(self.client, acknowledged);
+                for expected in operation.apply(&mut model) {
+                    let reply = client.read()?;
+                    if reply != expected {
+                        return Ok(describe_wrong(acknowledged, &operation, &expected, &reply));
+                    }
+                }
+                acknowledged += 1;
+                progress.acknowledged.store(acknowledged, Ordering::SeqCst);
+                if acknowledged == sent || !client.has_buffered_input() {
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Dates `observed`: which prefix, from the base up to `sent` operations, gives exactly this state?
+    pub fn date(&self, observed: &Keyspace, sent: u64) -> Dating {
+        assert!(self.base_count <= sent, "a client never takes back");
+        let differs = |model: &Keyspace, key: &Bytes| model.get(key) != observed.get(key);
+        let mut model = self.base.clone();
+        let mut differing: BTreeSet<Bytes> =
+            self.keys().into_iter().filter(|key| differs(&model, key)).collect();
+        let mut dating = Dating { prefix: None, nearest: self.base_count, differing: differing.clone() };
+        for count in self.base_count..=sent {
+            if differing.is_empty() {
+                dating.prefix = Some(count);
+            }
+            if differing.len() < dating.differing.len() {
+                dating.nearest = count;
+                dating.differing = differing.clone();
+            }
+            // Only the keys an operation touches can start or stop to differ.
+            let operation = self.plan.operation(self.client, count);
+            operation.apply(&mut model);
+            for step in operation.steps() {
+                if differs(&model, &step.key) {
+                    differing.insert(step.key.clone());
+                } else {
+                    differing.remove(&step.key);
+                }
+            }
+        }
+        dating
+    }
+
+    /// Takes the state after `count` operations as the new base.
+    pub fn rebase(&mut self, count: u64) {
+        assert!(self.base_count <= count, "what was durable stays so");
+        for number in self.base_count..count {
+            self.plan.operation(self.client, number).apply(&mut self.base);
+        }
+        self.base_count = count;
+    }
+}
+
+fn describe_wrong(number: u64, operation: &Operation, expected: &Reply, reply: &Reply) -> String {
+    let mut text = format!("operation {number}: expected {expected:?}, got {reply:?}, for {operation:?}");
+    text.truncate(text.floor_char_boundary(600));
+    text
+}
+
+/// What dating found.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Dating {
+    /// The longest prefix that gives exactly the observed state.
+    pub prefix: Option<u64>,
+    /// The first of those prefixes that come nearest.
+    pub nearest: u64,
+    /// The keys that differ even there.
+    pub differing: BTreeSet<Bytes>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn recorder(families: &[Family]) -> Recorder {
+        Recorder::new(Plan { seed: 7, families: families.to_vec() }, 3)
+    }
+
+    fn state_after(recorder: &Recorder, count: u64) -> Keyspace {
+        let mut rebased = recorder.clone();
+        rebased.rebase(count);
+        rebased.base
+    }
+
+    #[test]
+    fn an_operation_depends_on_nothing_but_its_place() {
+        let plan = Plan { seed: 7, families: Family::ALL.to_vec() };
+        for number in 0..1000 {
+            assert_eq!(plan.operation(1, number), plan.operation(1, number));
+        }
+        assert_ne!(plan.operation(1, 5), plan.operation(2, 5));
+    }
+
+    #[test]
+    fn an_operation_touches_only_keys_its_client_owns() {
+        let plan = Plan { seed: 7, families: Family::ALL.to_vec() };
+        let keys: BTreeSet<Bytes> = plan.keys(1).into_iter().collect();
+        assert!(plan.keys(2).iter().all(|key| !keys.contains(key)));
+        for number in 0..2000 {
+            for step in plan.operation(1, number).steps() {
+                assert!(keys.contains(&step.key));
+            }
+        }
+    }
+
+    #[test]
+    fn every_prefix_of_every_family_is_dated_to_a_state_equal_to_it() {
+        for family in Family::ALL {
+            let families = if family == Family::Multi { vec![family, Family::Lists] } else { vec![family] };
+            let recorder = recorder(&families);
+            for count in [0, 1, 2, 50, 199, 200] {
+                let observed = state_after(&recorder, count);
+                let prefix = recorder.date(&observed, 200).prefix.expect("it is a prefix");
+                assert!(prefix >= count);
+                assert_eq!(state_after(&recorder, prefix), observed, "{family:?} {count}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_string_says_after_how_many_operations_it_can_be_seen() {
+        let recorder = recorder(&[Family::Strings, Family::Expiries]);
+        let mut keyspace = Keyspace::default();
+        for number in 0..500 {
+            let operation = recorder.plan.operation(3, number);
+            operation.apply(&mut keyspace);
+            if let Change::Set(value) | Change::SetPxat(value, _) = &operation.steps()[0].change {
+                assert_eq!(operations_shown(value), Some(number + 1));
+            }
+        }
+        assert!(recorder.dated_keys().iter().any(|key| keyspace.get(key).is_some()));
+        assert_eq!(operations_shown(b"+1.4"), None);
+        assert_eq!(operations_shown(b""), None);
+    }
+
+    #[test]
+    fn a_state_beyond_what_was_sent_is_no_prefix() {
+        let recorder = recorder(&[Family::Counters]);
+        assert_eq!(recorder.date(&state_after(&recorder, 101), 100).prefix, None);
+        assert_eq!(recorder.date(&state_after(&recorder, 101), 101).prefix, Some(101));
+    }
+
+    #[test]
+    fn half_a_block_is_no_prefix() {
+        let recorder = recorder(&[Family::Counters, Family::Multi]);
+        let number = (0..).find(|n| recorder.plan.operation(3, *n).steps().len() > 1).unwrap();
+        let mut observed = state_after(&recorder, number);
+        observed.apply(&recorder.plan.operation(3, number).steps()[0]);
+        let dating = recorder.date(&observed, number + 1);
+        assert_eq!(dating.prefix, None);
+        assert_eq!(dating.differing.len(), 1);
+    }
+
+    #[test]
+    fn a_hole_in_the_middle_is_no_prefix() {
+        let recorder = recorder(&[Family::Counters]);
+        let mut observed = state_after(&recorder, 10);
+        recorder.plan.operation(3, 11).apply(&mut observed);
+        assert_eq!(recorder.date(&observed, 12).prefix, None);
+    }
+}
