@@ -28,6 +28,16 @@ use crate::volume::{Fate, Ino, Node, PAGE_BYTES, ROOT, Slot, View, Volume, errno
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct ProcessId(pub u32);
 
+/// A directory that paths of a process start from.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Cwd(Ino);
+
+impl Default for Cwd {
+    fn default() -> Cwd {
+        Cwd(ROOT)
+    }
+}
+
 /// Where in an operation a crash strikes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub enum Moment {
@@ -66,6 +76,7 @@ pub struct SimDisk {
     operation_next: u64,
     armed: Option<(u64, Moment)>,
     has_tripped: bool,
+    tripped_by: Option<ProcessId>,
     rng: SimRng,
     trace: Trace,
     sometimes: Sometimes,
@@ -109,6 +120,7 @@ impl SimDisk {
             operation_next: 0,
             armed: None,
             has_tripped: false,
+            tripped_by: None,
             rng: SimRng::new(seed),
             trace: Trace::default(),
             sometimes: Sometimes::default(),
@@ -141,18 +153,29 @@ impl SimDisk {
         self.processes.contains_key(&process)
     }
 
-    /// Goes to another directory; paths of this process start there from now on.
+    /// Goes to another directory, whose absolute path is returned; paths of this process start there from now on.
     ///
     /// # Errors
     /// `ENOENT` and `ENOTDIR`.
-    pub fn change_dir(&mut self, process: ProcessId, path: &str) -> Result<(), i32> {
-        let cwd = self.processes.get(&process).ok_or(EOWNERDEAD)?.cwd;
-        match self.volume.resolve(View::Cache, cwd, path)? {
+    pub fn change_dir(&mut self, process: ProcessId, path: &str) -> Result<String, i32> {
+        match self.node(process, path)? {
             Node::Dir(dir) => {
-                self.processes.get_mut(&process).expect("looked up above").cwd = dir;
-                Ok(())
+                self.set_cwd(process, Cwd(dir));
+                Ok(self.volume.path_of(dir))
             }
             Node::File(_) => Err(errno::ENOTDIR),
+        }
+    }
+
+    /// Where a living process stands.
+    pub(crate) fn cwd(&self, process: ProcessId) -> Cwd {
+        Cwd(self.processes[&process].cwd)
+    }
+
+    /// Puts a living process elsewhere.
+    pub(crate) fn set_cwd(&mut self, process: ProcessId, cwd: Cwd) {
+        if let Some(process) = self.processes.get_mut(&process) {
+            process.cwd = cwd.0;
         }
     }
 
@@ -192,6 +215,11 @@ impl SimDisk {
     /// Whether the crash point was reached.
     pub fn has_tripped(&self) -> bool {
         self.has_tripped
+    }
+
+    /// Whose operation reached the crash point.
+    pub fn tripped_by(&self) -> Option<ProcessId> {
+        self.tripped_by.filter(|_| self.has_tripped)
     }
 
     /// Flips a bit on the platter and in the cache: decay at rest (Bairavasundaram et al., FAST 2008).
@@ -349,6 +377,9 @@ impl SimDisk {
     pub fn sync_begin(&mut self, process: ProcessId, file: FileId) -> Result<SyncStarted, IoError> {
         let description = self.description(process, file)?;
         let Description { ino, path, .. } = self.descriptions[&description].clone();
+        if let Some(us) = self.faults.next_slow(Operation::Fdatasync, &path) {
+            self.slow_down(Operation::Fdatasync, us);
+        }
         let seq = self.volume.files[&ino].seq_next;
         Ok(SyncStarted { process, description, ino, path, seq })
     }
@@ -417,7 +448,7 @@ impl SimDisk {
         let number = self.operation_next;
         self.operation_next += 1;
         if self.armed == Some((number, Moment::Before)) {
-            self.has_tripped = true;
+            (self.has_tripped, self.tripped_by) = (true, Some(process));
             return Err(EOWNERDEAD);
         }
         Ok(number)
@@ -436,7 +467,7 @@ impl SimDisk {
         let mono_us = self.now.mono_us;
         self.trace.record(&EntryRef { number, mono_us, process: process.0, operation, path, amount, errno });
         if self.armed.is_some_and(|(at, moment)| at == number && moment != Moment::Before) {
-            self.has_tripped = true;
+            (self.has_tripped, self.tripped_by) = (true, Some(process));
             return Err(EOWNERDEAD);
         }
         Ok(())
@@ -483,6 +514,7 @@ impl SimDisk {
         if let Ok(Outcome { count, fate, is_lost_later }) = outcome {
             self.write(ino, bytes.slice(..count), fate);
             if is_lost_later {
+                self.sometimes.note(Happening::WritebackFailed);
                 self.fail_writeback(ino);
             }
         }

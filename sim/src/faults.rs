@@ -123,6 +123,24 @@ impl Faults {
     }
 }
 
+impl Faults {
+    /// How much longer an operation takes that begins now, if the fault that is due for it says so.
+    ///
+    /// For operations that begin and end at different times; their other faults are looked for at the end.
+    pub fn next_slow(&mut self, operation: Operation, path: &str) -> Option<u64> {
+        let fits =
+            |fault: &Fault| fault.operation == operation && fault.skip == 0 && path.contains(&fault.path);
+        let index = self.waiting.iter().position(fits)?;
+        match self.waiting[index].kind {
+            FaultKind::Slow(us) => {
+                self.waiting.remove(index);
+                Some(us)
+            }
+            _ => None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

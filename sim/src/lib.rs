@@ -10,16 +10,22 @@
 
 #![forbid(unsafe_code)]
 
+mod child;
+pub mod client;
 pub mod disk;
 pub mod faults;
 pub mod image;
 mod legal;
 pub mod profile;
 pub mod rng;
+mod server;
 pub mod sometimes;
 pub mod trace;
 mod volume;
+mod work;
+pub mod world;
 
+pub use client::ClientKey;
 pub use disk::{Handle, Moment, ProcessId, SimDisk, SyncStarted};
 pub use faults::{Fault, FaultKind, Operation};
 pub use image::Image;
@@ -28,3 +34,4 @@ pub use rng::SimRng;
 pub use sometimes::{Happening, Sometimes};
 pub use trace::Trace;
 pub use volume::Ino;
+pub use world::{Boot, Crash, Delay, End, Step, World, WorldConfig};

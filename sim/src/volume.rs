@@ -296,6 +296,21 @@ impl Volume {
         Ok(node)
     }
 
+    /// The absolute path of a directory.
+    pub fn path_of(&self, dir: Ino) -> String {
+        let parent = |dir: Ino| {
+            self.dirs.iter().find_map(|(parent, node)| {
+                node.entries.iter().find(|(_, ino)| **ino == dir).map(|(name, _)| (*parent, name.clone()))
+            })
+        };
+        let (mut path, mut dir) = (String::new(), dir);
+        while let Some((parent, name)) = parent(dir) {
+            path.insert_str(0, &format!("/{name}"));
+            dir = parent;
+        }
+        if path.is_empty() { "/".into() } else { path }
+    }
+
     /// The directory and the last name of a path.
     pub fn slot(&self, cwd: Ino, path: &str) -> Result<Slot, i32> {
         let (parent, name) = match path.trim_end_matches('/').rsplit_once('/') {
