@@ -700,8 +700,8 @@ impl SimDisk {
     }
 
     fn truncate(&mut self, process: ProcessId, path: &str, len: u64) -> Result<(), IoError> {
+        let ino = self.file(process, path).map_err(|errno| open_failed(path, errno))?;
         self.operate(process, Operation::Truncate, path, |disk, _| {
-            let ino = disk.file(process, path)?;
             if disk.volume.files[&ino].len() < len {
                 return Err(errno::EINVAL);
             }
@@ -709,14 +709,26 @@ impl SimDisk {
             Ok(())
         })?;
         self.operate(process, Operation::Fdatasync, path, |disk, fault| {
-            let ino = disk.file(process, path)?;
             disk.sync_file(ino, None, u64::MAX, fault)
         })
     }
 
+    fn sync_path(&mut self, process: ProcessId, path: &str) -> Result<(), IoError> {
+        match self.node(process, path).map_err(|errno| open_failed(path, errno))? {
+            Node::Dir(_) => self.sync_dir(process, path),
+            Node::File(ino) => self.operate(process, Operation::Fsync, path, |disk, fault| {
+                disk.sync_file(ino, None, u64::MAX, fault)
+            }),
+        }
+    }
+
     fn sync_dir(&mut self, process: ProcessId, path: &str) -> Result<(), IoError> {
+        let dir = match self.node(process, path) {
+            Ok(Node::Dir(dir)) => dir,
+            Ok(Node::File(_)) => return Err(open_failed(path, errno::ENOTDIR)),
+            Err(errno) => return Err(open_failed(path, errno)),
+        };
         self.operate(process, Operation::Fsync, path, |disk, fault| {
-            let Node::Dir(dir) = disk.node(process, path)? else { return Err(errno::ENOTDIR) };
             match fault {
                 Some(errno) => return Err(errno),
                 None if disk.volume.profile.is_honest() => disk.volume.commit_dir(dir),
@@ -860,15 +872,7 @@ impl host::Disk for Handle<'_> {
                 disk.operate(process, Operation::Unlink, path, |disk, _| disk.remove(process, path))
             }
             FileStep::Truncate { path, len } => disk.truncate(process, path, *len),
-            FileStep::SyncPath { path } => disk.operate(process, Operation::Fsync, path, |disk, fault| {
-                match disk.node(process, path)? {
-                    Node::File(ino) => disk.sync_file(ino, None, u64::MAX, fault),
-                    Node::Dir(dir) => {
-                        disk.volume.commit_dir(dir);
-                        Ok(())
-                    }
-                }
-            }),
+            FileStep::SyncPath { path } => disk.sync_path(process, path),
             FileStep::SyncDir { path } => disk.sync_dir(process, path),
         }
     }
@@ -908,6 +912,10 @@ impl host::Disk for Handle<'_> {
             Err(errno) => Err(IoError { operation: Operation::Stat.name(), path: path.into(), errno }),
         }
     }
+}
+
+fn open_failed(path: &str, errno: i32) -> IoError {
+    IoError { operation: Operation::Open.name(), path: path.into(), errno }
 }
 
 fn entry(name: &str, file: Option<&crate::volume::File>) -> DirEntry {

@@ -270,7 +270,7 @@ pub(crate) mod errno {
     pub const ENOTEMPTY: i32 = 39;
 }
 
-use errno::{EISDIR, ENOTDIR, ENOTEMPTY, EPERM};
+use errno::{EINVAL, EISDIR, ENOTDIR, ENOTEMPTY, EPERM};
 use perdura_core::host::{EEXIST, ENOENT};
 
 /// Looks up as processes do, or as a crash would leave it.
@@ -298,17 +298,23 @@ impl Volume {
 
     /// The absolute path of a directory.
     pub fn path_of(&self, dir: Ino) -> String {
-        let parent = |dir: Ino| {
-            self.dirs.iter().find_map(|(parent, node)| {
-                node.entries.iter().find(|(_, ino)| **ino == dir).map(|(name, _)| (*parent, name.clone()))
-            })
-        };
         let (mut path, mut dir) = (String::new(), dir);
-        while let Some((parent, name)) = parent(dir) {
+        while let Some((parent, name)) = self.parent(dir) {
             path.insert_str(0, &format!("/{name}"));
             dir = parent;
         }
         if path.is_empty() { "/".into() } else { path }
+    }
+
+    /// Whether a directory is `outer` or below it.
+    fn is_within(&self, dir: Ino, outer: Ino) -> bool {
+        dir == outer || self.parent(dir).is_some_and(|(parent, _)| self.is_within(parent, outer))
+    }
+
+    fn parent(&self, dir: Ino) -> Option<(Ino, Name)> {
+        self.dirs.iter().find_map(|(parent, node)| {
+            node.entries.iter().find(|(_, ino)| **ino == dir).map(|(name, _)| (*parent, name.clone()))
+        })
     }
 
     /// The directory and the last name of a path.
@@ -351,10 +357,10 @@ impl Volume {
     }
 
     pub fn link(&mut self, from: Node, to: Slot) -> Result<(), i32> {
-        let Node::File(ino) = from else { return Err(EPERM) };
         if self.at(&to).is_some() {
             return Err(EEXIST);
         }
+        let Node::File(ino) = from else { return Err(EPERM) };
         self.set(to, ino);
         Ok(())
     }
@@ -373,6 +379,12 @@ impl Volume {
     pub fn rename(&mut self, from: Slot, to: Slot) -> Result<(), i32> {
         let node = self.at(&from).ok_or(ENOENT)?;
         let replaced = self.at(&to);
+        if self.is_within(to.dir, node.ino()) {
+            return Err(EINVAL);
+        }
+        if replaced.is_some_and(|replaced| self.is_within(from.dir, replaced.ino())) {
+            return Err(ENOTEMPTY);
+        }
         match (node, replaced) {
             // Two names of one file: rename(2) does nothing and says so successfully.
             (node, Some(replaced)) if node == replaced => return Ok(()),
