@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use perdura_core::config::Config;
 use perdura_core::host::{Engine, Signal};
 use perdura_core::node::{Node, Seeds, no_stopwatch};
-use perdura_sim::{ClientKey, Crash, End, Moment, Profile, SimRng, World, WorldConfig};
+use perdura_sim::{
+    ClientKey, Crash, End, Fault, FaultKind, Moment, Operation, Profile, SimRng, World, WorldConfig,
+};
 
 fn start(world: &mut World<Node>, settings: &str) {
     let mut config = Config::default();
@@ -55,8 +57,21 @@ fn shutdown_ends_the_process() {
     assert_eq!(world.run_for(30_000_000), Some(End::Exited(0)));
 }
 
+/// The last operations on the disk.
+fn recent(world: &World<Node>) -> String {
+    world.disk().trace().recent().map(|entry| format!("{entry}\n")).collect()
+}
+
+/// What the kernel may do to an operation without its failing.
+const TRANSPARENT: [(Operation, FaultKind); 4] = [
+    (Operation::Write, FaultKind::Short(5)),
+    (Operation::Write, FaultKind::Interrupted),
+    (Operation::Fdatasync, FaultKind::Interrupted),
+    (Operation::Fdatasync, FaultKind::Slow(3_000_000)),
+];
+
 /// One history of counters that only grow: what a client saw must never shrink.
-fn run(seed: u64, profile: Profile) -> Result<u64, String> {
+fn run(seed: u64, profile: Profile, trouble: &[(Operation, FaultKind)]) -> Result<u64, String> {
     let mut rng = SimRng::new(seed);
     let mut world = World::new(rng.number(), WorldConfig::new(profile));
     let mut floors: BTreeMap<u64, (u64, u64)> = BTreeMap::new();
@@ -65,6 +80,11 @@ fn run(seed: u64, profile: Profile) -> Result<u64, String> {
             let at = world.disk().operation_next() + rng.below(80);
             let moment = [Moment::Before, Moment::Within, Moment::After][rng.index(3)];
             world.crash_at(at, moment, [Crash::Server, Crash::Group, Crash::Power][rng.index(3)]);
+        }
+        if !trouble.is_empty() && rng.chance(300) {
+            let (operation, kind) = trouble[rng.index(trouble.len())];
+            let skip = rng.below(40) as u32;
+            world.disk_mut().add_fault(Fault { operation, path: String::new(), skip, kind });
         }
         start(&mut world, ALWAYS);
         let client = world.connect();
@@ -95,10 +115,10 @@ fn run(seed: u64, profile: Profile) -> Result<u64, String> {
             *floor = acknowledged.get(index).copied().unwrap_or(0).max(*floor);
         }
         world.crash(Crash::Group);
-        world.disk_mut().disarm();
+        world.disk_mut().clear_faults();
         start(&mut world, ALWAYS);
         if !world.run_until(30_000_000, is_up) {
-            return Err(format!("seed {seed} {profile:?}: does not start"));
+            return Err(format!("seed {seed} {profile:?}: does not start\n{}", recent(&world)));
         }
         let client = world.connect();
         for (key, (floor, ceiling)) in &mut floors {
@@ -120,18 +140,21 @@ fn run(seed: u64, profile: Profile) -> Result<u64, String> {
 fn acknowledged_increments_survive_every_crash() {
     for profile in Profile::HONEST {
         for seed in 0..15 {
-            run(seed, profile).unwrap_or_else(|why| panic!("{why}"));
+            run(seed, profile, &TRANSPARENT).unwrap_or_else(|why| panic!("{why}"));
         }
     }
 }
 
 #[test]
 fn lying_disk_is_found_out() {
-    let failures = (0..10).filter(|seed| run(*seed, Profile::LyingDisk).is_err()).count();
+    let failures = (0..10).filter(|seed| run(*seed, Profile::LyingDisk, &[]).is_err()).count();
     assert!(failures > 5, "only {failures} of 10");
 }
 
 #[test]
 fn same_seed_same_run() {
-    assert_eq!(run(7, Profile::Strict).expect("correct"), run(7, Profile::Strict).expect("correct"));
+    assert_eq!(
+        run(7, Profile::Strict, &TRANSPARENT).expect("correct"),
+        run(7, Profile::Strict, &TRANSPARENT).expect("correct")
+    );
 }
