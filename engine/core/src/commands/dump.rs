@@ -99,7 +99,7 @@ fn store_restored(call: &mut Call, value: LoadedValue, expiry_ms: Option<u64>, o
     let key = call.args[1];
     let (selected, now_ms) = (call.store.selected, call.store.now_ms);
     let meta = call.store.limits.meta_from(options.idle_s, options.frequency, now_ms);
-    value.with(|value| call.store.db_mut(selected).insert(key, value, meta, expiry_ms));
+    value.with(|value| call.store.insert_in(selected, key, value, meta, expiry_ms));
     if let Some(at) = expiry_ms
         && !options.is_absolute
     {
@@ -263,10 +263,10 @@ mod tests {
     }
 
     #[test]
-    fn restore_is_an_event() {
+    fn restore_raises_events() {
         let mut bench = bench();
         bench.run(&format!("RESTORE k 0 {}", payload()));
-        assert_eq!(bench.events(), ["restore k"]);
+        assert_eq!(bench.events(), ["new k", "restore k"]);
     }
 
     #[test]
