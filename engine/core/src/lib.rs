@@ -22,8 +22,8 @@ pub mod config;
 pub mod blocked;
 pub mod session;
 
-pub mod commands;
-
 pub mod persist;
+
+pub mod commands;
 
 pub mod node;

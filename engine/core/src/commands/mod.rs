@@ -14,6 +14,7 @@ pub mod table;
 pub mod bitmap;
 pub mod connection;
 pub mod counter;
+pub mod dump;
 pub mod expire;
 pub mod keys;
 pub mod lcs;

@@ -7,7 +7,7 @@ use alloc::{string::String, vec::Vec};
 use perdura_structures::dict::Dict;
 
 use super::{
-    Command, bitmap, connection, counter, expire, keys, lcs, persistence, scan, server, sort,
+    Command, bitmap, connection, counter, dump, expire, keys, lcs, persistence, scan, server, sort,
     spec::{KeyBegin, KeyFind},
     string, transaction,
 };
@@ -20,6 +20,7 @@ pub const GROUPS: &[&[Command]] = &[
     bitmap::COMMANDS,
     keys::COMMANDS,
     expire::COMMANDS,
+    dump::COMMANDS,
     scan::COMMANDS,
     sort::COMMANDS,
     connection::COMMANDS,
