@@ -570,6 +570,8 @@ fn bitfield_keys(args: Args<'_>) -> Vec<(usize, u32)> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::commands::testing::{Bench, check};
 
@@ -764,5 +766,27 @@ mod tests {
             ("BITFIELD_RO k GET u8 0", "[:0]"),
             ("EXISTS k", ":0"),
         ]);
+    }
+
+    proptest! {
+        #[test]
+        fn a_field_changes_its_own_bits_and_no_others(
+            text in proptest::collection::vec(any::<u8>(), 20),
+            (is_signed, bits) in prop_oneof![(Just(true), 1..=64u32), (Just(false), 1..=63u32)],
+            offset in 0..80usize,
+            value: i64,
+        ) {
+            let field = Field { is_signed, bits, offset };
+            let value = field.wrapped(i128::from(value));
+            let mut changed = text.clone();
+            field.set(&mut changed, value);
+            prop_assert_eq!(field.get(&changed), value);
+            for index in 0..160 {
+                let inside = (offset..offset + bits as usize).contains(&index);
+                let bit = |text: &[u8]| text[index / 8] & bit_mask(index) != 0;
+                let expected = if inside { value >> (offset + bits as usize - 1 - index) & 1 == 1 } else { bit(&text) };
+                prop_assert_eq!(bit(&changed), expected, "bit {}", index);
+            }
+        }
     }
 }

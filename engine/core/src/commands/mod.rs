@@ -20,6 +20,7 @@ pub mod lcs;
 pub mod persistence;
 pub mod scan;
 pub mod server;
+pub mod sort;
 pub mod string;
 pub mod transaction;
 
