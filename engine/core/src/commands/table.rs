@@ -7,7 +7,7 @@ use alloc::{string::String, vec::Vec};
 use perdura_structures::dict::Dict;
 
 use super::{
-    Command, bitmap, connection, counter, expire, keys, lcs, persistence, scan, server,
+    Command, bitmap, connection, counter, expire, keys, lcs, persistence, pubsub, scan, server,
     spec::{KeyBegin, KeyFind},
     string, transaction,
 };
@@ -25,6 +25,7 @@ pub const GROUPS: &[&[Command]] = &[
     transaction::COMMANDS,
     persistence::COMMANDS,
     server::COMMANDS,
+    pubsub::COMMANDS,
 ];
 
 /// Longest command name, bytes; longer input is no command. (`georadiusbymember_ro` has 20.)
