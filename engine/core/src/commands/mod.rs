@@ -21,6 +21,7 @@ pub mod persistence;
 pub mod pubsub;
 pub mod scan;
 pub mod server;
+pub mod sort;
 pub mod string;
 pub mod transaction;
 
