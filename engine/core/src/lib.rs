@@ -20,6 +20,7 @@ pub mod store;
 pub mod config;
 
 pub mod blocked;
+pub mod pubsub;
 pub mod session;
 
 pub mod persist;
