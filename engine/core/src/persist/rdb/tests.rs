@@ -359,6 +359,7 @@ fn what_breaks_a_rule_is_refused() {
         ("score NaN as text", b"\x03\x01\x01a\xfd".to_vec()),
         ("score nan in a listpack", body(&[17], &[&listpack(&["a", "nan"])])),
         ("score that is no number", b"\x03\x01\x01a\x011x".to_vec()),
+        ("empty element with a node of its own", body(&[18, 1, 1], &[b""])),
         ("node of unknown kind", body(&[18, 1, 3], &[b"a"])),
         ("intset that descends", body(&[11], &[&unhex("02000000 02000000 0300 ffff")])),
         ("intset without members", body(&[11], &[&unhex("02000000 00000000")])),
