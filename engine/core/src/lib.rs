@@ -19,11 +19,13 @@ pub mod store;
 
 pub mod config;
 
+pub mod rdb;
+
 pub mod blocked;
 pub mod session;
 
-pub mod persist;
-
 pub mod commands;
+
+pub mod persist;
 
 pub mod node;

@@ -378,7 +378,7 @@ mod tests {
     use super::*;
     use crate::{
         host::Encoder,
-        persist::rdb::{RdbEncoder, RdbSettings},
+        rdb::{RdbEncoder, RdbSettings},
         store::{Store, Value},
     };
 
@@ -453,7 +453,7 @@ mod tests {
         let mut all = Vec::new();
         for db in 0..store.db_count() {
             for entry in store.db(db).table() {
-                let value = crate::persist::rdb::dump(entry.content(), 12, false);
+                let value = crate::rdb::dump(entry.content(), 12, false);
                 all.push((db, entry.key().to_vec(), value, entry.expiry_ms()));
             }
         }
