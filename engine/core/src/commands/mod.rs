@@ -19,6 +19,7 @@ pub mod expire;
 pub mod keys;
 pub mod lcs;
 pub mod persistence;
+pub mod pubsub;
 pub mod scan;
 pub mod server;
 pub mod sort;

@@ -18,6 +18,8 @@ mod blocking;
 mod client;
 mod config;
 mod connection;
+#[cfg(test)]
+mod conversation;
 mod cron;
 mod execute;
 mod info;
@@ -44,6 +46,7 @@ use crate::{
         manifest::Manifest,
         snapshot::Snapshots,
     },
+    pubsub::Registry,
     rdb,
     resp::{Protocol, Reply, Span},
     session::{Session, Sessions},
@@ -150,6 +153,10 @@ pub struct Node {
     pub(crate) waiting: blocking::Waiters,
     /// Clients that watch keys.
     pub(crate) watchers: BTreeMap<DbKey, BTreeSet<ClientId>>,
+    /// Who listens to which channels.
+    pub(crate) subscriptions: Registry,
+    /// What is to be told once the running command is through.
+    outbox: Vec<pubsub::Outgoing>,
     /// A shutdown that was asked for and is not through.
     shutdown: Option<persistence::Shutdown>,
     pub(crate) counters: Counters,
@@ -188,6 +195,8 @@ impl Node {
             gated: BTreeSet::new(),
             waiting: blocking::Waiters::default(),
             watchers: BTreeMap::new(),
+            subscriptions: Registry::default(),
+            outbox: Vec::new(),
             shutdown: None,
             counters: Counters::default(),
             command_stats,
@@ -328,9 +337,9 @@ impl Engine for Node {
         self.run_resumed(effects);
     }
 
-    fn disconnect(&mut self, now: Now, client: ClientId, effects: &mut Effects) {
+    fn disconnect(&mut self, now: Now, client: ClientId, _effects: &mut Effects) {
         self.begin(now);
-        self.forget(client, effects);
+        self.forget(client);
     }
 
     fn complete(&mut self, now: Now, completion: Completion, effects: &mut Effects) {

@@ -64,7 +64,7 @@ impl Node {
             Hello => done(self.hello(session, args)),
             Select => done(self.select(session, args)),
             Quit => done(self.quit(session, effects)),
-            Reset => done(self.reset(session, effects)),
+            Reset => done(self.reset(session)),
             Multi => done(self.multi(session)),
             Exec => done(self.exec(session, effects)),
             Discard => done(self.discard(session)),
@@ -189,6 +189,9 @@ impl Node {
             ConfigGet => self.config_get(session, args)?,
             ConfigSet => self.config_set(session, args, effects)?,
             Info => self.info(session, args)?,
+            Subscribe | PSubscribe | SSubscribe | Unsubscribe | PUnsubscribe | SUnsubscribe | Publish
+            | SPublish | PubsubChannels | PubsubShardChannels | PubsubNumSub | PubsubShardNumSub
+            | PubsubNumPat | PubsubHelp => self.pubsub_command(session, command, args)?,
             _ => return Err(SYNTAX),
         }
         Ok(None)
