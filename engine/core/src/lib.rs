@@ -25,8 +25,8 @@ pub mod blocked;
 pub mod pubsub;
 pub mod session;
 
-pub mod persist;
-
 pub mod commands;
+
+pub mod persist;
 
 pub mod node;
