@@ -7,7 +7,7 @@ use alloc::{string::String, vec::Vec};
 use perdura_structures::dict::Dict;
 
 use super::{
-    Command, bitmap, connection, counter, expire, keys, lcs, persistence, scan, server, sort,
+    Command, bitmap, connection, counter, expire, keys, lcs, list, persistence, scan, server, sort,
     spec::{KeyBegin, KeyFind},
     string, transaction,
 };
@@ -18,6 +18,7 @@ pub const GROUPS: &[&[Command]] = &[
     counter::COMMANDS,
     lcs::COMMANDS,
     bitmap::COMMANDS,
+    list::COMMANDS,
     keys::COMMANDS,
     expire::COMMANDS,
     scan::COMMANDS,
