@@ -7,9 +7,9 @@ use alloc::{string::String, vec::Vec};
 use perdura_structures::dict::Dict;
 
 use super::{
-    Command, bitmap, connection, counter, expire, keys, lcs, persistence, scan, server,
+    Command, bitmap, connection, counter, expire, hash, keys, lcs, persistence, scan, server, sort,
     spec::{KeyBegin, KeyFind},
-    sort, string, transaction,
+    string, transaction,
 };
 
 /// Every group's commands, in the order of the documentation.
@@ -26,6 +26,7 @@ pub const GROUPS: &[&[Command]] = &[
     persistence::COMMANDS,
     server::COMMANDS,
     sort::COMMANDS,
+    hash::COMMANDS,
 ];
 
 /// Longest command name, bytes; longer input is no command. (`georadiusbymember_ro` has 20.)
