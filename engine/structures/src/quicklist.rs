@@ -53,7 +53,7 @@ impl Fill {
     }
 
     /// Whether a listpack of this size may exist.
-    fn allows(self, elements: usize, bytes: usize) -> bool {
+    pub fn allows(self, elements: usize, bytes: usize) -> bool {
         elements <= self.elements_max && bytes <= self.bytes_max
     }
 }

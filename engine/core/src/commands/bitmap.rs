@@ -2,8 +2,10 @@
 //!
 //! Bit 0 is the highest bit of the first byte:
 //!
-//!     offset   0 1 2 3 4 5 6 7   8 9 …
-//!     byte     0                 1
+//! ```text
+//! offset   0 1 2 3 4 5 6 7   8 9 …
+//! byte     0                 1
+//! ```
 //!
 //! Always true: bits beyond the end of a string are 0.
 //!
@@ -732,6 +734,8 @@ mod tests {
             ("BITFIELD k OVERFLOW WRAP INCRBY i8 0 -1", "[:127]"),
             ("BITFIELD k OVERFLOW SAT SET u8 0 -1 GET u8 0", "[:127, :255]"),
             ("BITFIELD k OVERFLOW SAT INCRBY u8 0 -300", "[:0]"),
+            // Redis saturates this one upwards, by an overflow of its own.
+            ("BITFIELD low OVERFLOW SAT SET i8 0 -9223372036854775808 GET i8 0", "[:0, :-128]"),
             ("BITFIELD k SET i64 3 -1 GET i64 3 GET u63 4", "[:0, :-1, :9223372036854775807]"),
             ("BITFIELD k SET u63 1 9223372036854775807 INCRBY u63 1 1", "[:2305843009213693951, :0]"),
             ("BITFIELD k SET u4 #3 5 GET u4 12", "[:0, :5]"),

@@ -21,12 +21,12 @@ pub const GROUPS: &[&[Command]] = &[
     keys::COMMANDS,
     expire::COMMANDS,
     scan::COMMANDS,
+    sort::COMMANDS,
+    hash::COMMANDS,
     connection::COMMANDS,
     transaction::COMMANDS,
     persistence::COMMANDS,
     server::COMMANDS,
-    sort::COMMANDS,
-    hash::COMMANDS,
 ];
 
 /// Longest command name, bytes; longer input is no command. (`georadiusbymember_ro` has 20.)

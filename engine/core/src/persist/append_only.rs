@@ -214,6 +214,8 @@ pub struct AppendOnly {
     repair_at_us: u64,
     cleanup: Option<(Ticket, Manifest)>,
     is_scheduled: bool,
+    /// Switched on again while it was being closed.
+    reopens: bool,
     retry_at_us: u64,
     /// Bytes of all parts but the present file.
     closed_len: u64,
@@ -236,6 +238,7 @@ impl AppendOnly {
             repair_at_us: 0,
             cleanup: None,
             is_scheduled: false,
+            reopens: false,
             retry_at_us: 0,
             closed_len: 0,
             base_len: 0,
@@ -353,6 +356,12 @@ impl AppendOnly {
         self.schedule();
     }
 
+    /// `appendonly yes` while the set is still being closed: what was not logged meanwhile is missing from it, so it
+    /// counts as switched off, and a new one is begun.
+    pub fn reopen(&mut self) {
+        self.reopens = true;
+    }
+
     /// `appendonly no` at run time, after everything was flushed and synced: stops logging; the set stays, marked with
     /// the time so that a later start knows it to be old (W12).
     pub fn disable(&mut self, now: Now, ids: &mut Ids, effects: &mut Effects) -> Wish {
@@ -368,6 +377,9 @@ impl AppendOnly {
                 steps.extend(self.names.manifest_steps(&self.manifest, ids));
             }
             effects.push(Effect::Files { ticket: ids.ticket(), steps });
+        }
+        if core::mem::take(&mut self.reopens) {
+            self.enable();
         }
         wish
     }

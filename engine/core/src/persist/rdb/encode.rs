@@ -134,9 +134,10 @@ impl<'a> RdbEncoder<'a> {
         if self.settings.has_frequencies {
             out.extend([opcode::FREQUENCY, self.store.limits.frequency(entry.meta(), now_ms)]);
         }
-        out.push(kind_of(entry.content()));
-        put_string(entry.key(), self.settings.is_compressed, out);
-        put_value(entry.content(), self.settings.form(), out);
+        let form = self.settings.form();
+        out.push(kind_of(entry.content(), form));
+        put_string(entry.key(), form.is_compressed, out);
+        put_value(entry.content(), form, out);
     }
 
     /// Appends what comes next and moves on.

@@ -10,20 +10,34 @@
 //!
 //! Not kept, as in Redis: idle times and frequencies.
 
-use alloc::{format, vec::Vec};
+use alloc::{borrow::Cow, format, vec, vec::Vec};
 use core::mem;
 
-use perdura_structures::table::{ContentRef, Iter};
+use perdura_structures::{
+    listpack::{Item, Listpack},
+    table::{ContentRef, Iter},
+};
 
+use super::stream::{NodeEntry, walk_node};
 use crate::{
     bytes::number::{self, DecimalBuffer},
     host::Encoder,
-    store::{Entry, Object, Store},
+    store::{
+        Entry, Object, Store,
+        hash::Hash,
+        list::List,
+        set::Set,
+        stream::{Group, Stream, StreamId},
+        zset::ZSet,
+    },
     time::Now,
 };
 
 /// A step ends once it has appended this much, bytes.
 const STEP_BYTES: usize = 64 << 10;
+
+/// Most elements one command adds: replaying a larger one would hold everybody up.
+const BATCH_ELEMENTS_MAX: usize = 64;
 
 enum Phase<'a> {
     Header,
@@ -110,27 +124,187 @@ impl Encoder for CommandsEncoder<'_> {
 fn put_key(entry: Entry<'_>, out: &mut Vec<u8>) {
     let key = entry.key();
     match entry.content() {
-        ContentRef::Int(number) => {
-            put_command(&[b"SET", key, number::format_i64(number, &mut DecimalBuffer::default())], out);
-        }
+        ContentRef::Int(number) => put_command(&[b"SET", key, &decimal(number)], out),
         ContentRef::Bytes(text) => put_command(&[b"SET", key, text], out),
-        ContentRef::Object(object) => match object {
-            Object::String(text) => put_command(&[b"SET", key, text], out),
-            _ => unreachable!("no command makes a collection yet"),
-        },
+        ContentRef::Object(Object::String(text)) => put_command(&[b"SET", key, text], out),
+        ContentRef::Object(Object::List(list)) => put_list(key, list, out),
+        ContentRef::Object(Object::Set(set)) => put_set(key, set, out),
+        ContentRef::Object(Object::ZSet(zset)) => put_zset(key, zset, out),
+        ContentRef::Object(Object::Hash(hash)) => put_hash(key, hash, out),
+        ContentRef::Object(Object::Stream(stream)) => put_stream(key, stream, out),
     }
     if let Some(at) = entry.expiry_ms() {
-        put_command(&[b"PEXPIREAT", key, number::format_u64(at, &mut DecimalBuffer::default())], out);
+        put_command(&[b"PEXPIREAT", key, &decimal(at as i64)], out);
+    }
+}
+
+fn put_list(key: &[u8], list: &List, out: &mut Vec<u8>) {
+    let mut batch = Batch::new(b"RPUSH", key, out);
+    match list {
+        List::Listpack(pack) => pack.iter().for_each(|item| batch.add(&[&text(item)])),
+        List::Quicklist(list) => list.iter().for_each(|item| batch.add(&[&text(item)])),
+    }
+    batch.end();
+}
+
+fn put_set(key: &[u8], set: &Set, out: &mut Vec<u8>) {
+    let mut batch = Batch::new(b"SADD", key, out);
+    match set {
+        Set::Intset(ints) => ints.iter().for_each(|number| batch.add(&[&decimal(number)])),
+        Set::Listpack(pack) => pack.iter().for_each(|item| batch.add(&[&text(item)])),
+        Set::Table(table) => table.iter().for_each(|(member, ())| batch.add(&[member])),
+    }
+    batch.end();
+}
+
+fn put_zset(key: &[u8], zset: &ZSet, out: &mut Vec<u8>) {
+    let mut batch = Batch::new(b"ZADD", key, out);
+    match zset {
+        ZSet::Listpack(pack) => each_pair(pack, |member, score| batch.add(&[&text(score), &text(member)])),
+        ZSet::Index(index) => {
+            index.iter().for_each(|(member, score)| batch.add(&[&number::format_double(score), member]));
+        }
+    }
+    batch.end();
+}
+
+fn put_hash(key: &[u8], hash: &Hash, out: &mut Vec<u8>) {
+    let mut batch = Batch::new(b"HMSET", key, out);
+    match hash {
+        Hash::Listpack(pack) => each_pair(pack, |field, value| batch.add(&[&text(field), &text(value)])),
+        Hash::Table(table) => table.fields.iter().for_each(|(field, slot)| batch.add(&[field, &slot.value])),
+    }
+    batch.end();
+    if let Hash::Table(table) = hash {
+        for (at, field) in &table.expiries {
+            put_command(&[b"HPEXPIREAT", key, &decimal(*at as i64), b"FIELDS", b"1", field], out);
+        }
+    }
+}
+
+fn put_stream(key: &[u8], stream: &Stream, out: &mut Vec<u8>) {
+    for (master_id, pack) in &stream.nodes {
+        let put_entry = &mut |entry: NodeEntry<'_>| {
+            let fields: Vec<_> = entry.fields.iter().map(|item| text(*item)).collect();
+            let id = id_text(entry.id);
+            let mut arguments: Vec<&[u8]> = vec![b"XADD", key, &id];
+            arguments.extend(fields.iter().map(|field| &**field));
+            put_command(&arguments, out);
+        };
+        walk_node(*master_id, pack, put_entry).expect("a stored stream is whole");
+    }
+    if stream.len == 0 {
+        // Makes the key and leaves nothing in it.
+        put_command(&[b"XADD", key, b"MAXLEN", b"0", b"0-1", b"x", b"y"], out);
+    }
+    let last_id = id_text(stream.last_id);
+    let (added, deleted_id) = (decimal(stream.entries_added as i64), id_text(stream.max_deleted_id));
+    put_command(&[b"XSETID", key, &last_id, b"ENTRIESADDED", &added, b"MAXDELETEDID", &deleted_id], out);
+    for (name, group) in &stream.groups {
+        put_group(key, name, group, out);
+    }
+}
+
+fn put_group(key: &[u8], name: &[u8], group: &Group, out: &mut Vec<u8>) {
+    // -1: unknown.
+    let entries_read = group.entries_read.map_or(-1, |count| count as i64);
+    let (last_id, entries_read) = (id_text(group.last_id), decimal(entries_read));
+    put_command(&[b"XGROUP", b"CREATE", key, name, &last_id, b"ENTRIESREAD", &entries_read], out);
+    for (consumer, _) in group.consumers.iter().filter(|(_, consumer)| consumer.pending.is_empty()) {
+        put_command(&[b"XGROUP", b"CREATECONSUMER", key, name, consumer], out);
+    }
+    for (id, pending) in &group.pending {
+        let (id, time) = (id_text(*id), decimal(pending.delivered_ms as i64));
+        let deliveries = decimal(pending.deliveries as i64);
+        let claim: [&[u8]; 12] = [
+            b"XCLAIM",
+            key,
+            name,
+            &pending.consumer,
+            b"0",
+            &id,
+            b"TIME",
+            &time,
+            b"RETRYCOUNT",
+            &deliveries,
+            b"JUSTID",
+            b"FORCE",
+        ];
+        put_command(&claim, out);
+    }
+}
+
+fn each_pair<'a>(pack: &'a Listpack, mut visit: impl FnMut(Item<'a>, Item<'a>)) {
+    let mut items = pack.iter();
+    while let (Some(first), Some(second)) = (items.next(), items.next()) {
+        visit(first, second);
+    }
+}
+
+fn id_text(id: StreamId) -> Vec<u8> {
+    format!("{}-{}", id.ms, id.seq).into_bytes()
+}
+
+fn decimal(number: i64) -> Vec<u8> {
+    number::format_i64(number, &mut DecimalBuffer::default()).to_vec()
+}
+
+fn text(item: Item<'_>) -> Cow<'_, [u8]> {
+    match item {
+        Item::Bytes(bytes) => Cow::Borrowed(bytes),
+        Item::Int(number) => Cow::Owned(decimal(number)),
+    }
+}
+
+/// Commands of the same name for the same key, with at most [`BATCH_ELEMENTS_MAX`] elements each.
+struct Batch<'a> {
+    name: &'static [u8],
+    key: &'a [u8],
+    elements: usize,
+    /// Arguments after the key, and how many they are.
+    body: Vec<u8>,
+    arguments: usize,
+    out: &'a mut Vec<u8>,
+}
+
+impl<'a> Batch<'a> {
+    fn new(name: &'static [u8], key: &'a [u8], out: &'a mut Vec<u8>) -> Batch<'a> {
+        Batch { name, key, elements: 0, body: Vec::new(), arguments: 0, out }
+    }
+
+    fn add(&mut self, element: &[&[u8]]) {
+        if self.elements == BATCH_ELEMENTS_MAX {
+            self.flush();
+        }
+        self.elements += 1;
+        self.arguments += element.len();
+        element.iter().for_each(|argument| put_argument(argument, &mut self.body));
+    }
+
+    fn flush(&mut self) {
+        put_number(b'*', 2 + self.arguments, self.out);
+        put_argument(self.name, self.out);
+        put_argument(self.key, self.out);
+        self.out.append(&mut self.body);
+        (self.elements, self.arguments) = (0, 0);
+    }
+
+    fn end(mut self) {
+        if self.elements > 0 {
+            self.flush();
+        }
     }
 }
 
 fn put_command(arguments: &[&[u8]], out: &mut Vec<u8>) {
     put_number(b'*', arguments.len(), out);
-    for argument in arguments {
-        put_number(b'$', argument.len(), out);
-        out.extend_from_slice(argument);
-        out.extend_from_slice(b"\r\n");
-    }
+    arguments.iter().for_each(|argument| put_argument(argument, out));
+}
+
+fn put_argument(argument: &[u8], out: &mut Vec<u8>) {
+    put_number(b'$', argument.len(), out);
+    out.extend_from_slice(argument);
+    out.extend_from_slice(b"\r\n");
 }
 
 fn put_number(letter: u8, number: usize, out: &mut Vec<u8>) {
