@@ -18,6 +18,7 @@ pub const GROUPS: &[&[Command]] = &[
     super::lcs::COMMANDS,
     super::bitmap::COMMANDS,
     super::list::COMMANDS,
+    super::hash::COMMANDS,
     super::keys::COMMANDS,
     super::dump::COMMANDS,
     super::expire::COMMANDS,
