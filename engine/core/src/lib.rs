@@ -22,6 +22,7 @@ pub mod config;
 pub mod blocked;
 pub mod pubsub;
 pub mod session;
+pub mod tracking;
 
 pub mod commands;
 
