@@ -210,6 +210,7 @@ impl Node {
         session.db = selected;
         match outcome {
             Outcome::Done => {
+                self.remember_reads(session, &row, &args);
                 self.command_stats[row.id].calls += 1;
                 self.owe(session);
                 self.resume(session);
