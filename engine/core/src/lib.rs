@@ -19,11 +19,15 @@ pub mod store;
 
 pub mod config;
 
-pub mod blocked;
-pub mod session;
+pub mod rdb;
 
-pub mod persist;
+pub mod blocked;
+pub mod pubsub;
+pub mod session;
+pub mod tracking;
 
 pub mod commands;
+
+pub mod persist;
 
 pub mod node;

@@ -2,7 +2,7 @@
 //!
 //! Always true: the log gets absolute times only, and a value whose time has come is logged as the removal it causes.
 //!
-//! Not here: the payload's bytes (`persist/rdb`).
+//! Not here: the payload's bytes (`rdb/`).
 
 use alloc::{vec, vec::Vec};
 
@@ -13,7 +13,7 @@ use super::{
 use crate::{
     bytes::number::{DecimalBuffer, format_u64},
     error::{Error, SYNTAX},
-    persist::rdb::{self, LoadedValue},
+    rdb::{self, LoadedValue},
     store::Class,
 };
 
