@@ -13,7 +13,9 @@ fn main() -> ExitCode {
         Some("crash") => crash::main(args),
         Some("sweep") => sim::command::sweep_main(args),
         Some("replay") => sim::replay::main(args),
-        _ => Err(UsageError(format!("usage:\n{}\n{}", bench::USAGE, crash::USAGE)).into()),
+        Some("shrink") => sim::shrink::main(args),
+        Some("mutants") => sim::mutants::main(args),
+        _ => Err(UsageError(format!("usage:\n{}\n{}\n{}", bench::USAGE, crash::USAGE, sim::command::USAGE)).into()),
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("{error}");

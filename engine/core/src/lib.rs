@@ -30,4 +30,5 @@ pub mod commands;
 
 pub mod persist;
 
+pub mod mutant;
 pub mod node;

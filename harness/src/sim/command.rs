@@ -11,7 +11,10 @@ use perdura_sim::{Happening, Profile};
 
 /// How they are called.
 pub const USAGE: &str = "perdura-harness sweep [--seeds 0..1000] [--policy always|everysec|no|rdb|switching]
-    [--profile strict|ext4|xfs|btrfs] [--minutes N] [--threads N] [--probe permille] [--all] [--coverage]";
+    [--profile strict|ext4|xfs|btrfs] [--minutes N] [--threads N] [--probe permille] [--all] [--coverage]
+perdura-harness replay --seed N [--without 1,2,…] [--html file] [--policy …] [--profile …]
+perdura-harness shrink --seed N [--policy …] [--profile …]
+perdura-harness mutants [--seeds 2000] [--only Name]          (built with --features mutants)";
 
 /// What went wrong with a subcommand.
 type Failure = Box<dyn std::error::Error>;

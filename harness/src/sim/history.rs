@@ -128,12 +128,18 @@ pub struct History {
     pub fresh_replies: usize,
     /// Replies released in all.
     pub replies: u64,
+    /// The disk was told to lose pages: what a kill leaves is then no better known than what a power loss leaves.
+    pub is_cache_doubtful: bool,
+    /// Told what clients do and are told, line by line.
+    pub narrate: Option<fn(String)>,
     /// CONFIG SETs that were carried out.
     pub settings_changed: Vec<(&'static str, &'static str)>,
 }
 
 /// `everysec`: the interval between two syncs, and what one turn may take, microseconds.
 const EVERYSEC_US: u64 = 1_000_000;
+/// `appendfsync-max-lag`, as it is by default.
+const LAG_US: u64 = 2_000_000;
 const TURN_US: u64 = 300_000;
 /// After the disk failed, the bound of `everysec` needs this long to hold again, microseconds.
 const RECOVERY_US: u64 = 10_000_000;
@@ -156,6 +162,8 @@ impl Default for History {
             fresh_replies: 0,
             replies: 0,
             settings_changed: Vec::new(),
+            is_cache_doubtful: false,
+            narrate: None,
         }
     }
 }
@@ -222,6 +230,9 @@ impl History {
         let last = self.last();
         let rests_on = self.rests_on(&op);
         let logging = self.logging;
+        if let Some(narrate) = self.narrate {
+            narrate(format!("{:>12} client  {client} asks {}: state {last}", now.mono_us, op.show()));
+        }
         let conversation = self.conversations.entry(client).or_default();
         if has_changed {
             conversation.own_last = last;
@@ -279,6 +290,14 @@ impl History {
         if let Err(why) = check_reply(&owed.expected, reply) {
             self.complain(Violation::Reply(format!("{:?}: {why}", owed.op)));
         }
+        if let Some(narrate) = self.narrate {
+            narrate(format!(
+                "{:>12} client  is told {reply:?} to {}, resting on state {}",
+                now.mono_us,
+                owed.op.show(),
+                owed.rests_on
+            ));
+        }
         if matches!(reply, Reply::Error(_)) {
             return;
         }
@@ -309,8 +328,24 @@ impl History {
         self.floors.kill = self.floors.kill.max(state);
         match sync {
             Sync::Always => self.floors.power = self.floors.power.max(state),
-            Sync::EverySec => self.told.push_back(Told { state, at_us: now.mono_us }),
+            Sync::EverySec => {
+                self.settle_lag(now);
+                self.told.push_back(Told { state, at_us: now.mono_us });
+            }
             Sync::No => {}
+        }
+    }
+
+    /// Nobody is told anything while something older than `appendfsync-max-lag` is not synced.
+    fn settle_lag(&mut self, now: Now) {
+        if now.mono_us < self.unbounded_until_us {
+            return;
+        }
+        while let Some(told) = self.told.front()
+            && told.at_us + LAG_US + TURN_US < now.mono_us
+        {
+            self.floors.power = self.floors.power.max(told.state);
+            self.told.pop_front();
         }
     }
 
@@ -368,6 +403,7 @@ impl History {
     /// The lowest state that a start may come back with.
     pub fn floor(&self, death: Death, with_log: bool) -> usize {
         let log = match death {
+            Death::Kill if self.is_cache_doubtful => self.floors.power,
             Death::Kill => self.floors.kill,
             Death::Power => self.floors.power,
         };
@@ -407,6 +443,7 @@ impl History {
         self.syncing_since = None;
         self.unbounded_until_us = 0;
         self.fresh_replies = 0;
+        self.is_cache_doubtful = false;
     }
 
     /// Whether a client waits for nothing.

@@ -15,6 +15,7 @@
 
 pub mod command;
 pub mod history;
+pub mod mutants;
 pub mod observed;
 pub mod oracle;
 pub mod page;
@@ -22,5 +23,6 @@ pub mod plan;
 pub mod probe;
 pub mod replay;
 pub mod run;
+pub mod shrink;
 pub mod sweep;
 pub mod workload;

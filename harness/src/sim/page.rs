@@ -6,7 +6,8 @@ use super::plan::Plan;
 use super::run::Outcome;
 
 /// The columns: who speaks, and in which colour.
-const COLUMNS: [(&str, &str); 5] = [
+const COLUMNS: [(&str, &str); 6] = [
+    ("client", "#047"),
     ("plan", "#345"),
     ("engine", "#263"),
     ("world", "#922"),

@@ -50,6 +50,19 @@ pub struct Action {
     pub deed: Deed,
 }
 
+impl Action {
+    /// It, in a line.
+    pub fn show(&self) -> String {
+        let deed = match &self.deed {
+            Deed::Send { client, ops } => {
+                format!("client {client} sends {}", ops.iter().map(Op::show).collect::<Vec<_>>().join(" | "))
+            }
+            other => format!("{other:?}"),
+        };
+        format!("[{}] {deed}", self.number)
+    }
+}
+
 /// What can be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Deed {
@@ -147,7 +160,7 @@ impl Plan {
         let rng = &mut SimRng::new(seed ^ 0x9e1a_17bd);
         let policy = scope.policy.unwrap_or(Policy::ALL[rng.index(5)]);
         let profile = scope.profile.unwrap_or(PROFILES[rng.index(PROFILES.len())]);
-        let settings = draw_settings(policy, rng);
+        let settings = draw_settings(policy, profile, rng);
         let mut drawing = Drawing {
             policy,
             workload: Workload::draw(rng),
@@ -186,14 +199,17 @@ const PROFILES: [Profile; 6] = [
     Profile::Btrfs,
 ];
 
-fn draw_settings(policy: Policy, rng: &mut SimRng) -> Vec<(&'static str, &'static str)> {
+fn draw_settings(policy: Policy, profile: Profile, rng: &mut SimRng) -> Vec<(&'static str, &'static str)> {
+    let keeps_order = profile == Profile::Btrfs;
     let yes_no = |rng: &mut SimRng, permille| if rng.chance(permille) { "yes" } else { "no" };
     let has_aof = policy != Policy::Rdb && (policy != Policy::Switching || rng.chance(600));
     vec![
         ("appendonly", if has_aof { "yes" } else { "no" }),
         ("appendfsync", policy.fsync(rng)),
         ("save", if rng.chance(300) { "1 5" } else { "\"\"" }),
-        ("aof-checksum", yes_no(rng, 850)),
+        // Without checksums only a file system that keeps appends in order can be recovered from: the log has then no
+        // more than its grammar to tell a tear by, as in Redis.
+        ("aof-checksum", yes_no(rng, if keeps_order { 700 } else { 1_000 })),
         ("aof-use-rdb-preamble", yes_no(rng, 700)),
         ("aof-timestamp-enabled", yes_no(rng, 200)),
         ("no-appendfsync-on-rewrite", yes_no(rng, 200)),

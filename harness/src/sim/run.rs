@@ -11,7 +11,7 @@ use perdura_core::host::{Engine, Signal};
 use perdura_core::node::Node;
 use perdura_core::time::Now;
 use perdura_sim::{
-    ClientKey, Crash, Delay, End, Moment, Profile, SimDisk, SimRng, Sometimes, Step, World, WorldConfig,
+    ClientKey, Crash, Delay, FaultKind, Operation, End, Moment, Profile, SimDisk, SimRng, Sometimes, Step, World, WorldConfig,
 };
 
 use super::history::{Death, History, Logging};
@@ -88,6 +88,7 @@ struct Runner {
     rng: SimRng,
     settings: Settings,
     clients: Vec<Option<ClientKey>>,
+    all_clients: Vec<ClientKey>,
     has_faults: bool,
     recoveries: u64,
     commands: u64,
@@ -95,16 +96,20 @@ struct Runner {
 
 impl Runner {
     fn new(plan: &Plan, options: Options) -> Runner {
+        let mut history = History::default();
+        history.narrate = options.narrate;
+        let notes = Rc::new(RefCell::new(history));
         let mut config = WorldConfig::new(plan.profile);
         config.slow_sync_permille = plan.slow_sync_permille;
         config.child = Delay::between(20, [200, 5_000, 60_000][(plan.seed % 3) as usize]);
         Runner {
             world: World::new(plan.seed, config),
-            notes: Rc::new(RefCell::new(History::default())),
+            notes,
             options,
             rng: SimRng::new(plan.seed ^ 0x51f3),
             settings: plan.settings.iter().copied().collect(),
             clients: vec![None; plan.clients],
+            all_clients: Vec::new(),
             has_faults: false,
             recoveries: 0,
             commands: 0,
@@ -148,6 +153,10 @@ impl Runner {
 
     /// Starts a server and judges what it serves. `Some` if it was crashed on the way.
     fn start(&mut self, death: Death, crash: Option<(Crash, u64, Moment)>) -> Result<Option<End>, Violation> {
+        // Connections of an earlier life must not reach this one.
+        for key in std::mem::take(&mut self.all_clients) {
+            self.world.cut(key);
+        }
         self.clients.fill(None);
         self.choose_log();
         if let Some((crash, number, moment)) = crash {
@@ -241,7 +250,7 @@ impl Runner {
             if let Some(end) = self.step_for(action.pause_us)? {
                 return Ok(Some(end));
             }
-            self.tell(|| format!("{:>12} plan    {:?}", self.world.now().mono_us, action));
+            self.tell(|| format!("{:>12} plan    {}", self.world.now().mono_us, action.show()));
             if let Some(end) = self.perform(&action.deed)? {
                 return Ok(Some(end));
             }
@@ -269,6 +278,10 @@ impl Runner {
             }
             Deed::Fault(fault) => {
                 self.has_faults = true;
+                let loses_pages = matches!(fault.operation, Operation::Fdatasync | Operation::Fsync)
+                    && matches!(fault.kind, FaultKind::Errno(_))
+                    || fault.kind == FaultKind::Writeback;
+                self.notes.borrow_mut().is_cache_doubtful |= loses_pages;
                 self.world.disk_mut().add_fault(fault.clone());
             }
             Deed::Room(room) => {
@@ -290,6 +303,7 @@ impl Runner {
             Some(key) if !self.world.is_closed(key) => key,
             _ => {
                 let key = self.world.connect();
+                self.all_clients.push(key);
                 self.clients[client] = Some(key);
                 if client % 2 == 1 {
                     self.queue(key, Op::Select(1), &mut bytes);

@@ -77,6 +77,19 @@ impl Op {
         op
     }
 
+    /// The command as a person would write it.
+    pub fn show(&self) -> String {
+        let words = match self {
+            Op::Queued(op) => return format!("(queued) {}", op.show()),
+            Op::Exec(ops) => return format!("EXEC of {}", ops.len()),
+            Op::Write(step) => step.arguments(),
+            Op::Get(key) => vec![b"GET".to_vec(), key.clone()],
+            other => return format!("{other:?}"),
+        };
+        let show = |word: &Bytes| String::from_utf8_lossy(&word[..word.len().min(24)]).into_owned();
+        words.iter().map(show).collect::<Vec<_>>().join(" ")
+    }
+
     /// Nothing can follow on the connection before it is answered.
     pub fn is_blocking(&self) -> bool {
         matches!(self, Op::Save | Op::WaitAof | Op::Shutdown(_))

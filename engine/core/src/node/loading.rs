@@ -26,6 +26,7 @@ use alloc::{
 use super::{Node, blocking::WaitKind};
 use crate::{
     commands::{Action, Call, NodeCommand, Record},
+    mutant::{self, Mutant},
     host::{Disk, Effect, Effects, Encoder, FileStep, SnapshotForm, write_snapshot},
     persist::{
         journal::Offset,
@@ -109,6 +110,8 @@ pub(super) struct Loading {
     /// Part of the last file with records that no header calls durable: name, from, to. A kill -9 may have left it in the
     /// page cache alone, and a failed write-back, which the kernel tells only once, not even there for long.
     unsynced: Option<(String, u64, u64)>,
+    /// Database that is selected where it begins.
+    unsynced_db: usize,
     /// The last file with records has headers, so that what is not in `unsynced` is known to be durable.
     is_checked: bool,
     /// Length of the last file, and of all others.
@@ -138,6 +141,7 @@ impl Loading {
             multi: None,
             offset: None,
             unsynced: None,
+            unsynced_db: 0,
             is_checked: false,
             last_len: 0,
             closed_len: 0,
@@ -156,6 +160,7 @@ impl Loading {
         self.offset = reader.offset();
         if reader.valid_to() > 0 {
             self.unsynced = reader.unsynced_from().map(|from| (name.into(), from, reader.valid_to()));
+            self.unsynced_db = reader.unsynced_db();
             self.is_checked = reader.has_headers();
         }
     }
@@ -235,7 +240,11 @@ impl Node {
             }
             Choice::AdoptBase(name) => {
                 tracing::warn!("Loading {name}, left by a server that was switching AOF on");
-                loading.sources.push_back(Source::Rdb { path: names.path(name), is_base: true });
+                let path = names.path(name);
+                loading.sources.push_back(match name.ends_with(".aof") {
+                    true => Source::Log { path, name: name.clone(), is_last: true, until: None },
+                    false => Source::Rdb { path, is_base: true },
+                });
             }
             Choice::Upgrade => {
                 manifest = recovery::upgrade(&names, &mut self.ids, disk)?;
@@ -480,6 +489,9 @@ impl Node {
             tracing::warn!("Revert incomplete MULTI/EXEC transaction in AOF file {name}");
         }
         tracing::warn!("!!! Warning: short read while loading the AOF file {name}: {} !!!", bad.reason);
+        if mutant::is(Mutant::TailNotCut) {
+            return Ok(());
+        }
         let (copy, len) = recovery::cut_tail(&self.aof.names, name, bad.at, &mut self.ids, disk)?;
         tracing::warn!("{}", recovery::cut_message(name, bad.at, len, &copy));
         tracing::warn!("AOF {name} loaded anyway because aof-load-truncated is enabled");
@@ -650,6 +662,11 @@ impl Node {
             self.open_set(loading, manifest, disk)?;
         } else {
             self.aof.set_manifest(manifest);
+            if loading.choice == Some(Choice::Dump) {
+                // A kill -9 between rename and sync leaves a snapshot that only the page cache knows by this name.
+                let dump = FileStep::SyncPath { path: self.config.dbfilename.clone() };
+                recovery::perform_all(&[dump, FileStep::SyncDir { path: String::new() }], disk)?;
+            }
         }
         recovery::sweep(&names, self.aof.manifest(), disk)?;
         self.aof.clean_up(&mut self.ids, effects);
@@ -690,6 +707,12 @@ impl Node {
         } else if let Some((name, from, to)) = loading.unsynced.clone() {
             let path = names.path(&name);
             self.begin_part(&mut manifest, file, disk)?;
+            if loading.unsynced_db != 0 {
+                // A file begins in database 0, what is copied may not.
+                let mut select = Vec::new();
+                crate::resp::encode_command(&[b"SELECT", format!("{}", loading.unsynced_db).as_bytes()], &mut select);
+                disk.perform(&FileStep::Append { file, bytes: select.into() })?;
+            }
             recovery::copy_range(&path, from, to, file, disk)?;
             let mut steps = vec![FileStep::Sync { file }];
             steps.extend(names.manifest_steps(&manifest, &mut self.ids));
@@ -709,7 +732,9 @@ impl Node {
                 recovery::perform_all(&names.manifest_steps(&manifest, &mut self.ids), disk)?;
             }
         }
-        recovery::settle(&names, &manifest, loading.is_checked, disk)?;
+        if !mutant::is(Mutant::StartNotSettled) {
+            recovery::settle(&names, &manifest, loading.is_checked, disk)?;
+        }
         let offset = loading.offset.unwrap_or(0);
         self.aof.resume(manifest, file, last_len, closed_len, base_len, offset);
         Ok(())

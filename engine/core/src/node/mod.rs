@@ -49,6 +49,7 @@ use crate::{
     },
     pubsub::Registry,
     rdb,
+    mutant::{self, Mutant},
     resp::{Protocol, Reply, Span},
     session::{Session, Sessions},
     store::{DbKey, Limits, Store},
@@ -306,7 +307,11 @@ impl Node {
 
     /// A session's output has grown: gates it and notes it for release.
     fn owe(&mut self, session: &mut Session) {
-        session.gate(self.aof.journal.offset_buffered());
+        let offset = match mutant::is(Mutant::ReadsNotGated) {
+            true => session.last_write,
+            false => self.aof.journal.offset_buffered(),
+        };
+        session.gate(offset);
         if session.is_gated() {
             self.gated.insert(session.client);
         }

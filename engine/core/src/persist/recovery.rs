@@ -33,6 +33,7 @@ use super::{
     append_only::{Ids, Names},
     manifest::{Manifest, Part},
 };
+use crate::mutant::{self, Mutant};
 use crate::host::{Disk, ENOENT, FileId, FileStep, IoError};
 
 /// Why the server does not start. The text is logged as it stands.
@@ -101,6 +102,7 @@ pub fn decide(sources: &Sources<'_>, disk: &mut dyn Disk) -> Result<(Choice, Man
         }
     }
     let is_superseded = match (manifest.closed_at_ms, dump_len) {
+        (Some(_), _) if mutant::is(Mutant::ClosedSetWins) => false,
         (Some(closed_at), Some(_)) => modified_ms(sources.dump, disk)? > closed_at,
         _ => false,
     };
