@@ -33,7 +33,7 @@ use crate::{
         manifest::{Manifest, Part},
         recovery::{self, Choice, Refusal, Sources},
     },
-    rdb::{DecodeSettings, Decoder, Event, LoadedKey, RdbEncoder},
+    rdb::{self, DecodeSettings, Decoder, Event, LoadedKey, RdbEncoder},
     session::OwnedArgs,
 };
 
@@ -109,6 +109,8 @@ pub(super) struct Loading {
     /// Part of the last file with records that no header calls durable: name, from, to. A kill -9 may have left it in the
     /// page cache alone, and a failed write-back, which the kernel tells only once, not even there for long.
     unsynced: Option<(String, u64, u64)>,
+    /// The next file was begun with batch headers, as far as one can know.
+    expects_headers: bool,
     /// The last file with records has headers, so that what is not in `unsynced` is known to be durable.
     is_checked: bool,
     /// Length of the last file, and of all others.
@@ -138,6 +140,7 @@ impl Loading {
             multi: None,
             offset: None,
             unsynced: None,
+            expects_headers: false,
             is_checked: false,
             last_len: 0,
             closed_len: 0,
@@ -155,6 +158,7 @@ impl Loading {
     fn take_over(&mut self, reader: &LogReader, name: &str) {
         self.offset = reader.offset();
         if reader.valid_to() > 0 {
+            self.expects_headers = reader.has_headers();
             self.unsynced = reader.unsynced_from().map(|from| (name.into(), from, reader.valid_to()));
             self.is_checked = reader.has_headers();
         }
@@ -318,7 +322,8 @@ impl Node {
             }
             Source::Log { path, name, is_last, until } => {
                 tracing::debug!("Loading AOF {path}");
-                let reader = LogReader::new(path, 0, loading.offset, self.config.aof_checksum, until);
+                let reader = LogReader::new(path, 0, loading.offset, self.config.aof_checksum, until)
+                    .expecting_headers(loading.expects_headers);
                 Reading::Log { reader, name, is_last, previous_len: 0 }
             }
         });
@@ -364,6 +369,10 @@ impl Node {
                 Event::Key(key) => self.load_key(loading, key, reading.is_base)?,
                 Event::EmptyKey(key) => {
                     tracing::info!("Skipping empty key: {}", crate::commands::printable(&key));
+                }
+                Event::Aux { name, value } if name == rdb::AUX_LOG_OFFSET => {
+                    loading.offset = crate::bytes::number::parse_u64(&value);
+                    loading.expects_headers = true;
                 }
                 Event::Function(_) | Event::Aux { .. } | Event::SizeHint { .. } => {}
                 Event::End => return self.end_rdb(loading, reading, disk),
@@ -693,9 +702,12 @@ impl Node {
             recovery::copy_range(&path, from, to, file, disk)?;
             let mut steps = vec![FileStep::Sync { file }];
             steps.extend(names.manifest_steps(&manifest, &mut self.ids));
-            // Only now: until the manifest names the copy, the original is what counts.
-            steps.push(FileStep::Truncate { path, len: from });
             recovery::perform_all(&steps, disk)?;
+            // Only now: until the manifest names the copy, the original is what counts. And only if it can be: the copy's
+            // first header tells our loader where the original ends.
+            if let Err(error) = disk.perform(&FileStep::Truncate { path, len: from }) {
+                tracing::warn!("Can't cut {} at {from}: errno {}", error.path, error.errno);
+            }
             last_len = to - from;
             let parts: Vec<Part> = manifest.loaded().cloned().collect();
             closed_len = 0;
