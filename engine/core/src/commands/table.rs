@@ -7,9 +7,9 @@ use alloc::{string::String, vec::Vec};
 use perdura_structures::dict::Dict;
 
 use super::{
-    Command, bitmap, connection, counter, expire, hash, keys, lcs, persistence, scan, server, sort,
+    Command, bitmap, connection, counter, expire, hash, keys, lcs, list, persistence, scan, server, sort,
     spec::{KeyBegin, KeyFind},
-    string, transaction,
+    string, transaction, zset, zset_algebra, zset_range,
 };
 
 /// Every group's commands, in the order of the documentation.
@@ -18,11 +18,15 @@ pub const GROUPS: &[&[Command]] = &[
     counter::COMMANDS,
     lcs::COMMANDS,
     bitmap::COMMANDS,
+    list::COMMANDS,
     keys::COMMANDS,
     expire::COMMANDS,
     scan::COMMANDS,
     sort::COMMANDS,
     hash::COMMANDS,
+    zset::COMMANDS,
+    zset_range::COMMANDS,
+    zset_algebra::COMMANDS,
     connection::COMMANDS,
     transaction::COMMANDS,
     persistence::COMMANDS,
