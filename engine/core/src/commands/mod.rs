@@ -15,6 +15,8 @@ pub mod bitmap;
 pub mod connection;
 pub mod counter;
 pub mod expire;
+pub mod geo;
+pub mod geohash;
 pub mod hash;
 pub mod keys;
 pub mod lcs;

@@ -7,7 +7,8 @@ use alloc::{string::String, vec::Vec};
 use perdura_structures::dict::Dict;
 
 use super::{
-    Command, bitmap, connection, counter, expire, hash, keys, lcs, list, persistence, scan, server, sort,
+    Command, bitmap, connection, counter, expire, geo, hash, keys, lcs, list, persistence, scan, server,
+    sort,
     spec::{KeyBegin, KeyFind},
     string, transaction, zset, zset_algebra, zset_range,
 };
@@ -27,6 +28,7 @@ pub const GROUPS: &[&[Command]] = &[
     zset::COMMANDS,
     zset_range::COMMANDS,
     zset_algebra::COMMANDS,
+    geo::COMMANDS,
     connection::COMMANDS,
     transaction::COMMANDS,
     persistence::COMMANDS,
