@@ -14,6 +14,7 @@ fn main() -> ExitCode {
         Some("sweep") => sim::command::sweep_main(args),
         Some("replay") => sim::replay::main(args),
         Some("shrink") => sim::shrink::main(args),
+        Some("explore") => sim::explorer::main(args),
         Some("mutants") => sim::mutants::main(args),
         _ => Err(UsageError(format!("usage:\n{}\n{}\n{}", bench::USAGE, crash::USAGE, sim::command::USAGE)).into()),
     };

@@ -14,6 +14,7 @@ pub const USAGE: &str = "perdura-harness sweep [--seeds 0..1000] [--policy alway
     [--profile strict|ext4|xfs|btrfs] [--minutes N] [--threads N] [--probe permille] [--all] [--coverage]
 perdura-harness replay --seed N [--without 1,2,…] [--html file] [--policy …] [--profile …]
 perdura-harness shrink --seed N [--policy …] [--profile …]
+perdura-harness explore [--images 256] [--script name]
 perdura-harness mutants [--seeds 2000] [--only Name]          (built with --features mutants)";
 
 /// What went wrong with a subcommand.

@@ -128,6 +128,8 @@ pub struct History {
     pub fresh_replies: usize,
     /// Replies released in all.
     pub replies: u64,
+    /// The log is being switched off.
+    is_closing: bool,
     /// The disk was told to lose pages: what a kill leaves is then no better known than what a power loss leaves.
     pub is_cache_doubtful: bool,
     /// Told what clients do and are told, line by line.
@@ -162,6 +164,7 @@ impl Default for History {
             fresh_replies: 0,
             replies: 0,
             settings_changed: Vec::new(),
+            is_closing: false,
             is_cache_doubtful: false,
             narrate: None,
         }
@@ -229,7 +232,13 @@ impl History {
         }
         let last = self.last();
         let rests_on = self.rests_on(&op);
-        let logging = self.logging;
+        // What is switched off is promised once: later changes are not logged any more.
+        let logging = if self.is_closing { Logging::Off } else { self.logging };
+        match op {
+            Op::Config("appendonly", "no") => self.is_closing = matches!(self.logging, Logging::On(_)),
+            Op::Config("appendonly", "yes") => self.is_closing = self.is_closing && self.logging != Logging::Off,
+            _ => {}
+        }
         if let Some(narrate) = self.narrate {
             narrate(format!("{:>12} client  {client} asks {}: state {last}", now.mono_us, op.show()));
         }
@@ -355,6 +364,12 @@ impl History {
         self.floors.power = self.floors.power.max(state);
     }
 
+    /// How the engine logs now.
+    pub fn observe_logging(&mut self, logging: Logging) {
+        self.logging = logging;
+        self.is_closing &= matches!(logging, Logging::On(_));
+    }
+
     // --- The disk, as far as the bound of everysec needs it -----------------------------------------------
 
     /// A sync of the log begins.
@@ -444,6 +459,7 @@ impl History {
         self.unbounded_until_us = 0;
         self.fresh_replies = 0;
         self.is_cache_doubtful = false;
+        self.is_closing = false;
     }
 
     /// Whether a client waits for nothing.
@@ -459,12 +475,6 @@ impl History {
             .values()
             .flat_map(|conversation| conversation.owed.iter().map(|owed| format!("{:?}", owed.op)))
             .collect()
-    }
-
-    /// Forgets a connection.
-    pub fn forget(&mut self, client: u64) {
-        self.conversations.remove(&client);
-        self.client_keys.retain(|_, key| *key != client);
     }
 }
 

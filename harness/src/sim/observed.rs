@@ -50,7 +50,7 @@ impl Observed {
     /// Notes what the engine asked for since `from`, and how it logs now.
     fn look(&mut self, now: Now, effects: &Effects, from: usize) {
         let mut notes = self.notes.borrow_mut();
-        notes.logging = logging_of(&self.node);
+        notes.observe_logging(logging_of(&self.node));
         if self.node.config().no_appendfsync_on_rewrite || self.node.append_only().journal.broken().is_some() {
             notes.suspend_bound(now);
         }
@@ -182,7 +182,7 @@ impl Engine for Observed {
 
     fn load(&mut self, now: Now, disk: &mut dyn Disk, effects: &mut Effects) {
         self.node.load(now, disk, effects);
-        self.notes.borrow_mut().logging = logging_of(&self.node);
+        self.notes.borrow_mut().observe_logging(logging_of(&self.node));
     }
 
     fn encoder<'a>(&'a self, job: &SnapshotJob) -> Box<dyn Encoder + 'a> {

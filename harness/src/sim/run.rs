@@ -8,10 +8,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use perdura_core::host::{Engine, Signal};
-use perdura_core::node::Node;
 use perdura_core::time::Now;
 use perdura_sim::{
-    ClientKey, Crash, Delay, FaultKind, Operation, End, Moment, Profile, SimDisk, SimRng, Sometimes, Step, World, WorldConfig,
+    ClientKey, Crash, Delay, FaultKind, Operation, End, Moment, SimDisk, SimRng, Sometimes, Step, World, WorldConfig,
 };
 
 use super::history::{Death, History, Logging};
@@ -75,9 +74,36 @@ pub fn run(plan: &Plan, options: &Options) -> Outcome {
     }
 }
 
+/// What an exploration looked at.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Exploration {
+    /// Moments at which the disk had changed.
+    pub points: u64,
+    /// Images that were started from.
+    pub images: u64,
+    /// Starts, those from crashed starts included.
+    pub recoveries: u64,
+    /// No limit was reached: these are all coarse images of all points.
+    pub is_whole: bool,
+}
+
+/// Runs a plan and crashes it at every operation of the disk.
+///
+/// # Errors
+/// The first violation.
+pub fn explore(plan: &Plan, options: &Options, images_max: usize) -> Result<Exploration, Violation> {
+    let mut runner = Runner::new(plan, options.clone());
+    let exploration = Exploration { is_whole: true, ..Exploration::default() };
+    runner.exploring = Some((images_max, runner.world.disk().operation_next(), exploration));
+    runner.play(plan)?;
+    Ok(runner.exploring.expect("set above").2)
+}
+
 /// Longest wait for a start, for an answer, for a stop; virtual microseconds.
 const START_US: u64 = 60_000_000;
 const ANSWER_US: u64 = 90_000_000;
+/// How long a disk without faults may take before an unanswered request is a violation, virtual microseconds.
+const PATIENCE_US: u64 = 70_000_000;
 /// Time a quiet server gets to clean up.
 const QUIET_US: u64 = 8_000_000;
 
@@ -92,6 +118,8 @@ struct Runner {
     has_faults: bool,
     recoveries: u64,
     commands: u64,
+    /// Images at each point at most, operations looked at so far, what was found.
+    exploring: Option<(usize, u64, Exploration)>,
 }
 
 impl Runner {
@@ -113,6 +141,7 @@ impl Runner {
             has_faults: false,
             recoveries: 0,
             commands: 0,
+            exploring: None,
         }
     }
 
@@ -134,8 +163,10 @@ impl Runner {
             self.settle_end(end)?;
             death = death_of(end, Death::Kill);
         }
-        // Whatever happened, the last start serves, and is tidy once it had time.
+        // Whatever happened, the last start serves, and is tidy once it had time. Orphans are gone by then.
         self.start(death, None)?;
+        let end = self.world.crash(Crash::Group).expect("a server was running");
+        self.start(death_of(end, Death::Kill), None)?;
         self.step_for(QUIET_US)?;
         if self.world.children_count() == 0 && self.world.engine().is_some_and(|engine| !engine.is_loading()) {
             leftovers::check(self.world.disk())?;
@@ -272,8 +303,7 @@ impl Runner {
             Deed::Reconnect(client) => {
                 if let Some(key) = self.clients[*client].take() {
                     self.world.cut(key);
-                    self.step_for(1_000)?;
-                    self.notes.borrow_mut().forget(key.0);
+                    return self.step_for(1_000);
                 }
             }
             Deed::Fault(fault) => {
@@ -328,6 +358,10 @@ impl Runner {
         let Some(key) = self.clients[client] else { return Ok(None) };
         let until = self.world.now().mono_us + ANSWER_US;
         while !self.notes.borrow().is_idle(key.0) && !self.world.is_closed(key) {
+            if self.has_faults && self.world.now().mono_us + PATIENCE_US > until {
+                // A full disk answers nothing; once there is room again everybody must be served.
+                self.clear_faults();
+            }
             if self.world.now().mono_us > until {
                 let unanswered = self.notes.borrow().unanswered();
                 return Err(Violation::Stuck(format!("no answer to {unanswered:?}")));
@@ -354,6 +388,9 @@ impl Runner {
     }
 
     fn step_for(&mut self, us: u64) -> Result<Option<End>, Violation> {
+        if self.exploring.is_some() {
+            return self.explore_for(us);
+        }
         let until = self.world.now().mono_us + us;
         loop {
             let left = until.saturating_sub(self.world.now().mono_us);
@@ -367,6 +404,83 @@ impl Runner {
                 return Ok(None);
             }
         }
+    }
+
+    /// [`Runner::step_for`], one event after the other.
+    fn explore_for(&mut self, us: u64) -> Result<Option<End>, Violation> {
+        let until = self.world.now().mono_us + us;
+        while self.world.now().mono_us < until {
+            match self.world.step() {
+                Step::Ended(end) => {
+                    self.look()?;
+                    return Ok(Some(end));
+                }
+                Step::Idle => drop(self.world.run_for(1_000)),
+                Step::Went => {}
+            }
+            self.look()?;
+            self.explore_here()?;
+        }
+        Ok(None)
+    }
+
+    /// All images of the disk as it is now, if it has changed.
+    fn explore_here(&mut self) -> Result<(), Violation> {
+        let Some((images_max, seen, mut found)) = self.exploring else { return Ok(()) };
+        let operation = self.world.disk().operation_next();
+        if operation == seen || self.world.engine().is_none_or(Engine::is_loading) {
+            return Ok(());
+        }
+        found.points += 1;
+        let (images, is_whole) = self.world.disk().images(images_max);
+        found.is_whole &= is_whole;
+        for image in images {
+            found.images += 1;
+            self.world.disk().check_image(&image).map_err(Violation::IllegalImage)?;
+            let mut disk = self.world.disk().clone();
+            disk.lose_power_to(&image);
+            found.recoveries += self.start_from(disk.clone(), Death::Power, None)?;
+            // The start is hit as well, each time at another of its operations.
+            let crash = (found.images % RECOVERY_OPERATIONS, Moment::After);
+            found.recoveries += self.start_from(disk, Death::Power, Some(crash))?;
+        }
+        found.recoveries += self.start_from(self.world.disk().clone(), Death::Kill, None)?;
+        self.exploring = Some((images_max, operation, found));
+        Ok(())
+    }
+
+    /// Starts from a disk; if a crash is planned there, once more from one image of what it left. Gives the starts made.
+    fn start_from(
+        &mut self,
+        mut disk: SimDisk,
+        death: Death,
+        crash: Option<(u64, Moment)>,
+    ) -> Result<u64, Violation> {
+        let now = self.world.now();
+        self.notes.borrow_mut().settle_bound(now);
+        let settings = self.settings_now();
+        let with_log = settings["appendonly"] == "yes";
+        let config = config_of(&settings);
+        let mut found = probe::start(&mut disk, &config, now, crash);
+        let mut starts = 1;
+        if let Found::Crashed = found {
+            lose_power(&mut disk, &mut self.rng)?;
+            found = probe::start(&mut disk, &config, now, None);
+            starts += 1;
+        }
+        self.judge_found(found, now, death, with_log)?;
+        Ok(starts)
+    }
+
+    /// The settings an operator would start with now.
+    fn settings_now(&self) -> Settings {
+        let mut settings = self.settings.clone();
+        let history = self.notes.borrow();
+        let is_newer_in_log = history.floors.dump < history.floors.kill;
+        if history.logging != Logging::Off || settings["appendonly"] == "no" && is_newer_in_log {
+            settings.insert("appendonly", "yes");
+        }
+        settings
     }
 
     fn look(&mut self) -> Result<(), Violation> {
@@ -464,15 +578,7 @@ impl Runner {
         if death == Death::Power {
             lose_power(&mut disk, &mut self.rng)?;
         }
-        let mut settings = self.settings.clone();
-        if self.notes.borrow().logging != Logging::Off {
-            settings.insert("appendonly", "yes");
-        } else if settings["appendonly"] == "no" && {
-            let history = self.notes.borrow();
-            history.floors.dump < history.floors.kill
-        } {
-            settings.insert("appendonly", "yes");
-        }
+        let settings = self.settings_now();
         let with_log = settings["appendonly"] == "yes";
         let config = config_of(&settings);
         let crash = self.rng.chance(300).then(|| (self.rng.below(24), Moment::After));
@@ -517,6 +623,8 @@ impl Runner {
     }
 }
 
+/// Operations of a start that are crashed in turn.
+const RECOVERY_OPERATIONS: u64 = 24;
 /// Time between two looks while nothing is awaited, microseconds.
 const STRIDE_US: u64 = 2_000;
 
@@ -533,14 +641,4 @@ fn death_of(end: End, before: Death) -> Death {
         End::Crashed(Crash::Power) => Death::Power,
         _ => before,
     }
-}
-
-/// What a node that serves holds, for checks that have one at hand.
-pub fn keyspace_of(node: &Node, now: Now) -> Keyspace {
-    probe::read(&mut node.clone(), now)
-}
-
-/// Whether this file system keeps its word.
-pub fn is_honest(profile: Profile) -> bool {
-    profile != Profile::LyingDisk
 }

@@ -12,7 +12,7 @@ use perdura_structures::listpack::Item;
 use super::{
     Args, Call, Command, CommandResult, KeySpec,
     expire::{ExpiryUnit, invalid_expiry},
-    parse_int,
+    parse_count, parse_signed_count, reply_item,
     scan::{ScanOptions, parse_cursor, reply_cursor},
     spec::{acl, flag, key_flag},
 };
@@ -21,13 +21,12 @@ use crate::{
         long_double::LongDouble,
         number::{DecimalBuffer, format_i64, format_u64},
     },
-    error::{Error, INCREMENT_OVERFLOW, NAN_OR_INFINITY, NOT_A_FLOAT, SYNTAX, WRONG_TYPE, wrong_arity},
+    error::{Error, INCREMENT_OVERFLOW, NAN_OR_INFINITY, NOT_A_FLOAT, SYNTAX, wrong_arity},
     resp::{Protocol, Reply},
     rng::Rng,
     store::{
-        Class, Edited, Type,
+        Class, Edited,
         hash::{Field, Hash},
-        value,
     },
 };
 
@@ -193,11 +192,6 @@ pub const COMMANDS: &[Command] = &[
         .doc("hash", "2.0.0", "Gives the values of all fields of a hash.", O_SIZE)
         .tips(ANY_ORDER),
 ];
-
-/// Writes an element as a string.
-pub(super) fn reply_item(reply: &mut Reply, item: Item<'_>) {
-    reply.bulk(item.text(&mut Default::default()));
-}
 
 fn reply_value(reply: &mut Reply, value: Option<Item<'_>>) {
     match value {
@@ -394,21 +388,15 @@ impl RandomCount {
         if call.args.len() == 2 {
             return Ok(None);
         }
-        let count = call.int(2)?;
-        if count == i64::MIN {
-            return Err(Error::new(
-                "ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807",
-            ));
-        }
+        let (count, is_negative) = parse_signed_count(call.args[2])?;
         let has_more = call.args.len() == 4 && call.is_word(3, word);
         if call.args.len() > 3 && !has_more {
             return Err(SYNTAX);
         }
-        if has_more && count.unsigned_abs() > i64::MAX as u64 / 2 {
+        if has_more && count > i64::MAX as usize / 2 {
             return Err(Error::new("ERR value is out of range"));
         }
-        let is_distinct = count >= 0;
-        Ok(Some(RandomCount { count: count.unsigned_abs() as usize, is_distinct, has_more }))
+        Ok(Some(RandomCount { count, is_distinct: !is_negative, has_more }))
     }
 
     /// Begins a reply of `count` elements.
@@ -690,9 +678,7 @@ fn set_expiries(call: &mut Call, unit: ExpiryUnit, command: &str) -> CommandResu
 
 /// Fails if the key holds something else: these commands look at that before their other arguments.
 fn check_type(call: &mut Call) -> CommandResult {
-    let is_other =
-        call.store.find(call.args[1]).is_some_and(|entry| value::type_of(entry.content()) != Type::Hash);
-    if is_other { Err(WRONG_TYPE) } else { Ok(()) }
+    call.store.find_kind::<Hash>(call.args[1]).map(drop)
 }
 
 /// The time in `args[2]`, in milliseconds since 1970.
@@ -711,13 +697,9 @@ fn parse_fields<'a>(args: Args<'a>, at: usize, not_positive: &'static str) -> Re
     if !args[at].eq_ignore_ascii_case(b"fields") {
         return Err(Error::new("ERR Mandatory argument FIELDS is missing or not at the right position"));
     }
-    let count =
-        args.get(at + 1).map_or(Ok(0), |text| parse_int(text).map_err(|_| Error::new(not_positive)))?;
-    if count < 1 {
-        return Err(Error::new(not_positive));
-    }
+    let count = args.get(at + 1).and_then(|text| parse_count(text, 1)).ok_or(Error::new(not_positive))?;
     let fields = &args[at + 2..];
-    if count != fields.len() as i64 {
+    if count != fields.len() {
         return Err(Error::new("ERR The `numfields` parameter must match the number of arguments"));
     }
     Ok(fields)

@@ -16,6 +16,8 @@ pub mod connection;
 pub mod counter;
 pub mod dump;
 pub mod expire;
+pub mod geo;
+pub mod geohash;
 pub mod hash;
 pub mod keys;
 pub mod lcs;
@@ -27,6 +29,9 @@ pub mod server;
 pub mod sort;
 pub mod string;
 pub mod transaction;
+pub mod zset;
+pub mod zset_algebra;
+pub mod zset_range;
 
 #[cfg(test)]
 pub mod testing;

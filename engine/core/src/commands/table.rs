@@ -18,7 +18,9 @@ pub const GROUPS: &[&[Command]] = &[
     super::lcs::COMMANDS,
     super::bitmap::COMMANDS,
     super::list::COMMANDS,
+    super::zset::COMMANDS,
     super::hash::COMMANDS,
+    super::geo::COMMANDS,
     super::keys::COMMANDS,
     super::dump::COMMANDS,
     super::expire::COMMANDS,
@@ -29,6 +31,8 @@ pub const GROUPS: &[&[Command]] = &[
     super::connection::COMMANDS,
     super::persistence::COMMANDS,
     super::server::COMMANDS,
+    super::zset_algebra::COMMANDS,
+    super::zset_range::COMMANDS,
 ];
 
 /// Longest command name, bytes; longer input is no command. (`georadiusbymember_ro` has 20.)

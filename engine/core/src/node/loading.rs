@@ -34,7 +34,7 @@ use crate::{
         manifest::{Manifest, Part},
         recovery::{self, Choice, Refusal, Sources},
     },
-    rdb::{DecodeSettings, Decoder, Event, LoadedKey, RdbEncoder},
+    rdb::{self, DecodeSettings, Decoder, Event, LoadedKey, RdbEncoder},
     session::OwnedArgs,
 };
 
@@ -112,6 +112,8 @@ pub(super) struct Loading {
     unsynced: Option<(String, u64, u64)>,
     /// Database that is selected where it begins.
     unsynced_db: usize,
+    /// The next file was begun with batch headers, as far as one can know.
+    expects_headers: bool,
     /// The last file with records has headers, so that what is not in `unsynced` is known to be durable.
     is_checked: bool,
     /// Length of the last file, and of all others.
@@ -142,6 +144,7 @@ impl Loading {
             offset: None,
             unsynced: None,
             unsynced_db: 0,
+            expects_headers: false,
             is_checked: false,
             last_len: 0,
             closed_len: 0,
@@ -159,6 +162,7 @@ impl Loading {
     fn take_over(&mut self, reader: &LogReader, name: &str) {
         self.offset = reader.offset();
         if reader.valid_to() > 0 {
+            self.expects_headers = reader.has_headers();
             self.unsynced = reader.unsynced_from().map(|from| (name.into(), from, reader.valid_to()));
             self.unsynced_db = reader.unsynced_db();
             self.is_checked = reader.has_headers();
@@ -327,7 +331,8 @@ impl Node {
             }
             Source::Log { path, name, is_last, until } => {
                 tracing::debug!("Loading AOF {path}");
-                let reader = LogReader::new(path, 0, loading.offset, self.config.aof_checksum, until);
+                let reader = LogReader::new(path, 0, loading.offset, self.config.aof_checksum, until)
+                    .expecting_headers(loading.expects_headers);
                 Reading::Log { reader, name, is_last, previous_len: 0 }
             }
         });
@@ -373,6 +378,10 @@ impl Node {
                 Event::Key(key) => self.load_key(loading, key, reading.is_base)?,
                 Event::EmptyKey(key) => {
                     tracing::info!("Skipping empty key: {}", crate::commands::printable(&key));
+                }
+                Event::Aux { name, value } if name == rdb::AUX_LOG_OFFSET => {
+                    loading.offset = crate::bytes::number::parse_u64(&value);
+                    loading.expects_headers = true;
                 }
                 Event::Function(_) | Event::Aux { .. } | Event::SizeHint { .. } => {}
                 Event::End => return self.end_rdb(loading, reading, disk),
@@ -716,9 +725,12 @@ impl Node {
             recovery::copy_range(&path, from, to, file, disk)?;
             let mut steps = vec![FileStep::Sync { file }];
             steps.extend(names.manifest_steps(&manifest, &mut self.ids));
-            // Only now: until the manifest names the copy, the original is what counts.
-            steps.push(FileStep::Truncate { path, len: from });
             recovery::perform_all(&steps, disk)?;
+            // Only now: until the manifest names the copy, the original is what counts. And only if it can be: the copy's
+            // first header tells our loader where the original ends.
+            if let Err(error) = disk.perform(&FileStep::Truncate { path, len: from }) {
+                tracing::warn!("Can't cut {} at {from}: errno {}", error.path, error.errno);
+            }
             last_len = to - from;
             let parts: Vec<Part> = manifest.loaded().cloned().collect();
             closed_len = 0;
@@ -773,9 +785,7 @@ impl Node {
         let temp = "temp-rewriteaof-start.aof";
         let written = {
             let mut encoder: alloc::boxed::Box<dyn Encoder + '_> = match form {
-                SnapshotForm::AofBaseCommands => {
-                    alloc::boxed::Box::new(crate::rdb::CommandsEncoder::new(&self.store, self.now))
-                }
+                SnapshotForm::AofBaseCommands => alloc::boxed::Box::new(self.commands_encoder()),
                 form => alloc::boxed::Box::new(RdbEncoder::new(
                     &self.store,
                     self.rdb_settings(form, self.now.wall_ms()),

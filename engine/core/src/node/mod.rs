@@ -43,6 +43,7 @@ use crate::{
     },
     persist::{
         append_only::{AppendOnly, Ids, Names},
+        batch::Marked,
         journal::{Fsync, JournalSettings},
         manifest::Manifest,
         snapshot::Snapshots,
@@ -324,6 +325,12 @@ impl Node {
         self.sessions.put_back(session);
     }
 
+    /// The data set as commands, and where the log goes on.
+    fn commands_encoder(&self) -> Marked<rdb::CommandsEncoder<'_>> {
+        let offset = self.config.aof_checksum.then(|| self.aof.journal.offset_buffered());
+        Marked::new(rdb::CommandsEncoder::new(&self.store, self.now), offset)
+    }
+
     /// A reply to write into that belongs to nobody.
     fn scratch_reply() -> Reply {
         Reply::new(Protocol::Resp2)
@@ -407,7 +414,7 @@ impl Engine for Node {
 
     fn encoder<'a>(&'a self, job: &SnapshotJob) -> Box<dyn Encoder + 'a> {
         match job.form {
-            SnapshotForm::AofBaseCommands => Box::new(rdb::CommandsEncoder::new(&self.store, self.now)),
+            SnapshotForm::AofBaseCommands => Box::new(self.commands_encoder()),
             form => Box::new(rdb::RdbEncoder::new(&self.store, self.rdb_settings(form, job.now_ms))),
         }
     }

@@ -67,6 +67,9 @@ pub struct LogReader {
     /// The log's offset here, once a header told it.
     offset: Option<Offset>,
     has_headers: bool,
+    /// What came last was checked, or nothing came and a checked batch is what must come first: bytes that begin nothing are
+    /// then the tail of a crash.
+    follows_checked: bool,
     valid_to: u64,
     multi_at: Option<u64>,
     timestamp_s: Option<u64>,
@@ -108,6 +111,7 @@ impl LogReader {
             batch_end: 0,
             offset,
             has_headers: false,
+            follows_checked: false,
             valid_to: start,
             multi_at: None,
             timestamp_s: None,
@@ -119,6 +123,12 @@ impl LogReader {
             leading: 0,
             synced_to: start,
         }
+    }
+
+    /// The file before it, or the base, says that this one was begun with batch headers.
+    pub fn expecting_headers(mut self, is_expecting: bool) -> LogReader {
+        self.follows_checked = is_expecting && self.verifies;
+        self
     }
 
     /// The command that `next` announced.
@@ -251,6 +261,7 @@ impl LogReader {
             // A stock server's record, or an annotation: headers that may follow count on from here.
             self.offset = self.offset.map(|offset| offset + len as u64);
             self.leading += if self.has_headers { 0 } else { len as u64 };
+            self.follows_checked = false;
             if self.multi_at.is_none() {
                 self.valid_to = self.position();
             }
@@ -260,6 +271,7 @@ impl LogReader {
     fn close_batch_if_over(&mut self) {
         if self.batch_left == 0 {
             self.offset = Some(self.batch_end);
+            self.follows_checked = true;
             self.valid_to = self.position();
             self.unsynced_ends.push_back((self.batch_end, self.valid_to, self.db));
             while let Some(&(end, position, db)) = self.unsynced_ends.front()
@@ -321,7 +333,7 @@ impl LogReader {
         if mutant::is(Mutant::ZeroTailRefused) {
             return Ok(false);
         }
-        if self.has_headers && self.batch_left == 0 {
+        if self.follows_checked && self.batch_left == 0 {
             return Ok(true);
         }
         let mut at = self.position();
