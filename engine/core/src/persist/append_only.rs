@@ -511,11 +511,16 @@ impl AppendOnly {
 
     fn enabling_steps(&mut self, ids: &mut Ids) -> (Vec<FileStep>, Part, FileId, Manifest) {
         let (next, file) = (self.next_part(), ids.file());
-        let steps = vec![
+        let mut steps = vec![
             FileStep::CreateDir { path: self.names.dir.clone() },
             FileStep::SyncDir { path: String::new() },
-            FileStep::CreateTemp { file, path: self.names.incremental_temp() },
         ];
+        if self.manifest.is_empty() {
+            // Parts without a manifest are a lost manifest (W17). A crash while the first parts are put in place must not
+            // look like that.
+            steps.extend(self.names.manifest_steps(&self.manifest, ids));
+        }
+        steps.push(FileStep::CreateTemp { file, path: self.names.incremental_temp() });
         (steps, next, file, self.manifest.clone())
     }
 

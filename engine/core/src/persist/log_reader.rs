@@ -207,6 +207,11 @@ impl LogReader {
                     self.timestamp_s = Some(second);
                     self.consume(len);
                 }
+                // Where a header must stand, a comment of another kind is a header that a crash tore. Taken for a comment, the
+                // records after it would be run unchecked.
+                Read::Item(Item::Annotation, _) if self.follows_checked && self.batch_left == 0 => {
+                    return self.bad("a header that is none", true, disk).map(Next::Bad);
+                }
                 Read::Item(_, len) => self.consume(len),
             }
         }
