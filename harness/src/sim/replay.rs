@@ -51,6 +51,8 @@ pub fn main(mut args: Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
     story.iter().for_each(|line| println!("{line}"));
     println!("last operations on the disk:");
     outcome.recent.iter().for_each(|line| println!("  {line}"));
+    println!("files at the end:");
+    outcome.files.iter().for_each(|line| println!("  {line}"));
     println!("digest {:016x}", outcome.digest);
     match &outcome.violation {
         None => println!("no violation"),

@@ -56,6 +56,21 @@ pub struct Outcome {
     pub sometimes: Sometimes,
     /// The last operations on the disk.
     pub recent: Vec<String>,
+    /// The files at the end: length, how much of it is durable, and for logs where each batch stands.
+    pub files: Vec<String>,
+}
+
+fn list_files(disk: &SimDisk) -> Vec<String> {
+    let describe = |(path, len): (String, u64)| {
+        let durable = disk.durable_len(&path).map_or("name in doubt".into(), |len| format!("{len} durable"));
+        let bytes = disk.peek(&path).unwrap_or_default();
+        let is_text = path.ends_with(".aof") || path.ends_with(".manifest");
+        let lines = bytes.split(|byte| *byte == b'\n').map(|line| String::from_utf8_lossy(line).trim().to_string());
+        let headers: Vec<String> =
+            lines.filter(|line| is_text && (line.starts_with('#') || line.starts_with("file "))).collect();
+        format!("{path}: {len} bytes, {durable} {}", headers.join(" "))
+    };
+    disk.files().into_iter().map(describe).collect()
 }
 
 /// Runs a plan to its end or to the first violation.
@@ -69,8 +84,9 @@ pub fn run(plan: &Plan, options: &Options) -> Outcome {
         recoveries: runner.recoveries,
         commands: runner.commands,
         replies: history.replies,
-        sometimes: runner.world.sometimes().clone(),
+        sometimes: runner.all_that_happened(),
         recent: runner.world.disk().trace().recent().map(ToString::to_string).collect(),
+        files: list_files(runner.world.disk()),
     }
 }
 
@@ -122,6 +138,7 @@ struct Runner {
     commands: u64,
     /// Images at each point at most, operations looked at so far, what was found.
     exploring: Option<(usize, u64, Exploration)>,
+    seen_in_probes: Sometimes,
 }
 
 impl Runner {
@@ -144,6 +161,7 @@ impl Runner {
             recoveries: 0,
             commands: 0,
             exploring: None,
+            seen_in_probes: Sometimes::default(),
         }
     }
 
@@ -178,6 +196,13 @@ impl Runner {
             self.step_for(TIDY_US)?;
         }
         leftovers::check(self.world.disk())
+    }
+
+    /// What happened to the world and in probes.
+    fn all_that_happened(&self) -> Sometimes {
+        let mut sum = self.world.sometimes().clone();
+        sum.add(&self.seen_in_probes);
+        sum
     }
 
     fn tell(&self, line: impl FnOnce() -> String) {
@@ -470,7 +495,7 @@ impl Runner {
         let mut found = probe::start(&mut disk, &config, now, crash);
         let mut starts = 1;
         if let Found::Crashed = found {
-            lose_power(&mut disk, &mut self.rng)?;
+            lose_power(&mut disk, &mut self.rng, &mut self.seen_in_probes)?;
             found = probe::start(&mut disk, &config, now, None);
             starts += 1;
         }
@@ -582,7 +607,7 @@ impl Runner {
         disk.disarm();
         let death = if self.rng.chance(300) { Death::Kill } else { Death::Power };
         if death == Death::Power {
-            lose_power(&mut disk, &mut self.rng)?;
+            lose_power(&mut disk, &mut self.rng, &mut self.seen_in_probes)?;
         }
         let settings = self.settings_now();
         let with_log = settings["appendonly"] == "yes";
@@ -594,7 +619,7 @@ impl Runner {
         if let Found::Crashed = found {
             // Depth 2: the start itself was hit.
             if self.rng.chance(700) {
-                lose_power(&mut disk, &mut self.rng)?;
+                lose_power(&mut disk, &mut self.rng, &mut self.seen_in_probes)?;
                 floor_death = Death::Power;
             }
             found = probe::start(&mut disk, &config, now, None);
@@ -607,7 +632,7 @@ impl Runner {
         let state = self.judge_found(found, now, floor_death, with_log)?;
         // K6: what was served must survive, whatever had become of it before.
         if self.rng.chance(400) {
-            lose_power(&mut disk, &mut self.rng)?;
+            lose_power(&mut disk, &mut self.rng, &mut self.seen_in_probes)?;
             let again = probe::start(&mut disk, &config, now, None);
             self.recoveries += 1;
             let again = self.judge_found(again, now, floor_death, with_log)?;
@@ -638,10 +663,11 @@ const RECOVERY_OPERATIONS: u64 = 24;
 /// Time between two looks while nothing is awaited, microseconds.
 const STRIDE_US: u64 = 2_000;
 
-fn lose_power(disk: &mut SimDisk, rng: &mut SimRng) -> Result<(), Violation> {
+fn lose_power(disk: &mut SimDisk, rng: &mut SimRng, seen: &mut Sometimes) -> Result<(), Violation> {
     let image = disk.draw_image(rng);
     disk.check_image(&image).map_err(Violation::IllegalImage)?;
     disk.lose_power_to(&image);
+    image.marks.iter().for_each(|mark| seen.note(*mark));
     Ok(())
 }
 

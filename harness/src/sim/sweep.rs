@@ -135,6 +135,7 @@ pub fn run_caught(plan: &Plan, options: &Options) -> Outcome {
             replies: 0,
             sometimes: Sometimes::default(),
             recent: Vec::new(),
+            files: Vec::new(),
         }
     })
 }

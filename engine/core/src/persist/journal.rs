@@ -344,6 +344,9 @@ impl Journal {
     pub fn wake_at_us(&self, now: Now) -> Option<u64> {
         let is_behind = self.offset_written > self.offset_synced && self.syncing.is_none();
         let is_timed = self.settings.fsync == Fsync::EverySec && !self.settings.sync_paused;
+        if mutant::is(Mutant::IdleTailNotSynced) {
+            return None;
+        }
         let is_usable = self.file.is_some() && !self.is_held && self.broken.is_none();
         (is_behind && is_timed && is_usable).then(|| self.sync_due_us().max(now.mono_us))
     }
