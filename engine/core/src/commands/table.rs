@@ -7,7 +7,7 @@ use alloc::{string::String, vec::Vec};
 use perdura_structures::dict::Dict;
 
 use super::{
-    Command, bitmap, connection, counter, expire, keys, lcs, persistence, scan, server, sort,
+    Command, bitmap, cluster, connection, counter, expire, keys, lcs, persistence, scan, server, sort,
     spec::{KeyBegin, KeyFind},
     string, transaction,
 };
@@ -26,6 +26,7 @@ pub const GROUPS: &[&[Command]] = &[
     transaction::COMMANDS,
     persistence::COMMANDS,
     server::COMMANDS,
+    cluster::COMMANDS,
 ];
 
 /// Longest command name, bytes; longer input is no command. (`georadiusbymember_ro` has 20.)

@@ -64,6 +64,7 @@ impl Node {
             node.forget_subscriptions(session, effects);
         });
         self.gated.remove(&client);
+        self.monitors.remove(&client);
         self.sessions.close(client);
     }
 

@@ -381,7 +381,10 @@ impl Node {
                 let outcome = self.snapshots.saved(result, &mut self.ids, effects);
                 self.settle_snapshot(outcome, effects);
             }
-            Completion::DirChanged(_) | Completion::Listening(_) | Completion::ConfigWritten(_) => {
+            Completion::DirChanged(_)
+            | Completion::Listening(_)
+            | Completion::ConfigRead(_)
+            | Completion::ConfigWritten(_) => {
                 self.take_config_completion(completion, effects);
             }
         }
@@ -473,6 +476,7 @@ impl Node {
                 node.resume(session);
             });
         }
+        self.continue_reload(outcome.is_ok, effects);
         self.continue_after_save(outcome.is_ok, effects);
     }
 

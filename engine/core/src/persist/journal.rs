@@ -179,7 +179,8 @@ impl Journal {
 
     /// Nothing more is taken in and all of it is durable, or cannot become so.
     pub fn is_closed_safely(&self) -> bool {
-        self.is_closing && (self.offset_synced == self.offset_buffered || self.broken.is_some() || self.file.is_none())
+        self.is_closing
+            && (self.offset_synced == self.offset_buffered || self.broken.is_some() || self.file.is_none())
     }
 
     /// Nothing more is taken in.
