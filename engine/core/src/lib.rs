@@ -19,11 +19,14 @@ pub mod store;
 
 pub mod config;
 
+pub mod rdb;
+
 pub mod blocked;
+pub mod pubsub;
 pub mod session;
 
-pub mod commands;
-
 pub mod persist;
+
+pub mod commands;
 
 pub mod node;

@@ -57,11 +57,11 @@ impl Node {
     }
 
     /// A connection is gone: nothing of it stays.
-    pub(super) fn forget(&mut self, client: ClientId, effects: &mut Effects) {
+    pub(super) fn forget(&mut self, client: ClientId) {
         self.with_session(client, |node, session| {
             node.unwatch(session);
             node.forget_waiting(session);
-            node.forget_subscriptions(session, effects);
+            node.forget_subscriptions(session);
         });
         self.gated.remove(&client);
         self.monitors.remove(&client);
@@ -204,9 +204,9 @@ impl Node {
         Ok(())
     }
 
-    pub(super) fn reset(&mut self, session: &mut Session, effects: &mut Effects) -> CommandResult {
+    pub(super) fn reset(&mut self, session: &mut Session) -> CommandResult {
         self.discard_transaction(session);
-        self.forget_subscriptions(session, effects);
+        self.forget_subscriptions(session);
         session.is_monitor = false;
         session.tracking = Tracking::default();
         session.db = 0;

@@ -13,7 +13,8 @@ use crate::{
     commands::{Args, CommandResult, parse_int, printable},
     error::{Error, NO_SUCH_KEY},
     host::{Effect, Effects},
-    persist::{rdb, snapshot::Origin},
+    persist::snapshot::Origin,
+    rdb,
     session::{Session, Waiting},
     store::{Object, Value, value},
 };

@@ -143,15 +143,23 @@ impl Node {
             }
         };
         session.last_row = Some(row.id);
+        let mut is_pushing = false;
         match self.check(session, &row, &request) {
             Err(error) => self.refuse(session, Some(&row), &error),
             Ok(()) if self.is_paused(session, &row) => self.block_until_unpaused(session, &request),
             Ok(()) if self.is_queued(session, &row) => self.queue(session, &request),
             Ok(()) => {
                 self.execute(session, &row, &request, effects);
+                is_pushing = is_answered_by_pushes(&row);
             }
         }
-        self.finish_reply(session, reply_at);
+        if is_pushing {
+            // CLIENT REPLY does not silence what is pushed.
+            self.owe(session);
+        } else {
+            self.finish_reply(session, reply_at);
+        }
+        self.deliver(Some(session));
     }
 
     fn find_row(&self, args: Args<'_>) -> Result<Row, Error> {
@@ -314,7 +322,7 @@ impl Node {
             self.record_slow(session, row, request.args, elapsed_ns / 1000);
             self.tell_monitors(session, row, request.args);
         }
-        self.after_command(session, effects);
+        self.after_command(session);
         outcome
     }
 
@@ -377,21 +385,17 @@ impl Node {
     }
 }
 
+/// In RESP2 nothing else is, since messages could not be told from replies.
 fn is_allowed_while_subscribed(row: &Row) -> bool {
+    use NodeCommand::*;
+    is_answered_by_pushes(row) || matches!(row.command.action, Action::Node(Ping | Quit | Reset))
+}
+
+fn is_answered_by_pushes(row: &Row) -> bool {
     use NodeCommand::*;
     matches!(
         row.command.action,
-        Action::Node(
-            Subscribe
-                | Unsubscribe
-                | PSubscribe
-                | PUnsubscribe
-                | SSubscribe
-                | SUnsubscribe
-                | Ping
-                | Quit
-                | Reset
-        )
+        Action::Node(Subscribe | Unsubscribe | PSubscribe | PUnsubscribe | SSubscribe | SUnsubscribe)
     )
 }
 

@@ -4,7 +4,7 @@
 //!
 //! Not here: what counts (`mod.rs`, `cron.rs`), where memory goes (`memory.rs`).
 
-use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
+use alloc::{format, string::String, vec::Vec};
 use core::fmt::Write;
 
 use super::{ChildKind, Node};
@@ -12,6 +12,7 @@ use crate::{
     commands::Args,
     config::{AppendFsync, REDIS_VERSION},
     persist::append_only::State,
+    pubsub::Kind,
     session::Session,
 };
 
@@ -183,7 +184,7 @@ impl Node {
             Clients => self.info_clients(session, text),
             Memory => self.info_memory(session, text),
             Persistence => self.info_persistence(text),
-            Stats => self.info_stats(session, text),
+            Stats => self.info_stats(text),
             Replication => self.info_replication(text),
             Cpu => self.info_cpu(text),
             Modules => {}
@@ -319,13 +320,9 @@ impl Node {
         );
     }
 
-    fn info_stats(&self, own: &Session, text: &mut String) {
+    fn info_stats(&self, text: &mut String) {
         let counters = &self.counters;
         let keys = &self.store.stats;
-        let everybody = || self.sessions.iter().chain([own]);
-        let distinct = |names: fn(&Session) -> &BTreeSet<Vec<u8>>| {
-            everybody().flat_map(names).collect::<BTreeSet<_>>().len()
-        };
         let kbps = |which: usize| format!("{:.2}", self.rates.average(which) as f64 / 1024.0);
         fields!(text,
             "total_connections_received": counters.connections,
@@ -353,9 +350,9 @@ impl Node {
             "current_eviction_exceeded_time": 0,
             "keyspace_hits": keys.hits,
             "keyspace_misses": keys.misses,
-            "pubsub_channels": distinct(|session| &session.channels),
-            "pubsub_patterns": distinct(|session| &session.patterns),
-            "pubsubshard_channels": distinct(|session| &session.shard_channels),
+            "pubsub_channels": self.subscriptions.name_count(Kind::Channel),
+            "pubsub_patterns": self.subscriptions.name_count(Kind::Pattern),
+            "pubsubshard_channels": self.subscriptions.name_count(Kind::Shard),
             "latest_fork_usec": counters.last_fork_us,
             "total_forks": counters.forks,
             "migrate_cached_sockets": 0,

@@ -19,6 +19,8 @@ mod client;
 mod command;
 mod config;
 mod connection;
+#[cfg(test)]
+mod conversation;
 mod cron;
 mod debug;
 mod digest;
@@ -52,9 +54,10 @@ use crate::{
         append_only::{AppendOnly, Ids, Names},
         journal::{Fsync, JournalSettings},
         manifest::Manifest,
-        rdb,
         snapshot::Snapshots,
     },
+    pubsub::Registry,
+    rdb,
     resp::{Protocol, Reply, Span},
     session::{Session, Sessions},
     store::{DbKey, Limits, Store},
@@ -157,6 +160,10 @@ pub struct Node {
     pub(crate) waiting: blocking::Waiters,
     /// Clients that watch keys.
     pub(crate) watchers: BTreeMap<DbKey, BTreeSet<ClientId>>,
+    /// Who listens to which channels.
+    pub(crate) subscriptions: Registry,
+    /// What is to be told once the running command is through.
+    outbox: Vec<pubsub::Outgoing>,
     /// A shutdown that was asked for and is not through.
     shutdown: Option<persistence::Shutdown>,
     pub(crate) counters: Counters,
@@ -214,6 +221,8 @@ impl Node {
             gated: BTreeSet::new(),
             waiting: blocking::Waiters::default(),
             watchers: BTreeMap::new(),
+            subscriptions: Registry::default(),
+            outbox: Vec::new(),
             shutdown: None,
             counters: Counters::default(),
             command_stats,
@@ -387,9 +396,9 @@ impl Engine for Node {
         self.run_resumed(effects);
     }
 
-    fn disconnect(&mut self, now: Now, client: ClientId, effects: &mut Effects) {
+    fn disconnect(&mut self, now: Now, client: ClientId, _effects: &mut Effects) {
         self.begin(now);
-        self.forget(client, effects);
+        self.forget(client);
     }
 
     fn complete(&mut self, now: Now, completion: Completion, effects: &mut Effects) {

@@ -14,7 +14,6 @@ use alloc::{
     string::{String, ToString},
     vec::Vec,
 };
-use core::fmt;
 
 use super::{
     MAGIC, VERSION_MAX, opcode,
@@ -92,16 +91,6 @@ pub struct Damage {
     pub what: String,
     /// The key that was being read.
     pub key: Option<Vec<u8>>,
-}
-
-impl fmt::Display for Damage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (at byte {}", self.what, self.offset)?;
-        if let Some(key) = &self.key {
-            write!(f, ", key '{}'", String::from_utf8_lossy(key))?;
-        }
-        f.write_str(")")
-    }
 }
 
 /// What the next key gets besides its value.
@@ -378,7 +367,7 @@ mod tests {
     use super::*;
     use crate::{
         host::Encoder,
-        persist::rdb::{RdbEncoder, RdbSettings},
+        rdb::{RdbEncoder, RdbSettings},
         store::{Store, Value},
     };
 
@@ -453,7 +442,7 @@ mod tests {
         let mut all = Vec::new();
         for db in 0..store.db_count() {
             for entry in store.db(db).table() {
-                let value = crate::persist::rdb::dump(entry.content(), 12, false);
+                let value = crate::rdb::dump(entry.content(), 12, false);
                 all.push((db, entry.key().to_vec(), value, entry.expiry_ms()));
             }
         }

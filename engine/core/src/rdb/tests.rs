@@ -568,7 +568,8 @@ fn load(file: &[u8], piece: usize, limits: &Limits, skip_checksum: bool) -> Resu
             },
             Event::SelectDb(index) => db = index % 16,
             Event::Key(key) => {
-                key.value.with(|value| store.db_mut(db).insert(&key.key, value, 0, key.expiry_ms))
+                let db = store.db_mut(db);
+                key.value.with(|value| db.insert(&key.key, value, 0, key.expiry_ms));
             }
             Event::End => return Ok(store),
             _ => {}

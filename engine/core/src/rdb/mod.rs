@@ -40,7 +40,7 @@ mod tests;
 
 pub use decode::{Damage, DecodeSettings, Decoder, Event, LoadedKey};
 pub use encode::{RdbEncoder, RdbSettings};
-pub use payload::{dump, restore};
+pub use payload::{dump, restore, seal, unseal};
 pub use rewrite::CommandsEncoder;
 pub use value::LoadedValue;
 
