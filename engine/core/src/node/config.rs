@@ -430,7 +430,8 @@ mod tests {
         }
         let limit = server.node.used_memory() - 50_000;
         assert_eq!(server.run(&alloc::format!("CONFIG SET maxmemory {limit}")), "+OK");
-        assert!(server.node.used_memory() <= limit);
+        // The running command's own client is not counted while it runs.
+        assert!(server.node.used_memory() <= limit + 4096);
         assert!(server.node.store().len() < 100);
     }
 

@@ -96,7 +96,6 @@ struct Child {
     kind: ChildKind,
     ticket: Ticket,
     pid: i32,
-    started_us: u64,
     /// Ended on purpose: its failure is none.
     is_cancelled: bool,
     keys: u64,
@@ -124,7 +123,6 @@ pub(crate) struct Counters {
     pub acl_denied_auth: u64,
     pub peak_memory: u64,
     pub dump_sanitizations: u64,
-    pub total_blocking: u64,
     pub reads: u64,
     pub writes: u64,
     pub turns: u64,

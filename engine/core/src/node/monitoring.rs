@@ -34,7 +34,9 @@ impl Node {
         let line = self.monitor_line(session, row, args);
         for client in self.monitors.clone() {
             if client == session.client {
-                session.reply.simple(&line);
+                if session.is_monitor {
+                    session.reply.simple(&line);
+                }
                 continue;
             }
             if self.sessions.get(client).is_none_or(|other| !other.is_monitor) {

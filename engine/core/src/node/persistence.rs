@@ -266,7 +266,6 @@ impl Node {
             kind,
             ticket,
             pid: 0,
-            started_us: self.now.mono_us,
             is_cancelled: false,
             keys: 0,
             keys_total: self.store.len() as u64,

@@ -149,9 +149,9 @@ impl Node {
             // No row of the table names these yet, so no request gets here.
             Backup | PfDebug | PfSelfTest => unreachable!("no row of the table"),
             ClientCaching | ClientTracking | ClientTrackingInfo => unreachable!("no row of the table"),
-            PSubscribe | PUnsubscribe | Publish | PubsubChannels | PubsubHelp | PubsubNumPat | PubsubNumSub
-            | PubsubShardChannels | PubsubShardNumSub | SPublish | SSubscribe | SUnsubscribe | Subscribe
-            | Unsubscribe => self.pubsub_command(session, command, args)?,
+            PSubscribe | PUnsubscribe | Publish | PubsubChannels | PubsubHelp | PubsubNumPat
+            | PubsubNumSub | PubsubShardChannels | PubsubShardNumSub | SPublish | SSubscribe
+            | SUnsubscribe | Subscribe | Unsubscribe => self.pubsub_command(session, command, args)?,
             Eval | EvalRo | EvalSha | EvalShaRo | FCall | FCallRo | FunctionDelete | FunctionDump
             | FunctionFlush | FunctionHelp | FunctionKill | FunctionList | FunctionLoad | FunctionRestore
             | FunctionStats | ScriptDebug | ScriptExists | ScriptFlush | ScriptHelp | ScriptKill

@@ -139,7 +139,7 @@ mod tests {
             ("SLOWLOG LEN", ":2"),
             ("CONFIG SET slowlog-log-slower-than -1", "+OK"),
             ("PING", "+PONG"),
-            ("SLOWLOG GET 1", "[[:3, :1700000000, :0, [\"CONFIG\", \"SET\", \"slowlog-log-slower-than\", \"-1\"], \"127.0.0.1:50000\", \"\"]]"),
+            ("SLOWLOG GET 1", "[[:2, :1700000000, :0, [\"SLOWLOG\", \"LEN\"], \"127.0.0.1:50000\", \"\"]]"),
             ("SLOWLOG GET -2", "-ERR count should be greater than or equal to -1"),
             ("SLOWLOG GET x", "-ERR value is not an integer or out of range"),
         ]);
