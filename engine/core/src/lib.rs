@@ -24,9 +24,10 @@ pub mod rdb;
 pub mod blocked;
 pub mod pubsub;
 pub mod session;
-
-pub mod persist;
+pub mod tracking;
 
 pub mod commands;
+
+pub mod persist;
 
 pub mod node;

@@ -4,7 +4,7 @@
 
 use alloc::{collections::BTreeSet, format, string::String, vec::Vec};
 
-use super::{Node, connection::set_name, execute::Request};
+use super::{Node, connection::set_name, execute::Request, tracking::redirection};
 use crate::{
     commands::{Args, CommandResult, parse_int, printable, spec::flag, table::Row},
     error::{Error, SYNTAX},
@@ -134,15 +134,6 @@ impl Node {
         Ok(())
     }
 
-    pub(super) fn client_getredir(&mut self, session: &mut Session) {
-        let redirection = match (session.tracking.is_on, session.tracking.redirect) {
-            (false, _) => -1,
-            (true, None) => 0,
-            (true, Some(number)) => number as i64,
-        };
-        session.reply.integer(redirection);
-    }
-
     // --- About others -------------------------------------------------------------------------------
 
     pub(super) fn client_info(&mut self, session: &mut Session, request: &Request<'_>) {
@@ -173,10 +164,7 @@ impl Node {
         let transaction = session.transaction.as_ref();
         let queued_bytes: usize =
             transaction.map_or(0, |transaction| transaction.queue.iter().flatten().map(Vec::len).sum());
-        let redirect = match (session.tracking.is_on, session.tracking.redirect) {
-            (false, _) => -1,
-            (true, redirect) => redirect.unwrap_or(0) as i64,
-        };
+        let redirect = redirection(&session.tracking);
         let query = session.input.len() + request_len;
         let events = if session.output().is_empty() { "r" } else { "rw" };
         format!(
@@ -374,11 +362,6 @@ impl Node {
             None => encode_command(request.args, &mut session.input),
         }
         self.block(session, Waiting::Paused, 0);
-    }
-
-    /// Somebody caches keys.
-    pub(super) fn is_tracking_used(&self) -> bool {
-        false
     }
 }
 

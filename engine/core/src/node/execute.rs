@@ -159,6 +159,11 @@ impl Node {
         } else {
             self.finish_reply(session, reply_at);
         }
+        if session.transaction.is_none() && !is_client_command(&row) {
+            // CLIENT CACHING holds for the next command or transaction only.
+            session.tracking.caching = None;
+        }
+        self.limit_tracking(Some(session));
         self.deliver(Some(session));
     }
 
@@ -323,6 +328,7 @@ impl Node {
             self.tell_monitors(session, row, request.args);
         }
         self.after_command(session);
+        self.remember_reads(session, row, request.args);
         outcome
     }
 
@@ -389,6 +395,10 @@ impl Node {
 fn is_allowed_while_subscribed(row: &Row) -> bool {
     use NodeCommand::*;
     is_answered_by_pushes(row) || matches!(row.command.action, Action::Node(Ping | Quit | Reset))
+}
+
+fn is_client_command(row: &Row) -> bool {
+    row.container.is_some_and(|container| container.name == "client")
 }
 
 fn is_answered_by_pushes(row: &Row) -> bool {

@@ -13,7 +13,7 @@
 //!
 //! Always true: a unit is executed whole or not at all; a command of the log that fails is counted and logged.
 //!
-//! Not here: what to load (`persist/recovery.rs`), the grammar (`persist/log_reader.rs`, `rdb`).
+//! Not here: what to load (`persist/recovery.rs`), the grammar (`persist/log_reader.rs`, `rdb/`).
 
 use alloc::{
     collections::VecDeque,
@@ -163,6 +163,7 @@ impl Node {
         self.store.events.clear();
         self.store.changed.clear();
         self.store.expired.clear();
+        self.store.expired_fields.clear();
         match result {
             Ok(false) => self.loading = Some(loading),
             Ok(true) => self.finish_loading(&loading, disk, effects),

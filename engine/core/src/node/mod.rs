@@ -35,6 +35,7 @@ mod propagate;
 mod pubsub;
 mod server;
 mod slowlog;
+mod tracking;
 mod transaction;
 
 #[cfg(test)]
@@ -62,6 +63,7 @@ use crate::{
     session::{Session, Sessions},
     store::{DbKey, Limits, Store},
     time::Now,
+    tracking::TrackingTable,
 };
 
 use debug::DebugSwitches;
@@ -160,6 +162,8 @@ pub struct Node {
     pub(crate) watchers: BTreeMap<DbKey, BTreeSet<ClientId>>,
     /// Who listens to which channels.
     pub(crate) subscriptions: Registry,
+    /// Who may have cached which keys.
+    pub(crate) tracking: TrackingTable,
     /// What is to be told once the running command is through.
     outbox: Vec<pubsub::Outgoing>,
     /// A shutdown that was asked for and is not through.
@@ -220,6 +224,7 @@ impl Node {
             waiting: blocking::Waiters::default(),
             watchers: BTreeMap::new(),
             subscriptions: Registry::default(),
+            tracking: TrackingTable::default(),
             outbox: Vec::new(),
             shutdown: None,
             counters: Counters::default(),
@@ -420,6 +425,7 @@ impl Engine for Node {
         self.drive_reload(effects);
         self.flush_journal(effects);
         self.serve_synced_waiters(effects);
+        self.broadcast_invalidations();
         self.release_replies(effects);
     }
 

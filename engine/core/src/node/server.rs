@@ -71,6 +71,9 @@ impl Node {
             ClientReply => self.client_reply(session, args)?,
             ClientSetInfo => self.client_setinfo(session, args)?,
             ClientSetName => self.client_setname(session, args)?,
+            ClientCaching => self.client_caching(session, args)?,
+            ClientTracking => self.client_tracking(session, args)?,
+            ClientTrackingInfo => self.client_trackinginfo(session),
             ClientUnblock => self.client_unblock(session, args, effects)?,
             ClientUnpause => self.client_unpause(session),
             Echo => session.reply.bulk(args[1]),
@@ -148,7 +151,6 @@ impl Node {
             Asking | ReadOnly | ReadWrite | Cluster => return Err(NO_CLUSTER),
             // No row of the table names these yet, so no request gets here.
             Backup | PfDebug | PfSelfTest => unreachable!("no row of the table"),
-            ClientCaching | ClientTracking | ClientTrackingInfo => unreachable!("no row of the table"),
             PSubscribe | PUnsubscribe | Publish | PubsubChannels | PubsubHelp | PubsubNumPat
             | PubsubNumSub | PubsubShardChannels | PubsubShardNumSub | SPublish | SSubscribe
             | SUnsubscribe | Subscribe | Unsubscribe => self.pubsub_command(session, command, args)?,
@@ -192,6 +194,7 @@ impl Node {
         for db in dbs {
             self.empty_db(db);
         }
+        self.invalidate_all();
         self.log_forced(session, request);
         session.reply.ok();
         if all && self.snapshots.is_in_background() {

@@ -118,12 +118,13 @@ enum Taken {
 }
 
 /// Reads a file.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Decoder {
     settings: DecodeSettings,
-    /// Bytes from `start` on are not yet understood.
+    /// Bytes from `start` on are not yet understood; `crc` covers those before `summed`.
     buffer: Vec<u8>,
     start: usize,
+    summed: usize,
     /// Bytes of the file before `buffer[start]`.
     offset: u64,
     /// Looking again is useless before this many bytes are there: it keeps the work linear for a huge value that
@@ -145,6 +146,7 @@ impl Decoder {
             settings,
             buffer: Vec::new(),
             start: 0,
+            summed: 0,
             offset: 0,
             bytes_wanted: 0,
             is_input_finished: false,
@@ -159,8 +161,9 @@ impl Decoder {
     /// Takes in the next bytes of the file.
     pub fn feed(&mut self, bytes: &[u8]) {
         if self.start > self.buffer.len() / 2 {
+            self.sum_up();
             self.buffer.drain(..self.start);
-            self.start = 0;
+            (self.start, self.summed) = (0, 0);
         }
         self.buffer.extend_from_slice(bytes);
     }
@@ -212,6 +215,12 @@ impl Decoder {
         }
     }
 
+    /// Takes what was understood into the checksum: seldom, because long runs are summed up faster.
+    fn sum_up(&mut self) {
+        self.crc = crc64::update(self.crc, &self.buffer[self.summed..self.start]);
+        self.summed = self.start;
+    }
+
     fn damage(&mut self, fault: Fault) -> Damage {
         let key = self.key.take();
         match fault {
@@ -227,6 +236,9 @@ impl Decoder {
 
     /// Reads one item; only a whole one counts as understood.
     fn take_item(&mut self) -> Result<Taken, Fault> {
+        if matches!(self.phase, Phase::Trailer) {
+            self.sum_up();
+        }
         // The buffer is lent out while `self` changes, and put back in any case.
         let buffer = core::mem::take(&mut self.buffer);
         let mut reader = Reader::new(&buffer[self.start..]);
@@ -237,7 +249,6 @@ impl Decoder {
         };
         if taken.is_ok() {
             let count = reader.offset();
-            self.crc = crc64::update(self.crc, &buffer[self.start..self.start + count]);
             self.start += count;
             self.offset += count as u64;
             self.bytes_wanted = 0;

@@ -17,7 +17,7 @@
 //! Always true: bytes from outside never cause a panic, nor an allocation that they could not fill; every value is
 //! checked to its last byte before it is stored.
 //!
-//! Not here: files, and when a snapshot is due (`snapshot.rs`); where loaded keys go (`node/loading.rs`).
+//! Not here: files, and when a snapshot is due (`persist/snapshot.rs`); where loaded keys go (`node/loading.rs`).
 
 mod decode;
 mod encode;
