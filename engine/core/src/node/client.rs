@@ -332,6 +332,7 @@ impl Node {
             until_us: running.until_us.max(until_us),
             holds_all: running.holds_all || holds_all,
         });
+        self.store.is_paused = self.is_data_paused();
         session.reply.ok();
         Ok(())
     }
@@ -339,6 +340,7 @@ impl Node {
     pub(super) fn client_unpause(&mut self, session: &mut Session) {
         // Those who wait go on at the end of this turn.
         self.pause = None;
+        self.store.is_paused = false;
         session.reply.ok();
     }
 
@@ -558,6 +560,22 @@ mod tests {
             ("CLIENT PAUSE -1", "-ERR timeout is negative"),
             ("CLIENT PAUSE 1 reads", "-ERR CLIENT PAUSE mode must be WRITE or ALL"),
         ]);
+    }
+
+    #[test]
+    fn keys_do_not_expire_while_paused_but_are_not_shown() {
+        let mut server = TestServer::new("");
+        server.check(&[("SET k v PX 10", "+OK"), ("CLIENT PAUSE 1000 WRITE", "+OK")]);
+        server.advance_ms(500);
+        server.check(&[
+            ("GET k", "nil"),
+            ("EXISTS k", ":0"),
+            ("TTL k", ":-2"),
+            ("RANDOMKEY", "\"k\""),
+            ("DBSIZE", ":1"),
+        ]);
+        assert_eq!(server.node.store().stats.expired, 0);
+        server.check(&[("CLIENT UNPAUSE", "+OK"), ("GET k", "nil"), ("DBSIZE", ":0")]);
     }
 
     #[test]

@@ -32,7 +32,7 @@ impl Node {
         if self.loading.is_some() {
             return;
         }
-        self.expire_cycle();
+        self.timed("expire-cycle", Node::expire_cycle);
         self.check_save_points(effects);
         self.check_aof_growth();
         self.check_clients(effects);
@@ -161,6 +161,11 @@ impl Node {
 
     /// Removes keys until memory is below the limit; `false` if that could not be done.
     pub(super) fn evict_to_limit(&mut self) -> bool {
+        let is_below = self.used_memory() <= self.config.maxmemory as usize;
+        is_below || self.timed("eviction-cycle", Node::evict)
+    }
+
+    fn evict(&mut self) -> bool {
         let limit = self.config.maxmemory as usize;
         while self.used_memory() > limit {
             let Some(victim) = self.choose_victim() else { return false };

@@ -227,14 +227,10 @@ impl Node {
             "server_name": "perdura",
             "perdura_version": env!("CARGO_PKG_VERSION"),
         );
-        for address in &self.config.bind {
-            let _ = write!(
-                text,
-                "listener0:name=tcp,bind={},port={}\r\n",
-                address.trim_start_matches('-'),
-                self.config.port
-            );
-            break;
+        if self.config.port > 0 {
+            let binds: Vec<String> =
+                self.config.bind.iter().map(|address| format!("bind={address},")).collect();
+            fields!(text, "listener0": format!("name=tcp,{}port={}", binds.concat(), self.config.port));
         }
     }
 

@@ -171,6 +171,15 @@ impl Node {
         self.note_latency(event, elapsed_ns / 1000);
     }
 
+    /// Does something and takes note of how long it took.
+    pub(super) fn timed<R>(&mut self, event: &'static str, work: impl FnOnce(&mut Node) -> R) -> R {
+        let started = (self.seeds.stopwatch)();
+        let result = work(self);
+        let elapsed_ns = (self.seeds.stopwatch)().saturating_sub(started);
+        self.note_latency(event, elapsed_ns / 1000);
+        result
+    }
+
     /// Takes note of how long something took that may keep clients waiting.
     pub(super) fn note_latency(&mut self, event: &'static str, elapsed_us: u64) {
         let threshold_ms = self.config.latency_monitor_threshold;

@@ -332,6 +332,7 @@ impl Node {
     fn begin(&mut self, now: Now) {
         self.now = now;
         self.store.now_ms = now.wall_ms();
+        self.store.is_paused = self.is_data_paused();
     }
 
     /// Lets replies go whose gates have opened.

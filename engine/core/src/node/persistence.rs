@@ -359,7 +359,10 @@ impl Node {
                 self.aof.advance(now, &mut self.ids, effects);
             }
             Completion::Synced { file, elapsed_us, error } => {
-                self.aof.journal.synced(now, file, elapsed_us, error)
+                if self.config.appendfsync == AppendFsync::Always {
+                    self.note_latency("aof-fsync-always", elapsed_us);
+                }
+                self.aof.journal.synced(now, file, elapsed_us, error);
             }
             Completion::Files { ticket, error } => self.take_files(ticket, error, effects),
             Completion::Forked { ticket, result, elapsed_us } => {
