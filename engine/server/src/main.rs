@@ -11,7 +11,7 @@ use std::{
 
 use perdura_core::{
     config::Config,
-    node::{Node, Seeds},
+    node::{HostHooks, Node, Seeds},
 };
 use perdura_server::{
     banner,
@@ -48,17 +48,17 @@ fn start(invocation: &Invocation) -> ExitCode {
 }
 
 fn node(config: Config) -> Node {
-    let seeds = Seeds { seed: seed(), process_id: std::process::id(), stopwatch: nanoseconds };
-    Node::new(config, seeds, perdura_linux::now())
+    let seeds = Seeds { seed: seed(), process_id: std::process::id(), stopwatch: perdura_linux::nanoseconds };
+    let data_dir = std::path::absolute(&config.dir).unwrap_or_else(|_| config.dir.clone().into());
+    let mut node = Node::new(config, seeds, perdura_linux::now());
+    node.set_data_dir(data_dir.to_string_lossy().into_owned());
+    node.set_host_hooks(HostHooks { facts: perdura_linux::facts, purge_memory: perdura_linux::purge_memory });
+    node
 }
 
 /// What the system's random source gives: the keys of a fresh hasher come from there.
 fn seed() -> u64 {
     RandomState::new().build_hasher().finish()
-}
-
-fn nanoseconds() -> u64 {
-    perdura_linux::now().mono_us * 1_000
 }
 
 fn check_system() -> ExitCode {

@@ -12,6 +12,7 @@ pub mod spec;
 pub mod table;
 
 pub mod bitmap;
+pub mod cluster;
 pub mod connection;
 pub mod counter;
 pub mod dump;

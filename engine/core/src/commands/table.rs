@@ -31,6 +31,7 @@ pub const GROUPS: &[&[Command]] = &[
     super::connection::COMMANDS,
     super::persistence::COMMANDS,
     super::server::COMMANDS,
+    super::cluster::COMMANDS,
     super::zset_algebra::COMMANDS,
     super::zset_range::COMMANDS,
 ];

@@ -65,6 +65,7 @@ impl Node {
             node.stop_tracking(session);
         });
         self.gated.remove(&client);
+        self.monitors.remove(&client);
         self.sessions.close(client);
     }
 
@@ -237,9 +238,9 @@ pub(super) fn set_name(session: &mut Session, name: &[u8]) -> CommandResult {
 /// Compares without telling by its duration where the difference is.
 pub(super) fn is_equal_in_constant_time(given: &[u8], right: &[u8]) -> bool {
     let mut difference = given.len() ^ right.len();
-    for index in 0..given.len() {
+    for (index, byte) in given.iter().enumerate() {
         let expected = right.get(index).copied().unwrap_or(0);
-        difference |= usize::from(given[index] ^ expected);
+        difference |= usize::from(byte ^ expected);
     }
     difference == 0
 }

@@ -307,7 +307,7 @@ impl Node {
 }
 
 /// The number CLIENT GETREDIR shows: -1 without tracking, 0 without redirection.
-fn redirection(tracking: &Tracking) -> i64 {
+pub(super) fn redirection(tracking: &Tracking) -> i64 {
     if !tracking.is_on {
         return -1;
     }
