@@ -7,7 +7,8 @@ use alloc::{string::String, vec::Vec};
 use perdura_structures::dict::Dict;
 
 use super::{
-    Command, bitmap, connection, counter, expire, keys, lcs, list, persistence, scan, server, sort,
+    Command, bitmap, connection, counter, expire, keys, lcs, list, persistence, scan, server,
+    set, sort,
     spec::{KeyBegin, KeyFind},
     string, transaction,
 };
@@ -19,6 +20,7 @@ pub const GROUPS: &[&[Command]] = &[
     lcs::COMMANDS,
     bitmap::COMMANDS,
     list::COMMANDS,
+    set::COMMANDS,
     keys::COMMANDS,
     expire::COMMANDS,
     scan::COMMANDS,
