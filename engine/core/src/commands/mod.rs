@@ -15,6 +15,7 @@ pub mod bitmap;
 pub mod connection;
 pub mod counter;
 pub mod expire;
+pub mod hyperloglog;
 pub mod keys;
 pub mod lcs;
 pub mod list;

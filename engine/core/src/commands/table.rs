@@ -7,7 +7,7 @@ use alloc::{string::String, vec::Vec};
 use perdura_structures::dict::Dict;
 
 use super::{
-    Command, bitmap, connection, counter, expire, keys, lcs, list, persistence, scan, server,
+    Command, bitmap, connection, counter, expire, hyperloglog, keys, lcs, list, persistence, scan, server,
     set, sort,
     spec::{KeyBegin, KeyFind},
     string, transaction,
@@ -21,6 +21,7 @@ pub const GROUPS: &[&[Command]] = &[
     bitmap::COMMANDS,
     list::COMMANDS,
     set::COMMANDS,
+    hyperloglog::COMMANDS,
     keys::COMMANDS,
     expire::COMMANDS,
     scan::COMMANDS,
