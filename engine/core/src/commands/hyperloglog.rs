@@ -70,10 +70,8 @@ const CORRUPT: Error = Error::new("INVALIDOBJ Corrupted HLL object detected");
 const NO_KEY: Error = Error::new("ERR The specified key does not exist");
 const NOT_SPARSE: Error = Error::new("ERR HLL encoding is not sparse");
 
-impl From<Corrupt> for Error {
-    fn from(_: Corrupt) -> Error {
-        CORRUPT
-    }
+fn corrupt(_: Corrupt) -> Error {
+    CORRUPT
 }
 
 /// The encoding of the HyperLogLog that a string is.
@@ -96,11 +94,11 @@ fn pfadd(call: &mut Call) -> CommandResult {
         if is_new {
             *text = hll::new();
         }
-        let changed = hll::add(text, elements, sparse_bytes_max)? + usize::from(is_new);
+        let changed = hll::add(text, elements, sparse_bytes_max).map_err(corrupt)? + usize::from(is_new);
         if changed > 0 {
             hll::forget_count(text);
         }
-        Ok::<usize, Corrupt>(changed)
+        Ok::<usize, Error>(changed)
     })??;
     if changed > 0 {
         call.store.touch(key, changed as u64);
@@ -121,7 +119,7 @@ fn count_together(call: &mut Call) -> Result<u64, Error> {
     for key in &call.args[1..] {
         let Some(text) = call.store.string(key)? else { continue };
         checked(text)?;
-        hll::merge_into(&mut ranks, text.bytes(&mut DecimalBuffer::default()))?;
+        hll::merge_into(&mut ranks, text.bytes(&mut DecimalBuffer::default())).map_err(corrupt)?;
     }
     Ok(hll::count_ranks(&ranks))
 }
@@ -136,7 +134,7 @@ fn count_one(call: &mut Call) -> Result<u64, Error> {
     if let Some(count) = hll::cached_count(bytes) {
         return Ok(count);
     }
-    let count = hll::count(bytes)?;
+    let count = hll::count(bytes).map_err(corrupt)?;
     call.store.edit_text(key, |text| hll::cache_count(text, count))?;
     call.store.touch(key, 1);
     Ok(count)
@@ -149,7 +147,7 @@ fn pfmerge(call: &mut Call) -> CommandResult {
     for key in &call.args[1..] {
         let Some(text) = call.store.string(key)? else { continue };
         is_dense |= checked(text)? == Encoding::Dense;
-        hll::merge_into(&mut ranks, text.bytes(&mut DecimalBuffer::default()))?;
+        hll::merge_into(&mut ranks, text.bytes(&mut DecimalBuffer::default())).map_err(corrupt)?;
     }
     // Built aside, so that damage found on the way changes nothing.
     let mut merged: Vec<u8> = match call.store.find(destination) {
@@ -157,9 +155,9 @@ fn pfmerge(call: &mut Call) -> CommandResult {
         None => hll::new(),
     };
     if is_dense {
-        hll::make_dense(&mut merged)?;
+        hll::make_dense(&mut merged).map_err(corrupt)?;
     }
-    hll::raise_all(&mut merged, &ranks, call.store.limits.hll_sparse_bytes_max)?;
+    hll::raise_all(&mut merged, &ranks, call.store.limits.hll_sparse_bytes_max).map_err(corrupt)?;
     hll::forget_count(&mut merged);
     call.store.edit_text(destination, |text| *text = merged)?;
     call.store.touch(destination, 1);
@@ -196,7 +194,7 @@ fn pfdebug(call: &mut Call) -> CommandResult {
 
 /// Makes the HyperLogLog at a key dense, which is a change; `false` if it was dense already.
 fn make_dense(call: &mut Call, key: &[u8]) -> Result<bool, Error> {
-    let is_converted = call.store.edit_text(key, hll::make_dense)??;
+    let is_converted = call.store.edit_text(key, hll::make_dense)?.map_err(corrupt)?;
     call.store.touch(key, u64::from(is_converted));
     Ok(is_converted)
 }

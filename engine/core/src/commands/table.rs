@@ -7,29 +7,30 @@ use alloc::{string::String, vec::Vec};
 use perdura_structures::dict::Dict;
 
 use super::{
-    Command, bitmap, connection, counter, expire, hyperloglog, keys, lcs, list, persistence, scan, server,
-    set, sort,
+    Command,
     spec::{KeyBegin, KeyFind},
-    string, transaction,
 };
 
 /// Every group's commands, in the order of the documentation.
 pub const GROUPS: &[&[Command]] = &[
-    string::COMMANDS,
-    counter::COMMANDS,
-    lcs::COMMANDS,
-    bitmap::COMMANDS,
-    list::COMMANDS,
-    set::COMMANDS,
-    hyperloglog::COMMANDS,
-    keys::COMMANDS,
-    expire::COMMANDS,
-    scan::COMMANDS,
-    sort::COMMANDS,
-    connection::COMMANDS,
-    transaction::COMMANDS,
-    persistence::COMMANDS,
-    server::COMMANDS,
+    super::string::COMMANDS,
+    super::counter::COMMANDS,
+    super::lcs::COMMANDS,
+    super::bitmap::COMMANDS,
+    super::list::COMMANDS,
+    super::set::COMMANDS,
+    super::hash::COMMANDS,
+    super::hyperloglog::COMMANDS,
+    super::keys::COMMANDS,
+    super::dump::COMMANDS,
+    super::expire::COMMANDS,
+    super::scan::COMMANDS,
+    super::sort::COMMANDS,
+    super::pubsub::COMMANDS,
+    super::transaction::COMMANDS,
+    super::connection::COMMANDS,
+    super::persistence::COMMANDS,
+    super::server::COMMANDS,
 ];
 
 /// Longest command name, bytes; longer input is no command. (`georadiusbymember_ro` has 20.)
