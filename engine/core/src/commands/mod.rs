@@ -16,6 +16,7 @@ pub mod connection;
 pub mod counter;
 pub mod dump;
 pub mod expire;
+pub mod hash;
 pub mod keys;
 pub mod lcs;
 pub mod persistence;

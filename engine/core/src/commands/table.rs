@@ -22,6 +22,7 @@ pub const GROUPS: &[&[Command]] = &[
     super::expire::COMMANDS,
     super::scan::COMMANDS,
     super::sort::COMMANDS,
+    super::hash::COMMANDS,
     super::pubsub::COMMANDS,
     super::transaction::COMMANDS,
     super::connection::COMMANDS,

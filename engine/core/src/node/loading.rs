@@ -163,6 +163,7 @@ impl Node {
         self.store.events.clear();
         self.store.changed.clear();
         self.store.expired.clear();
+        self.store.expired_fields.clear();
         match result {
             Ok(false) => self.loading = Some(loading),
             Ok(true) => self.finish_loading(&loading, disk, effects),

@@ -12,7 +12,9 @@ use core::mem;
 use perdura_structures::table::Iter;
 
 use super::{
-    MAGIC, opcode,
+    MAGIC,
+    hash::EXPIRY_VERSION_MIN,
+    opcode,
     primitive::{put_int, put_len, put_raw, put_string},
     value::{Form, kind_of, put_value},
 };
@@ -76,7 +78,12 @@ pub struct RdbEncoder<'a> {
 
 impl<'a> RdbEncoder<'a> {
     /// Stands before the first byte.
-    pub fn new(store: &'a Store, settings: RdbSettings) -> RdbEncoder<'a> {
+    ///
+    /// Fields that expire raise the version to the first that knows them.
+    pub fn new(store: &'a Store, mut settings: RdbSettings) -> RdbEncoder<'a> {
+        if (0..store.db_count()).any(|index| store.db(index).next_field_expiry_ms().is_some()) {
+            settings.version = settings.version.max(EXPIRY_VERSION_MIN);
+        }
         RdbEncoder { store, settings, functions: &[], phase: Phase::Header, crc: 0, keys: 0 }
     }
 

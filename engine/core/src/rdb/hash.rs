@@ -7,16 +7,17 @@
 //! HASH_LISTPACK_EX   earliest expiry (8 bytes), a listpack: field, value, expiry …
 //! ```
 //!
-//! `ttl` is 0 if the field stays, else its expiry minus the earliest plus one; `expiry` is 0 if the field stays. Both
-//! belong to version 12, but are written in any: losing an expiry is worse than a file that older servers refuse.
+//! `ttl` is 0 if the field stays, else its expiry minus the earliest plus one; `expiry` is 0 if the field stays.
+//! Expiring fields came with version 12, and make what they are in one of that version, whichever was asked for: losing
+//! an expiry is worse than a file that older servers refuse.
 //!
 //! Read besides: both in their first forms, with absolute times and no earliest; a zipmap; a ziplist.
 //!
 //! Always true: no field occurs twice.
 
-use alloc::{boxed::Box, collections::BTreeSet, vec::Vec};
+use alloc::{borrow::Cow, vec::Vec};
 
-use perdura_structures::{alloc_size::alloc_size, dict::Dict, listpack::Listpack, zipmap::Zipmap};
+use perdura_structures::{listpack::Listpack, zipmap::Zipmap};
 
 use super::{
     blob::{has_duplicates, read_blob, read_listpack, read_ziplist_as_listpack},
@@ -24,10 +25,10 @@ use super::{
     primitive::{Fault, Reader, put_len, put_string},
     value::Form,
 };
-use crate::store::{
-    Limits,
-    hash::{FieldValue, Hash, HashTable},
-};
+use crate::store::{Limits, hash::Hash};
+
+/// First version that knows fields which expire.
+pub const EXPIRY_VERSION_MIN: u16 = 12;
 
 /// Latest time an expiry may have, milliseconds since 1970: 48 bits.
 const EXPIRY_MS_MAX: u64 = 0xffff_ffff_ffff;
@@ -86,19 +87,18 @@ pub fn read_with_times(reader: &mut Reader<'_>, limits: &Limits) -> Result<Optio
     read_fields(reader, limits, count, &|reader| reader.len())
 }
 
-fn read_fields(
-    reader: &mut Reader<'_>,
+fn read_fields<'a>(
+    reader: &mut Reader<'a>,
     limits: &Limits,
     count: usize,
-    read_expiry: &dyn Fn(&mut Reader<'_>) -> Result<u64, Fault>,
+    read_expiry: &dyn Fn(&mut Reader<'a>) -> Result<u64, Fault>,
 ) -> Result<Option<Hash>, Fault> {
-    let mut fields = Fields::new(limits);
+    let mut fields = Vec::new();
     for _ in 0..count {
         let expiry_ms = read_expiry(reader)?;
-        let (field, value) = (reader.string()?, reader.string()?);
-        fields.add(&field, &value, expiry_ms).map_err(|what| reader.bad(what))?;
+        fields.push(Field { name: reader.string()?, value: reader.string()?, expiry_ms });
     }
-    Ok(fields.into_hash(limits))
+    from_fields(&fields, limits).map_err(|what| reader.bad(what))
 }
 
 /// Reads `HASH_LISTPACK`.
@@ -115,14 +115,11 @@ pub fn read_ziplist(reader: &mut Reader<'_>, limits: &Limits) -> Result<Option<H
 
 /// Reads `HASH_ZIPMAP`.
 pub fn read_zipmap(reader: &mut Reader<'_>, limits: &Limits) -> Result<Option<Hash>, Fault> {
-    let mut fields = Fields::new(limits);
     read_blob(reader, |bytes| {
-        for (field, value) in Zipmap::from_bytes_checked(bytes)?.iter() {
-            fields.add(field, value, 0).expect("a checked zipmap has no duplicates");
-        }
-        Ok(())
-    })?;
-    Ok(fields.into_hash(limits))
+        let fields = Zipmap::from_bytes_checked(bytes)?.iter().map(|(field, value)| (field, value, 0));
+        // A checked zipmap has a field, and none twice.
+        Ok(Hash::from_entries(limits, fields))
+    })
 }
 
 /// Reads `HASH_LISTPACK_EX`.
@@ -138,19 +135,16 @@ pub fn read_packed_with_times_pre_ga(
     limits: &Limits,
 ) -> Result<Option<Hash>, Fault> {
     let pack = read_listpack(reader)?;
-    let mut fields = Fields::new(limits);
-    let mut items = pack.iter();
-    while let Some(field) = items.next() {
+    let (mut fields, mut items) = (Vec::new(), pack.iter());
+    while let Some(name) = items.next() {
         let (Some(value), Some(expiry)) = (items.next(), items.next()) else {
             return Err(reader.bad("a field without value or expiry in a hash"));
         };
         let expiry_ms = expiry.to_int().and_then(|at| u64::try_from(at).ok());
         let expiry_ms = expiry_ms.ok_or_else(|| reader.bad("a field's expiry that is not a time"))?;
-        fields
-            .add(field.text(&mut Default::default()), value.text(&mut Default::default()), expiry_ms)
-            .map_err(|what| reader.bad(what))?;
+        fields.push(Field { name: name.to_vec().into(), value: value.to_vec().into(), expiry_ms });
     }
-    Ok(fields.into_hash(limits))
+    from_fields(&fields, limits).map_err(|what| reader.bad(what))
 }
 
 /// Checks pairs of field and value. Only their number decides the encoding, as in Redis.
@@ -161,59 +155,23 @@ fn from_listpack(pack: Listpack, limits: &Limits) -> Result<Option<Hash>, &'stat
     if has_duplicates(pack.iter().step_by(2)) {
         return Err(DUPLICATE);
     }
-    if pack.len() / 2 <= limits.hash_listpack_entries_max {
-        return Ok((!pack.is_empty()).then_some(Hash::Listpack(pack)));
-    }
-    let mut fields = Fields::new(limits);
-    let mut items = pack.iter();
-    while let (Some(field), Some(value)) = (items.next(), items.next()) {
-        fields.add(field.text(&mut Default::default()), value.text(&mut Default::default()), 0)?;
-    }
-    Ok(Some(Hash::Table(Box::new(fields.table))))
+    Ok((!pack.is_empty()).then(|| Hash::from_listpack(pack, limits)))
 }
 
-/// Fields that are being collected, and the longest text among them.
-struct Fields {
-    table: HashTable,
-    bytes_max: usize,
+/// A field that was read.
+struct Field<'a> {
+    name: Cow<'a, [u8]>,
+    value: Cow<'a, [u8]>,
+    /// Milliseconds since 1970, 0 if it stays.
+    expiry_ms: u64,
 }
 
-impl Fields {
-    fn new(limits: &Limits) -> Fields {
-        let table =
-            HashTable { fields: Dict::new(limits.hash_seed), expiries: BTreeSet::new(), value_bytes: 0 };
-        Fields { table, bytes_max: 0 }
+/// Checks fields, and makes them a hash in the encoding that the limits ask for; `None` if there are none.
+fn from_fields(fields: &[Field<'_>], limits: &Limits) -> Result<Option<Hash>, &'static str> {
+    if fields.iter().any(|field| field.expiry_ms > EXPIRY_MS_MAX) {
+        return Err("a field's expiry out of range");
     }
-
-    fn add(&mut self, field: &[u8], value: &[u8], expiry_ms: u64) -> Result<(), &'static str> {
-        if expiry_ms > EXPIRY_MS_MAX {
-            return Err("a field's expiry out of range");
-        }
-        let slot = FieldValue { value: value.into(), expiry_ms };
-        if self.table.fields.insert(field, slot).is_some() {
-            return Err(DUPLICATE);
-        }
-        if expiry_ms > 0 {
-            self.table.expiries.insert((expiry_ms, field.into()));
-        }
-        self.table.value_bytes += alloc_size(value.len());
-        self.bytes_max = self.bytes_max.max(field.len()).max(value.len());
-        Ok(())
-    }
-
-    /// A listpack if fields are few, short and stay; `None` if there are none.
-    fn into_hash(self, limits: &Limits) -> Option<Hash> {
-        let count = self.table.fields.len();
-        let is_small =
-            count <= limits.hash_listpack_entries_max && self.bytes_max <= limits.hash_listpack_value_max;
-        if !is_small || !self.table.expiries.is_empty() {
-            return Some(Hash::Table(Box::new(self.table)));
-        }
-        let mut pack = Listpack::new();
-        for (field, slot) in self.table.fields.iter() {
-            pack.push_back(field);
-            pack.push_back(&*slot.value);
-        }
-        (count > 0).then_some(Hash::Listpack(pack))
-    }
+    let entries = fields.iter().map(|field| (&*field.name, &*field.value, field.expiry_ms));
+    let hash = Hash::from_entries(limits, entries).ok_or(DUPLICATE)?;
+    Ok((!fields.is_empty()).then_some(hash))
 }
