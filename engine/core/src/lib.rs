@@ -24,6 +24,7 @@ pub mod rdb;
 pub mod blocked;
 pub mod pubsub;
 pub mod session;
+pub mod tracking;
 
 pub mod commands;
 

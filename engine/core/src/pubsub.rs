@@ -11,7 +11,11 @@ use alloc::{
     vec::Vec,
 };
 
-use crate::{bytes::glob, host::ClientId, resp::Reply};
+use crate::{
+    bytes::glob,
+    host::ClientId,
+    resp::{Protocol, Reply},
+};
 
 /// What can be subscribed to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -146,19 +150,63 @@ pub enum Push {
         /// The message.
         payload: Vec<u8>,
     },
+    /// Cached keys are out of date. RESP2 clients get it as a message to a channel of its own.
+    Invalidate {
+        /// Which; `None` is all of them.
+        keys: Option<Vec<Vec<u8>>>,
+    },
+    /// The client that was to get the invalidations is gone.
+    RedirectBroken {
+        /// Its number.
+        number: u64,
+    },
 }
 
 impl Push {
     /// Writes it in the client's version of the protocol.
     pub fn write(&self, reply: &mut Reply) {
-        let words: &[&[u8]] = match self {
-            Push::Message { channel, payload } => &[b"message", channel, payload],
-            Push::PatternMessage { pattern, channel, payload } => &[b"pmessage", pattern, channel, payload],
-            Push::ShardMessage { channel, payload } => &[b"smessage", channel, payload],
-        };
-        reply.push(words.len());
-        for word in words {
-            reply.bulk(word);
+        match self {
+            Push::Message { channel, payload } => write_words(reply, &[b"message", channel, payload]),
+            Push::PatternMessage { pattern, channel, payload } => {
+                write_words(reply, &[b"pmessage", pattern, channel, payload]);
+            }
+            Push::ShardMessage { channel, payload } => write_words(reply, &[b"smessage", channel, payload]),
+            Push::Invalidate { keys } => write_invalidation(reply, keys.as_deref()),
+            Push::RedirectBroken { number } => {
+                reply.push(2);
+                reply.bulk(b"tracking-redir-broken");
+                reply.integer(*number as i64);
+            }
+        }
+    }
+}
+
+fn write_words(reply: &mut Reply, words: &[&[u8]]) {
+    reply.push(words.len());
+    for word in words {
+        reply.bulk(word);
+    }
+}
+
+fn write_invalidation(reply: &mut Reply, keys: Option<&[Vec<u8>]>) {
+    match reply.protocol() {
+        Protocol::Resp2 => {
+            reply.push(3);
+            reply.bulk(b"message");
+            reply.bulk(b"__redis__:invalidate");
+        }
+        Protocol::Resp3 => {
+            reply.push(2);
+            reply.bulk(b"invalidate");
+        }
+    }
+    match keys {
+        None => reply.null(),
+        Some(keys) => {
+            reply.array(keys.len());
+            for key in keys {
+                reply.bulk(key);
+            }
         }
     }
 }
@@ -177,7 +225,6 @@ pub fn write_confirmation(reply: &mut Reply, word: &str, name: Option<&[u8]>, co
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::resp::Protocol;
 
     const ALICE: ClientId = ClientId(1);
     const BOB: ClientId = ClientId(2);

@@ -115,6 +115,15 @@ pub struct Blocked {
     pub order: u64,
 }
 
+/// A client that gets another one's invalidations.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Redirect {
+    /// Its number, as shown to users.
+    pub number: u64,
+    /// How the host names it.
+    pub client: ClientId,
+}
+
 /// Client-side caching as this client wants it.
 #[derive(Clone, Debug, Default)]
 pub struct Tracking {
@@ -130,8 +139,8 @@ pub struct Tracking {
     pub is_no_loop: bool,
     /// CLIENT CACHING yes or no was just said.
     pub caching: Option<bool>,
-    /// Client number that gets the invalidations.
-    pub redirect: Option<u64>,
+    /// Who gets the invalidations instead.
+    pub redirect: Option<Redirect>,
     /// The redirection's client is gone.
     pub is_redirect_broken: bool,
     /// BCAST prefixes.

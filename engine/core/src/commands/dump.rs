@@ -2,7 +2,7 @@
 //!
 //! Always true: the log gets absolute times only, and a value whose time has come is logged as the removal it causes.
 //!
-//! Not here: the payload's bytes (`rdb`).
+//! Not here: the payload's bytes (`rdb/`).
 
 use alloc::{vec, vec::Vec};
 

@@ -17,6 +17,8 @@ pub const GROUPS: &[&[Command]] = &[
     super::counter::COMMANDS,
     super::lcs::COMMANDS,
     super::bitmap::COMMANDS,
+    super::list::COMMANDS,
+    super::hash::COMMANDS,
     super::keys::COMMANDS,
     super::dump::COMMANDS,
     super::expire::COMMANDS,

@@ -10,7 +10,7 @@ use crate::{
     error::{DB_OUT_OF_RANGE, Error, SYNTAX},
     host::{ClientId, Effect, Effects, Peer},
     resp::Protocol,
-    session::{ReplyMode, Session, Tracking},
+    session::{ReplyMode, Session},
 };
 
 const PROTECTED: &str = "DENIED Redis is running in protected mode because protected mode is enabled and no password is \
@@ -62,6 +62,7 @@ impl Node {
             node.unwatch(session);
             node.forget_waiting(session);
             node.forget_subscriptions(session);
+            node.stop_tracking(session);
         });
         self.gated.remove(&client);
         self.sessions.close(client);
@@ -207,7 +208,7 @@ impl Node {
         self.discard_transaction(session);
         self.forget_subscriptions(session);
         session.is_monitor = false;
-        session.tracking = Tracking::default();
+        self.stop_tracking(session);
         session.db = 0;
         session.name.clear();
         session.no_evict = false;

@@ -72,6 +72,7 @@ impl Node {
                 }
             }
         }
+        self.invalidate(None, &changed);
         self.note_ready_keys(changed);
         if !self.store.events.is_empty() {
             self.publish_events();

@@ -158,6 +158,11 @@ impl Node {
         } else {
             self.finish_reply(session, reply_at);
         }
+        if session.transaction.is_none() && !is_client_command(&row) {
+            // CLIENT CACHING holds for the next command or transaction only.
+            session.tracking.caching = None;
+        }
+        self.limit_tracking(Some(session));
         self.deliver(Some(session));
     }
 
@@ -318,6 +323,7 @@ impl Node {
         }
         self.note_slow(session, row, request.args, elapsed_us);
         self.after_command(session);
+        self.remember_reads(session, row, request.args);
         outcome
     }
 
@@ -390,6 +396,10 @@ impl Node {
 fn is_allowed_while_subscribed(row: &Row) -> bool {
     use NodeCommand::*;
     is_answered_by_pushes(row) || matches!(row.command.action, Action::Node(Ping | Quit | Reset))
+}
+
+fn is_client_command(row: &Row) -> bool {
+    row.container.is_some_and(|container| container.name == "client")
 }
 
 fn is_answered_by_pushes(row: &Row) -> bool {

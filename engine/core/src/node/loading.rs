@@ -13,7 +13,7 @@
 //!
 //! Always true: a unit is executed whole or not at all; a command of the log that fails is counted and logged.
 //!
-//! Not here: what to load (`persist/recovery.rs`), the grammar (`persist/log_reader.rs`, `rdb`).
+//! Not here: what to load (`persist/recovery.rs`), the grammar (`persist/log_reader.rs`, `rdb/`).
 
 use alloc::{
     collections::VecDeque,

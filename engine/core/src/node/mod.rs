@@ -29,6 +29,7 @@ mod persistence;
 mod propagate;
 mod pubsub;
 mod server;
+mod tracking;
 mod transaction;
 
 use alloc::{boxed::Box, collections::BTreeMap, collections::BTreeSet, string::String, vec, vec::Vec};
@@ -52,6 +53,7 @@ use crate::{
     session::{Session, Sessions},
     store::{DbKey, Limits, Store},
     time::Now,
+    tracking::TrackingTable,
 };
 
 use loading::Loading;
@@ -155,6 +157,8 @@ pub struct Node {
     pub(crate) watchers: BTreeMap<DbKey, BTreeSet<ClientId>>,
     /// Who listens to which channels.
     pub(crate) subscriptions: Registry,
+    /// Who may have cached which keys.
+    pub(crate) tracking: TrackingTable,
     /// What is to be told once the running command is through.
     outbox: Vec<pubsub::Outgoing>,
     /// A shutdown that was asked for and is not through.
@@ -196,6 +200,7 @@ impl Node {
             waiting: blocking::Waiters::default(),
             watchers: BTreeMap::new(),
             subscriptions: Registry::default(),
+            tracking: TrackingTable::default(),
             outbox: Vec::new(),
             shutdown: None,
             counters: Counters::default(),
@@ -360,6 +365,7 @@ impl Engine for Node {
         self.drive_persistence(effects);
         self.aof.journal.flush(now, effects);
         self.serve_synced_waiters(effects);
+        self.broadcast_invalidations();
         self.release_replies(effects);
     }
 

@@ -101,6 +101,7 @@ impl Node {
         if !self.store.changed.is_empty() {
             let changed = core::mem::take(&mut self.store.changed);
             self.touch_watchers(session, &changed);
+            self.invalidate(Some(session), &changed);
             self.note_ready_keys(changed);
         }
         if !self.store.events.is_empty() {

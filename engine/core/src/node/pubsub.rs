@@ -178,15 +178,23 @@ impl Node {
         if self.outbox.is_empty() || self.unit.is_some() {
             return;
         }
-        for (client, push) in core::mem::take(&mut self.outbox) {
-            match &mut author {
-                Some(author) if author.client == client => self.tell(author, &push),
+        let author_client = author.as_ref().map(|author| author.client);
+        let is_late = |(client, push): &Outgoing| {
+            Some(*client) == author_client && matches!(**push, Push::Invalidate { .. })
+        };
+        // The author's own invalidations come last.
+        let (late, soon): (Vec<_>, Vec<_>) = core::mem::take(&mut self.outbox).into_iter().partition(is_late);
+        for (client, push) in soon.into_iter().chain(late) {
+            match (&*push, &mut author) {
+                (Push::Invalidate { .. }, _) => self.tell_invalidation(&mut author, client, &push),
+                (_, Some(author)) if author.client == client => self.tell(author, &push),
                 _ => self.with_session(client, |node, session| node.tell(session, &push)),
             }
         }
     }
 
-    fn tell(&mut self, session: &mut Session, push: &Push) {
+    /// Writes something nobody asked for into a client's output.
+    pub(super) fn tell(&mut self, session: &mut Session, push: &Push) {
         if session.is_closing {
             return;
         }

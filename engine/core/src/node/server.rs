@@ -107,6 +107,7 @@ impl Node {
         for db in dbs {
             self.empty_db(db);
         }
+        self.invalidate_all();
         self.log_forced(session, request);
         session.reply.ok();
         if all && self.snapshots.is_in_background() {
@@ -189,6 +190,10 @@ impl Node {
             ConfigGet => self.config_get(session, args)?,
             ConfigSet => self.config_set(session, args, effects)?,
             Info => self.info(session, args)?,
+            ClientTracking => self.client_tracking(session, args)?,
+            ClientCaching => self.client_caching(session, args)?,
+            ClientGetRedir => self.client_getredir(session),
+            ClientTrackingInfo => self.client_trackinginfo(session),
             Subscribe | PSubscribe | SSubscribe | Unsubscribe | PUnsubscribe | SUnsubscribe | Publish
             | SPublish | PubsubChannels | PubsubShardChannels | PubsubNumSub | PubsubShardNumSub
             | PubsubNumPat | PubsubHelp => self.pubsub_command(session, command, args)?,

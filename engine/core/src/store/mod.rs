@@ -260,6 +260,18 @@ impl Store {
         }
     }
 
+    /// A collection that is about to be changed: no hit is counted, it stays as idle as it was.
+    ///
+    /// # Errors
+    /// `WRONGTYPE` if the key holds another type.
+    pub fn find_kind<K: Kind>(&mut self, key: &[u8]) -> Result<Option<&K>, Error> {
+        match self.find(key).map(|entry| entry.content()) {
+            None => Ok(None),
+            Some(ContentRef::Object(object)) => K::of(object).map(Some).ok_or(WRONG_TYPE),
+            Some(_) => Err(WRONG_TYPE),
+        }
+    }
+
     // --- Changing -------------------------------------------------------------------------------
 
     /// Edits a collection in place; one that is empty afterwards is removed with its key.
