@@ -24,7 +24,6 @@ pub const GROUPS: &[&[Command]] = &[
     super::expire::COMMANDS,
     super::scan::COMMANDS,
     super::sort::COMMANDS,
-    super::hash::COMMANDS,
     super::pubsub::COMMANDS,
     super::transaction::COMMANDS,
     super::connection::COMMANDS,

@@ -15,7 +15,7 @@
 //!
 //! Always true: no field occurs twice.
 
-use alloc::{borrow::Cow, vec::Vec};
+use alloc::vec::Vec;
 
 use perdura_structures::{listpack::Listpack, zipmap::Zipmap};
 
@@ -25,7 +25,10 @@ use super::{
     primitive::{Fault, Reader, put_len, put_string},
     value::Form,
 };
-use crate::store::{Limits, hash::Hash};
+use crate::store::{
+    Limits,
+    hash::{Builder, Hash},
+};
 
 /// First version that knows fields which expire.
 pub const EXPIRY_VERSION_MIN: u16 = 12;
@@ -87,18 +90,19 @@ pub fn read_with_times(reader: &mut Reader<'_>, limits: &Limits) -> Result<Optio
     read_fields(reader, limits, count, &|reader| reader.len())
 }
 
-fn read_fields<'a>(
-    reader: &mut Reader<'a>,
+fn read_fields(
+    reader: &mut Reader<'_>,
     limits: &Limits,
     count: usize,
-    read_expiry: &dyn Fn(&mut Reader<'a>) -> Result<u64, Fault>,
+    read_expiry: &dyn Fn(&mut Reader<'_>) -> Result<u64, Fault>,
 ) -> Result<Option<Hash>, Fault> {
-    let mut fields = Vec::new();
+    let mut fields = Builder::new(limits);
     for _ in 0..count {
         let expiry_ms = read_expiry(reader)?;
-        fields.push(Field { name: reader.string()?, value: reader.string()?, expiry_ms });
+        let (field, value) = (reader.string()?, reader.string()?);
+        add(&mut fields, &field, &value, expiry_ms).map_err(|what| reader.bad(what))?;
     }
-    from_fields(&fields, limits).map_err(|what| reader.bad(what))
+    Ok(fields.finish())
 }
 
 /// Reads `HASH_LISTPACK`.
@@ -115,11 +119,14 @@ pub fn read_ziplist(reader: &mut Reader<'_>, limits: &Limits) -> Result<Option<H
 
 /// Reads `HASH_ZIPMAP`.
 pub fn read_zipmap(reader: &mut Reader<'_>, limits: &Limits) -> Result<Option<Hash>, Fault> {
+    let mut fields = Builder::new(limits);
     read_blob(reader, |bytes| {
-        let fields = Zipmap::from_bytes_checked(bytes)?.iter().map(|(field, value)| (field, value, 0));
-        // A checked zipmap has a field, and none twice.
-        Ok(Hash::from_entries(limits, fields))
-    })
+        for (field, value) in Zipmap::from_bytes_checked(bytes)?.iter() {
+            add(&mut fields, field, value, 0).expect("a checked zipmap has no duplicates");
+        }
+        Ok(())
+    })?;
+    Ok(fields.finish())
 }
 
 /// Reads `HASH_LISTPACK_EX`.
@@ -135,16 +142,19 @@ pub fn read_packed_with_times_pre_ga(
     limits: &Limits,
 ) -> Result<Option<Hash>, Fault> {
     let pack = read_listpack(reader)?;
-    let (mut fields, mut items) = (Vec::new(), pack.iter());
-    while let Some(name) = items.next() {
+    let mut fields = Builder::new(limits);
+    let mut items = pack.iter();
+    while let Some(field) = items.next() {
         let (Some(value), Some(expiry)) = (items.next(), items.next()) else {
             return Err(reader.bad("a field without value or expiry in a hash"));
         };
         let expiry_ms = expiry.to_int().and_then(|at| u64::try_from(at).ok());
         let expiry_ms = expiry_ms.ok_or_else(|| reader.bad("a field's expiry that is not a time"))?;
-        fields.push(Field { name: name.to_vec().into(), value: value.to_vec().into(), expiry_ms });
+        let (mut field_digits, mut value_digits) = Default::default();
+        let (field, value) = (field.text(&mut field_digits), value.text(&mut value_digits));
+        add(&mut fields, field, value, expiry_ms).map_err(|what| reader.bad(what))?;
     }
-    from_fields(&fields, limits).map_err(|what| reader.bad(what))
+    Ok(fields.finish())
 }
 
 /// Checks pairs of field and value. Only their number decides the encoding, as in Redis.
@@ -158,20 +168,10 @@ fn from_listpack(pack: Listpack, limits: &Limits) -> Result<Option<Hash>, &'stat
     Ok((!pack.is_empty()).then(|| Hash::from_listpack(pack, limits)))
 }
 
-/// A field that was read.
-struct Field<'a> {
-    name: Cow<'a, [u8]>,
-    value: Cow<'a, [u8]>,
-    /// Milliseconds since 1970, 0 if it stays.
-    expiry_ms: u64,
-}
-
-/// Checks fields, and makes them a hash in the encoding that the limits ask for; `None` if there are none.
-fn from_fields(fields: &[Field<'_>], limits: &Limits) -> Result<Option<Hash>, &'static str> {
-    if fields.iter().any(|field| field.expiry_ms > EXPIRY_MS_MAX) {
+/// Adds a field, which must be the first of its name.
+fn add(fields: &mut Builder<'_>, field: &[u8], value: &[u8], expiry_ms: u64) -> Result<(), &'static str> {
+    if expiry_ms > EXPIRY_MS_MAX {
         return Err("a field's expiry out of range");
     }
-    let entries = fields.iter().map(|field| (&*field.name, &*field.value, field.expiry_ms));
-    let hash = Hash::from_entries(limits, entries).ok_or(DUPLICATE)?;
-    Ok((!fields.is_empty()).then_some(hash))
+    if fields.add(field, value, expiry_ms) { Ok(()) } else { Err(DUPLICATE) }
 }
