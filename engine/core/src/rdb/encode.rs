@@ -70,7 +70,7 @@ enum Phase<'a> {
 pub struct RdbEncoder<'a> {
     store: &'a Store,
     settings: RdbSettings,
-    functions: &'a [&'a [u8]],
+    functions: Vec<&'a [u8]>,
     phase: Phase<'a>,
     crc: u64,
     keys: u64,
@@ -84,11 +84,11 @@ impl<'a> RdbEncoder<'a> {
         if (0..store.db_count()).any(|index| store.db(index).next_field_expiry_ms().is_some()) {
             settings.version = settings.version.max(EXPIRY_VERSION_MIN);
         }
-        RdbEncoder { store, settings, functions: &[], phase: Phase::Header, crc: 0, keys: 0 }
+        RdbEncoder { store, settings, functions: Vec::new(), phase: Phase::Header, crc: 0, keys: 0 }
     }
 
     /// Function libraries to write too: the source of each.
-    pub fn with_functions(mut self, functions: &'a [&'a [u8]]) -> RdbEncoder<'a> {
+    pub fn with_functions(mut self, functions: Vec<&'a [u8]>) -> RdbEncoder<'a> {
         self.functions = functions;
         self
     }
@@ -101,7 +101,7 @@ impl<'a> RdbEncoder<'a> {
         self.put_aux(b"ctime", |out| put_int(self.settings.created_s as i64, out), out);
         self.put_aux(b"used-mem", |out| put_int(self.settings.used_memory as i64, out), out);
         self.put_aux(b"aof-base", |out| put_int(i64::from(self.settings.is_aof_base), out), out);
-        for source in self.functions {
+        for source in &self.functions {
             out.push(opcode::FUNCTION);
             put_string(source, self.settings.is_compressed, out);
         }

@@ -51,7 +51,7 @@ enum Phase<'a> {
 /// Writes a store as commands.
 pub struct CommandsEncoder<'a> {
     store: &'a Store,
-    functions: &'a [&'a [u8]],
+    functions: Vec<&'a [u8]>,
     now: Now,
     phase: Phase<'a>,
     keys: u64,
@@ -60,18 +60,18 @@ pub struct CommandsEncoder<'a> {
 impl<'a> CommandsEncoder<'a> {
     /// Stands before the first byte.
     pub fn new(store: &'a Store, now: Now) -> CommandsEncoder<'a> {
-        CommandsEncoder { store, functions: &[], now, phase: Phase::Header, keys: 0 }
+        CommandsEncoder { store, functions: Vec::new(), now, phase: Phase::Header, keys: 0 }
     }
 
     /// Function libraries to write too: the source of each.
-    pub fn with_functions(mut self, functions: &'a [&'a [u8]]) -> CommandsEncoder<'a> {
+    pub fn with_functions(mut self, functions: Vec<&'a [u8]>) -> CommandsEncoder<'a> {
         self.functions = functions;
         self
     }
 
     fn put_header(&self, out: &mut Vec<u8>) {
         out.extend(format!("#TS:{}\r\n", self.now.wall_s()).into_bytes());
-        for source in self.functions {
+        for source in &self.functions {
             put_command(&[b"FUNCTION", b"LOAD", source], out);
         }
     }

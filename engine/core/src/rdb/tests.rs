@@ -553,8 +553,7 @@ fn functions_come_before_all_keys() {
     let mut store = Store::new(16, 1);
     store.set(b"k", Value::Int(1), false);
     let source: &[u8] = b"#!lua name=lib\nredis.register_function('f', function() return 1 end)";
-    let sources = [source];
-    let mut encoder = RdbEncoder::new(&store, settings(12)).with_functions(&sources);
+    let mut encoder = RdbEncoder::new(&store, settings(12)).with_functions(vec![source]);
     let mut file = Vec::new();
     while encoder.step(&mut file) {}
     let mut decoder = Decoder::new(DecodeSettings { limits: Limits::default(), skip_checksum: false });
