@@ -302,9 +302,9 @@ fn consumer_that_was_never_active_keeps_that() {
     let check = |bytes: &[u8], active_ms| {
         with_content(&sealed(bytes), &Limits::default(), |content| {
             let ContentRef::Object(Object::Stream(stream)) = content else { panic!("a stream") };
-            let consumer = &stream.groups[&b"g"[..]].consumers[&b"c"[..]];
-            assert_eq!((consumer.seen_ms, consumer.active_ms), (2000, active_ms));
-            assert_eq!(stream.first_id, StreamId { ms: 9, seq: 2 });
+            let consumer = stream.group(b"g").unwrap().consumers().next().unwrap();
+            assert_eq!((consumer.name(), consumer.seen_ms, consumer.active_ms), (&b"c"[..], 2000, active_ms));
+            assert_eq!(stream.entries.first_id(), StreamId { ms: 9, seq: 2 });
         })
         .unwrap();
     };
@@ -438,6 +438,16 @@ fn streams_that_break_a_rule_are_refused() {
     // Entries in the order 6-1, 5-1.
     let descending = ["2", "0", "1", "f", "0", "2", "1", "0", "v", "4", "2", "0", "0", "v", "4"];
     assert_eq!(node(&descending), Err(payload::BAD_FORMAT), "entries that do not ascend");
+}
+
+#[test]
+fn last_id_goes_on_after_an_entry_that_is_deleted_only() {
+    let node = listpack(&["1", "1", "1", "f", "0", "2", "0", "0", "v", "4", "3", "4", "0", "x", "4"]);
+    let mut bytes = body(&[15, 1], &[&[0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 1], &node]);
+    // Entries 5-1 and, deleted, 9-1; last id 6-0.
+    bytes.extend([1, 6, 0, 0]);
+    let words = told(&bytes, &Limits::default()).unwrap().2;
+    assert_eq!(words[..4], ["5-1", "f", "v", "9-1"]);
 }
 
 #[test]
