@@ -18,6 +18,8 @@ pub const GROUPS: &[&[Command]] = &[
     super::lcs::COMMANDS,
     super::bitmap::COMMANDS,
     super::list::COMMANDS,
+    super::set::COMMANDS,
+    super::hyperloglog::COMMANDS,
     super::hash::COMMANDS,
     super::keys::COMMANDS,
     super::dump::COMMANDS,

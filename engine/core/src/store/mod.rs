@@ -12,6 +12,7 @@
 pub mod db;
 pub mod event;
 pub mod hash;
+pub mod hyperloglog;
 pub mod list;
 pub mod set;
 pub mod stream;
