@@ -499,7 +499,7 @@ fn hincrby(call: &mut Call) -> CommandResult {
         };
         let sum = old.checked_add(delta).ok_or(INCREMENT_OVERFLOW)?;
         hash.update(field, format_i64(sum, &mut DecimalBuffer::default()), &limits);
-        Ok(sum)
+        Ok::<_, Error>(sum)
     })??;
     call.store.touch(key, 1);
     call.store.notify(Class::Hash, "hincrby", key);
@@ -523,7 +523,7 @@ fn hincrbyfloat(call: &mut Call) -> CommandResult {
         };
         let sum = old.checked_add(delta).ok_or(NAN_OR_INFINITY)?.format();
         hash.update(field, &sum, &limits);
-        Ok((sum, hash.expiry_of(field).unwrap_or(0)))
+        Ok::<_, Error>((sum, hash.expiry_of(field).unwrap_or(0)))
     })??;
     call.store.touch(key, 1);
     call.store.notify(Class::Hash, "hincrbyfloat", key);
