@@ -20,6 +20,7 @@ pub mod lcs;
 pub mod persistence;
 pub mod scan;
 pub mod server;
+pub mod stream;
 pub mod string;
 pub mod transaction;
 

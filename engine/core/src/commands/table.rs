@@ -9,7 +9,7 @@ use perdura_structures::dict::Dict;
 use super::{
     Command, bitmap, connection, counter, expire, keys, lcs, persistence, scan, server,
     spec::{KeyBegin, KeyFind},
-    string, transaction,
+    stream, string, transaction,
 };
 
 /// Every group's commands, in the order of the documentation.
@@ -21,6 +21,7 @@ pub const GROUPS: &[&[Command]] = &[
     keys::COMMANDS,
     expire::COMMANDS,
     scan::COMMANDS,
+    stream::COMMANDS,
     connection::COMMANDS,
     transaction::COMMANDS,
     persistence::COMMANDS,
