@@ -11,6 +11,7 @@ use super::{
 use crate::{
     bytes::number::{DecimalBuffer, format_u64},
     error::{Error, NO_SUCH_KEY, SYNTAX, wrong_arity},
+    session::OwnedArgs,
     store::{
         Class, Limits,
         stream::{ENTRY_BYTES_MAX, Effort, Entries, Entry, Stream, StreamId, Threshold},
@@ -260,7 +261,7 @@ pub(super) fn xtrim(call: &mut Call) -> CommandResult {
     let edited = call.store.edit::<Box<Stream>, u64>(key, |stream| {
         let removed = stream.entries.trim(trim.threshold, trim.effort);
         if removed > 0 && trim.is_approximate() {
-            let mut exact: Vec<Vec<u8>> = args.iter().map(|arg| arg.to_vec()).collect();
+            let mut exact: OwnedArgs = args.iter().map(|arg| arg.to_vec()).collect();
             trim.make_exact(&stream.entries, &mut exact);
             logged = Some(exact);
         }
@@ -277,7 +278,7 @@ pub(super) fn xtrim(call: &mut Call) -> CommandResult {
 }
 
 /// Logs these arguments instead of those typed, if there are any.
-fn log(call: &mut Call, args: Option<Vec<Vec<u8>>>) {
+fn log(call: &mut Call, args: Option<OwnedArgs>) {
     if let Some(args) = args {
         call.record.is_replaced = true;
         call.record.commands.push(args);
@@ -338,7 +339,7 @@ fn add(
     id_at: usize,
     trim: Option<Trim>,
     is_id_typed: bool,
-) -> Result<(u64, Option<Vec<Vec<u8>>>), Error> {
+) -> Result<(u64, Option<OwnedArgs>), Error> {
     let args = call.args;
     let limits = call.store.limits.clone();
     let edited = call.store.edit_or_insert(
@@ -352,7 +353,7 @@ fn add(
             if is_id_typed && approximate.is_none() {
                 return (removed, None);
             }
-            let mut logged: Vec<Vec<u8>> = args.iter().map(|arg| arg.to_vec()).collect();
+            let mut logged: OwnedArgs = args.iter().map(|arg| arg.to_vec()).collect();
             logged[id_at] = id.text().to_vec();
             if let Some(trim) = approximate {
                 trim.make_exact(entries, &mut logged);
