@@ -26,6 +26,8 @@ pub mod tracking;
 
 pub mod commands;
 
+pub mod acl;
+
 pub mod persist;
 
 pub mod node;

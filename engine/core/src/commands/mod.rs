@@ -11,6 +11,7 @@
 pub mod spec;
 pub mod table;
 
+pub mod acl;
 pub mod bitmap;
 pub mod connection;
 pub mod counter;

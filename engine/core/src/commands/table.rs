@@ -7,7 +7,7 @@ use alloc::{string::String, vec::Vec};
 use perdura_structures::dict::Dict;
 
 use super::{
-    Command, bitmap, connection, counter, expire, keys, lcs, persistence, pubsub, scan, server, sort,
+    Command, acl, bitmap, connection, counter, expire, keys, lcs, persistence, pubsub, scan, server, sort,
     spec::{KeyBegin, KeyFind},
     string, transaction,
 };
@@ -27,6 +27,7 @@ pub const GROUPS: &[&[Command]] = &[
     persistence::COMMANDS,
     server::COMMANDS,
     pubsub::COMMANDS,
+    acl::COMMANDS,
 ];
 
 /// Longest command name, bytes; longer input is no command. (`georadiusbymember_ro` has 20.)

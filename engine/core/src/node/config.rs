@@ -45,6 +45,9 @@ impl Node {
             SetError::Loading => Error::new("LOADING Redis is loading the dataset in memory"),
         })?;
         for change in &changed {
+            if change.name == "requirepass" {
+                self.acl.set_default_password(&self.config.requirepass);
+            }
             if change.name == "appendonly" {
                 self.switch_append_only(self.config.appendonly, effects);
             }

@@ -6,7 +6,7 @@
 
 use alloc::{format, string::String, vec::Vec};
 
-use super::{Node, no_stopwatch};
+use super::{Node, acl::denied, no_stopwatch};
 use crate::{
     commands::{Action, Args, Call, Context, NodeCommand, printable, spec::flag, table::Row},
     error::{Error, OUT_OF_MEMORY},
@@ -185,7 +185,7 @@ impl Node {
         Ok(row)
     }
 
-    fn check(&mut self, session: &Session, row: &Row, request: &Request<'_>) -> Result<(), Error> {
+    fn check(&mut self, session: &mut Session, row: &Row, request: &Request<'_>) -> Result<(), Error> {
         let command = row.command;
         if !session.is_authenticated && self.is_auth_required() && !command.has(flag::NO_AUTH) {
             return Err(Error::new("NOAUTH Authentication required."));
@@ -193,6 +193,7 @@ impl Node {
         if session.transaction.is_some() && command.has(flag::NO_MULTI) {
             return Err(Error::new("ERR Command not allowed inside a transaction"));
         }
+        self.check_rights(session, row, request.args).map_err(|denial| denied(&session.user, denial, row))?;
         let is_write = command.has(flag::WRITE);
         let is_exec_of_writes = matches!(command.action, Action::Node(NodeCommand::Exec))
             && self.has_queued(session, flag::WRITE);
@@ -221,7 +222,6 @@ impl Node {
         if is_loading_refused {
             return Err(Error::new("LOADING Redis is loading the dataset in memory"));
         }
-        let _ = request;
         Ok(())
     }
 

@@ -190,6 +190,8 @@ impl Node {
             ConfigGet => self.config_get(session, args)?,
             ConfigSet => self.config_set(session, args, effects)?,
             Info => self.info(session, args)?,
+            AclCat | AclDelUser | AclDryRun | AclGenPass | AclGetUser | AclHelp | AclList | AclLog
+            | AclSetUser | AclUsers | AclWhoAmI => self.acl_command(session, command, args, effects)?,
             ClientTracking => self.client_tracking(session, args)?,
             ClientCaching => self.client_caching(session, args)?,
             ClientGetRedir => self.client_getredir(session),
