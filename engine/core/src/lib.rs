@@ -19,6 +19,8 @@ pub mod store;
 
 pub mod config;
 
+pub mod rdb;
+
 pub mod blocked;
 pub mod pubsub;
 pub mod session;

@@ -7,27 +7,29 @@ use alloc::{string::String, vec::Vec};
 use perdura_structures::dict::Dict;
 
 use super::{
-    Command, acl, bitmap, connection, counter, expire, keys, lcs, persistence, pubsub, scan, server, sort,
+    Command,
     spec::{KeyBegin, KeyFind},
-    string, transaction,
 };
 
 /// Every group's commands, in the order of the documentation.
 pub const GROUPS: &[&[Command]] = &[
-    string::COMMANDS,
-    counter::COMMANDS,
-    lcs::COMMANDS,
-    bitmap::COMMANDS,
-    keys::COMMANDS,
-    expire::COMMANDS,
-    scan::COMMANDS,
-    sort::COMMANDS,
-    connection::COMMANDS,
-    transaction::COMMANDS,
-    persistence::COMMANDS,
-    server::COMMANDS,
-    pubsub::COMMANDS,
-    acl::COMMANDS,
+    super::string::COMMANDS,
+    super::counter::COMMANDS,
+    super::lcs::COMMANDS,
+    super::bitmap::COMMANDS,
+    super::list::COMMANDS,
+    super::hash::COMMANDS,
+    super::keys::COMMANDS,
+    super::dump::COMMANDS,
+    super::expire::COMMANDS,
+    super::scan::COMMANDS,
+    super::sort::COMMANDS,
+    super::pubsub::COMMANDS,
+    super::transaction::COMMANDS,
+    super::connection::COMMANDS,
+    super::persistence::COMMANDS,
+    super::server::COMMANDS,
+    super::acl::COMMANDS,
 ];
 
 /// Longest command name, bytes; longer input is no command. (`georadiusbymember_ro` has 20.)

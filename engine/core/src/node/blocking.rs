@@ -18,7 +18,7 @@ use crate::{
     blocked::{Block, TimeoutReply},
     bytes::number,
     commands::Args,
-    error::{Error, TIMEOUT_NEGATIVE, TIMEOUT_NOT_A_FLOAT},
+    error::{Error, TIMEOUT_NEGATIVE},
     host::{ClientId, Effects},
     session::{Blocked, Session, Waiting},
     store::DbKey,
@@ -98,31 +98,13 @@ impl Waiters {
     }
 }
 
-/// A timeout in seconds, as blocking commands take it, in milliseconds; 0 is for ever.
+/// A timeout in milliseconds, as WAITAOF takes it; 0 is for ever.
 ///
 /// # Errors
 /// Not a number, negative, or too large.
 pub(super) fn parse_timeout_ms(text: &[u8]) -> Result<u64, Error> {
     let ms = number::parse_i64(text).ok_or(Error::new("ERR timeout is not an integer or out of range"))?;
     u64::try_from(ms).map_err(|_| TIMEOUT_NEGATIVE)
-}
-
-/// A timeout in seconds with a fraction.
-///
-/// # Errors
-/// Not a number, negative, or too large.
-pub fn parse_timeout_seconds(text: &[u8]) -> Result<u64, Error> {
-    let seconds = number::parse_f64(text).filter(|seconds| seconds.is_finite()).ok_or(TIMEOUT_NOT_A_FLOAT)?;
-    if seconds < 0.0 {
-        return Err(TIMEOUT_NEGATIVE);
-    }
-    let ms = seconds * 1000.0;
-    if ms > i64::MAX as f64 {
-        return Err(Error::new("ERR timeout is out of range"));
-    }
-    // Rounded up, so that a tiny wait is not for ever.
-    let whole = ms as u64;
-    Ok(if (whole as f64) < ms { whole + 1 } else { whole })
 }
 
 impl Node {

@@ -45,6 +45,13 @@ impl Node {
             while budget > 0 && self.store.expire_next(db) {
                 budget -= 1;
             }
+            while budget > 0 {
+                let count = self.store.expire_next_fields(db, budget);
+                budget -= count;
+                if count == 0 {
+                    break;
+                }
+            }
         }
         if budget == 0 {
             // More is due: go on at the next turn instead of the next tick.

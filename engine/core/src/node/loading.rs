@@ -13,7 +13,7 @@
 //!
 //! Always true: a unit is executed whole or not at all; a command of the log that fails is counted and logged.
 //!
-//! Not here: what to load (`persist/recovery.rs`), the grammar (`persist/log_reader.rs`, `persist/rdb`).
+//! Not here: what to load (`persist/recovery.rs`), the grammar (`persist/log_reader.rs`, `rdb/`).
 
 use alloc::{
     collections::VecDeque,
@@ -31,9 +31,9 @@ use crate::{
         journal::Offset,
         log_reader::{Bad, LogReader, Next},
         manifest::{Manifest, Part},
-        rdb::{DecodeSettings, Decoder, Event, LoadedKey, RdbEncoder},
         recovery::{self, Choice, Refusal, Sources},
     },
+    rdb::{DecodeSettings, Decoder, Event, LoadedKey, RdbEncoder},
     session::OwnedArgs,
 };
 
@@ -163,6 +163,7 @@ impl Node {
         self.store.events.clear();
         self.store.changed.clear();
         self.store.expired.clear();
+        self.store.expired_fields.clear();
         match result {
             Ok(false) => self.loading = Some(loading),
             Ok(true) => self.finish_loading(&loading, disk, effects),
@@ -693,7 +694,7 @@ impl Node {
         let written = {
             let mut encoder: alloc::boxed::Box<dyn Encoder + '_> = match form {
                 SnapshotForm::AofBaseCommands => {
-                    alloc::boxed::Box::new(crate::persist::rdb::CommandsEncoder::new(&self.store, self.now))
+                    alloc::boxed::Box::new(crate::rdb::CommandsEncoder::new(&self.store, self.now))
                 }
                 form => alloc::boxed::Box::new(RdbEncoder::new(
                     &self.store,

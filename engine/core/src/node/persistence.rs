@@ -13,9 +13,9 @@ use crate::{
     host::{ChildEnd, ClientId, Completion, Effect, Effects, Signal, SnapshotForm, Ticket},
     persist::{
         append_only::{State, Wish},
-        rdb::RdbSettings,
         snapshot::{Origin, Outcome},
     },
+    rdb::RdbSettings,
     session::{Session, Waiting},
 };
 

@@ -14,9 +14,9 @@
 //!
 //! Always true: no field occurs twice.
 
-use alloc::{boxed::Box, collections::BTreeSet, vec::Vec};
+use alloc::vec::Vec;
 
-use perdura_structures::{alloc_size::alloc_size, dict::Dict, listpack::Listpack, zipmap::Zipmap};
+use perdura_structures::{listpack::Listpack, zipmap::Zipmap};
 
 use super::{
     blob::{has_duplicates, read_blob, read_listpack, read_ziplist_as_listpack},
@@ -26,7 +26,7 @@ use super::{
 };
 use crate::store::{
     Limits,
-    hash::{FieldValue, Hash, HashTable},
+    hash::{Builder, Hash},
 };
 
 /// Latest time an expiry may have, milliseconds since 1970: 48 bits.
@@ -92,13 +92,13 @@ fn read_fields(
     count: usize,
     read_expiry: &dyn Fn(&mut Reader<'_>) -> Result<u64, Fault>,
 ) -> Result<Option<Hash>, Fault> {
-    let mut fields = Fields::new(limits);
+    let mut fields = Builder::new(limits);
     for _ in 0..count {
         let expiry_ms = read_expiry(reader)?;
         let (field, value) = (reader.string()?, reader.string()?);
-        fields.add(&field, &value, expiry_ms).map_err(|what| reader.bad(what))?;
+        add(&mut fields, &field, &value, expiry_ms).map_err(|what| reader.bad(what))?;
     }
-    Ok(fields.into_hash(limits))
+    Ok(fields.finish())
 }
 
 /// Reads `HASH_LISTPACK`.
@@ -115,14 +115,14 @@ pub fn read_ziplist(reader: &mut Reader<'_>, limits: &Limits) -> Result<Option<H
 
 /// Reads `HASH_ZIPMAP`.
 pub fn read_zipmap(reader: &mut Reader<'_>, limits: &Limits) -> Result<Option<Hash>, Fault> {
-    let mut fields = Fields::new(limits);
+    let mut fields = Builder::new(limits);
     read_blob(reader, |bytes| {
         for (field, value) in Zipmap::from_bytes_checked(bytes)?.iter() {
-            fields.add(field, value, 0).expect("a checked zipmap has no duplicates");
+            add(&mut fields, field, value, 0).expect("a checked zipmap has no duplicates");
         }
         Ok(())
     })?;
-    Ok(fields.into_hash(limits))
+    Ok(fields.finish())
 }
 
 /// Reads `HASH_LISTPACK_EX`.
@@ -138,7 +138,7 @@ pub fn read_packed_with_times_pre_ga(
     limits: &Limits,
 ) -> Result<Option<Hash>, Fault> {
     let pack = read_listpack(reader)?;
-    let mut fields = Fields::new(limits);
+    let mut fields = Builder::new(limits);
     let mut items = pack.iter();
     while let Some(field) = items.next() {
         let (Some(value), Some(expiry)) = (items.next(), items.next()) else {
@@ -146,11 +146,11 @@ pub fn read_packed_with_times_pre_ga(
         };
         let expiry_ms = expiry.to_int().and_then(|at| u64::try_from(at).ok());
         let expiry_ms = expiry_ms.ok_or_else(|| reader.bad("a field's expiry that is not a time"))?;
-        fields
-            .add(field.text(&mut Default::default()), value.text(&mut Default::default()), expiry_ms)
-            .map_err(|what| reader.bad(what))?;
+        let (mut field_digits, mut value_digits) = Default::default();
+        let (field, value) = (field.text(&mut field_digits), value.text(&mut value_digits));
+        add(&mut fields, field, value, expiry_ms).map_err(|what| reader.bad(what))?;
     }
-    Ok(fields.into_hash(limits))
+    Ok(fields.finish())
 }
 
 /// Checks pairs of field and value. Only their number decides the encoding, as in Redis.
@@ -161,59 +161,13 @@ fn from_listpack(pack: Listpack, limits: &Limits) -> Result<Option<Hash>, &'stat
     if has_duplicates(pack.iter().step_by(2)) {
         return Err(DUPLICATE);
     }
-    if pack.len() / 2 <= limits.hash_listpack_entries_max {
-        return Ok((!pack.is_empty()).then_some(Hash::Listpack(pack)));
-    }
-    let mut fields = Fields::new(limits);
-    let mut items = pack.iter();
-    while let (Some(field), Some(value)) = (items.next(), items.next()) {
-        fields.add(field.text(&mut Default::default()), value.text(&mut Default::default()), 0)?;
-    }
-    Ok(Some(Hash::Table(Box::new(fields.table))))
+    Ok((!pack.is_empty()).then(|| Hash::from_listpack(pack, limits)))
 }
 
-/// Fields that are being collected, and the longest text among them.
-struct Fields {
-    table: HashTable,
-    bytes_max: usize,
-}
-
-impl Fields {
-    fn new(limits: &Limits) -> Fields {
-        let table =
-            HashTable { fields: Dict::new(limits.hash_seed), expiries: BTreeSet::new(), value_bytes: 0 };
-        Fields { table, bytes_max: 0 }
+/// Adds a field, which must be the first of its name.
+fn add(fields: &mut Builder<'_>, field: &[u8], value: &[u8], expiry_ms: u64) -> Result<(), &'static str> {
+    if expiry_ms > EXPIRY_MS_MAX {
+        return Err("a field's expiry out of range");
     }
-
-    fn add(&mut self, field: &[u8], value: &[u8], expiry_ms: u64) -> Result<(), &'static str> {
-        if expiry_ms > EXPIRY_MS_MAX {
-            return Err("a field's expiry out of range");
-        }
-        let slot = FieldValue { value: value.into(), expiry_ms };
-        if self.table.fields.insert(field, slot).is_some() {
-            return Err(DUPLICATE);
-        }
-        if expiry_ms > 0 {
-            self.table.expiries.insert((expiry_ms, field.into()));
-        }
-        self.table.value_bytes += alloc_size(value.len());
-        self.bytes_max = self.bytes_max.max(field.len()).max(value.len());
-        Ok(())
-    }
-
-    /// A listpack if fields are few, short and stay; `None` if there are none.
-    fn into_hash(self, limits: &Limits) -> Option<Hash> {
-        let count = self.table.fields.len();
-        let is_small =
-            count <= limits.hash_listpack_entries_max && self.bytes_max <= limits.hash_listpack_value_max;
-        if !is_small || !self.table.expiries.is_empty() {
-            return Some(Hash::Table(Box::new(self.table)));
-        }
-        let mut pack = Listpack::new();
-        for (field, slot) in self.table.fields.iter() {
-            pack.push_back(field);
-            pack.push_back(&*slot.value);
-        }
-        (count > 0).then_some(Hash::Listpack(pack))
-    }
+    if fields.add(field, value, expiry_ms) { Ok(()) } else { Err(DUPLICATE) }
 }
