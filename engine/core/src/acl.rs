@@ -69,9 +69,14 @@ impl Acl {
         self.users.keys().map(String::as_str)
     }
 
-    /// One line for each user, as ACL LIST shows and files keep them.
-    pub fn lines(&self) -> impl Iterator<Item = String> {
-        self.users.iter().map(|(name, user)| format!("user {name} {}", user.describe()))
+    /// Each user's name and rules: what stands behind `user` in ACL LIST and in files.
+    pub fn declarations(&self) -> impl Iterator<Item = String> {
+        self.users.iter().map(|(name, user)| format!("{name} {}", user.describe()))
+    }
+
+    /// The text of a file that makes these users again.
+    pub fn to_text(&self) -> String {
+        self.declarations().map(|declaration| format!("user {declaration}\n")).collect()
     }
 
     /// Gives the default user this password only, or none if it is empty (`requirepass`).

@@ -211,8 +211,8 @@ pub struct Session {
     pub last_write: Offset,
     /// The connection ends once the output is sent; further input is ignored.
     pub is_closing: bool,
-    /// Last command, `get` or `config|get`.
-    pub last_command: String,
+    /// Number of the last command's row, `None` before the first.
+    pub last_row: Option<usize>,
     /// Since when the output has been above its soft limit, monotonic microseconds.
     pub soft_limit_us: Option<u64>,
     /// Bytes received and sent.
@@ -254,7 +254,7 @@ impl Session {
             tracking: Tracking::default(),
             last_write: 0,
             is_closing: false,
-            last_command: String::new(),
+            last_row: None,
             soft_limit_us: None,
             traffic: (0, 0),
         }

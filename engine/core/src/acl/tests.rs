@@ -64,8 +64,8 @@ fn rules_are_described_so_that_they_read_back() {
     assert_eq!(bench.set(&alloc::format!("bob {described}")), described);
     assert_eq!(bench.acl.get("alice"), bench.acl.get("bob"));
     assert_eq!(
-        bench.acl.lines().last().as_deref(),
-        Some("user default on nopass sanitize-payload ~* &* +@all")
+        bench.acl.declarations().last().as_deref(),
+        Some("default on nopass sanitize-payload ~* &* +@all")
     );
 }
 

@@ -13,6 +13,7 @@ pub mod table;
 
 pub mod acl;
 pub mod bitmap;
+pub mod cluster;
 pub mod connection;
 pub mod counter;
 pub mod dump;

@@ -30,6 +30,7 @@ pub const GROUPS: &[&[Command]] = &[
     super::persistence::COMMANDS,
     super::server::COMMANDS,
     super::acl::COMMANDS,
+    super::cluster::COMMANDS,
 ];
 
 /// Longest command name, bytes; longer input is no command. (`georadiusbymember_ro` has 20.)

@@ -11,14 +11,19 @@ use alloc::{
     vec::Vec,
 };
 
-use super::{Node, pubsub::write_help};
+use super::{
+    Node,
+    config::Task,
+    execute::{Request, errno_text},
+    server::reply_help,
+};
 use crate::{
     acl::{Context, DEFAULT, Denial, LogEntry, Reason, Selector},
     bytes::sha,
     commands::{Action, Args, CommandResult, NodeCommand, parse_int, printable, spec::ACL_NAMES, table::Row},
     error::{Error, SYNTAX, wrong_arity},
-    host::{ClientId, Effects},
-    session::Session,
+    host::{ClientId, Effect, Effects},
+    session::{Session, Waiting},
 };
 
 /// Bits of a password when nothing is said.
@@ -30,36 +35,20 @@ const PASSWORD_BITS_MAX: i64 = 4096;
 /// Entries ACL LOG shows when nothing is said.
 const LOG_ENTRIES: i64 = 10;
 
-const HELP: &[&str] = &[
-    "ACL <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-    "CAT [<category>]",
-    "    List all commands that belong to <category>, or all command categories",
-    "    when no category is specified.",
-    "DELUSER <username> [<username> ...]",
-    "    Delete a list of users.",
-    "DRYRUN <username> <command> [<arg> ...]",
-    "    Returns whether the user can execute the given command without executing the command.",
-    "GETUSER <username>",
-    "    Get the user's details.",
-    "GENPASS [<bits>]",
-    "    Generate a secure 256-bit user password. The optional `bits` argument can",
-    "    be used to specify a different size.",
-    "LIST",
-    "    Show users details in config file format.",
-    "LOAD",
-    "    Reload users from the ACL file.",
-    "LOG [<count> | RESET]",
-    "    Show the ACL log entries.",
-    "SAVE",
-    "    Save the current config to the ACL file.",
-    "SETUSER <username> <attribute> [<attribute> ...]",
-    "    Create or modify a user with the specified attributes.",
-    "USERS",
-    "    List all the registered usernames.",
-    "WHOAMI",
-    "    Return the current connection username.",
-    "HELP",
-    "    Prints this help.",
+/// What ACL HELP says.
+const HELP: &[(&str, &str)] = &[
+    ("CAT [<category>]", "Categories, or the commands of one."),
+    ("DELUSER <username> [<username> ...]", "Remove users, and end their connections."),
+    ("DRYRUN <username> <command> [<arg> ...]", "Whether a user may run a command, without running it."),
+    ("GENPASS [<bits>]", "A random password, of 256 bits unless told."),
+    ("GETUSER <username>", "All about a user."),
+    ("LIST", "Users with their rules, one line each."),
+    ("LOAD", "Take the users from the ACL file."),
+    ("LOG [<count>|RESET]", "What was denied lately, or forget it."),
+    ("SAVE", "Write the users to the ACL file."),
+    ("SETUSER <username> <rule> [<rule> ...]", "Make or change a user."),
+    ("USERS", "Names of all users."),
+    ("WHOAMI", "The user of this connection."),
 ];
 
 impl Node {
@@ -159,7 +148,7 @@ impl Node {
             context: if session.transaction.is_some() { Context::Multi } else { Context::TopLevel },
             object: object.to_vec(),
             username: username.into(),
-            client_info: client_info(session),
+            client_info: self.describe(session, 0),
             id: 0,
             created_ms: now_ms,
             updated_ms: now_ms,
@@ -206,8 +195,10 @@ impl Node {
             AclDryRun => self.acl_dryrun(session, args)?,
             AclGenPass => self.acl_genpass(session, args)?,
             AclGetUser => self.acl_getuser(session, args[2]),
-            AclHelp => write_help(session, HELP),
-            AclList => write_list(session, self.acl.lines()),
+            AclHelp => reply_help(&mut session.reply, "ACL", HELP),
+            AclList => {
+                write_list(session, self.acl.declarations().map(|declaration| format!("user {declaration}")));
+            }
             AclLog => self.acl_log_command(session, args)?,
             AclSetUser => self.acl_setuser(session, args, effects)?,
             AclUsers => write_list(session, self.acl.names().map(String::from)),
@@ -221,7 +212,7 @@ impl Node {
         self.acl
             .set_user(args[2], &args[3..], &self.table)
             .map_err(|reason| Error::text(format!("ERR {reason}")))?;
-        self.end_forbidden_sessions(session, effects);
+        self.end_forbidden_sessions(Some(session), effects);
         session.reply.ok();
         Ok(())
     }
@@ -232,13 +223,15 @@ impl Node {
         }
         let names: Vec<String> = args[2..].iter().map(|name| printable(name)).collect();
         let count = names.iter().filter(|name| self.acl.remove(name)).count();
-        self.end_forbidden_sessions(session, effects);
+        self.end_forbidden_sessions(Some(session), effects);
         session.reply.integer(count as i64);
         Ok(())
     }
 
     /// Disconnects clients whose user is gone, or that listen to what their user may not hear any more.
-    fn end_forbidden_sessions(&mut self, author: &mut Session, effects: &mut Effects) {
+    ///
+    /// `author` is the session that is out of its slot, if one is.
+    fn end_forbidden_sessions(&mut self, author: Option<&mut Session>, effects: &mut Effects) {
         let others: Vec<ClientId> = self
             .sessions
             .iter()
@@ -248,7 +241,7 @@ impl Node {
         for client in others {
             self.with_session(client, |node, session| node.end_session(session, true, effects));
         }
-        if !self.may_stay(author) {
+        if let Some(author) = author.filter(|author| !self.may_stay(author)) {
             // It still gets its answer.
             self.end_session(author, false, effects);
         }
@@ -265,6 +258,52 @@ impl Node {
         let channels = session.channels.iter().chain(&session.shard_channels);
         channels.into_iter().all(|channel| user.may_use_channel(channel, false))
             && session.patterns.iter().all(|pattern| user.may_use_channel(pattern, true))
+    }
+
+    pub(super) fn acl_save(
+        &mut self,
+        session: &mut Session,
+        request: &Request<'_>,
+        effects: &mut Effects,
+    ) -> Result<Option<Waiting>, Error> {
+        let effect = Effect::WriteConfig { path: self.aclfile()?, text: self.acl.to_text() };
+        self.begin_file_job(session, request, Task::AclSave, effect, effects)
+    }
+
+    pub(super) fn acl_load(
+        &mut self,
+        session: &mut Session,
+        request: &Request<'_>,
+        effects: &mut Effects,
+    ) -> Result<Option<Waiting>, Error> {
+        let effect = Effect::ReadConfig { path: self.aclfile()? };
+        self.begin_file_job(session, request, Task::AclLoad, effect, effects)
+    }
+
+    /// Absolute path of the users' file.
+    fn aclfile(&self) -> Result<String, Error> {
+        match self.config.aclfile.as_str() {
+            "" => Err(Error::new(
+                "ERR This Redis instance is not configured to use an ACL file. You may want to specify users via the \
+                 ACL SETUSER command and then issue a CONFIG REWRITE (assuming you have a Redis configuration file set) \
+                 in order to store users in the Redis configuration.",
+            )),
+            path if path.starts_with('/') => Ok(path.into()),
+            path => Ok(format!("{}/{path}", self.data_dir)),
+        }
+    }
+
+    /// The users' file was read: its users replace all there were.
+    pub(super) fn take_aclfile(&mut self, text: Result<String, i32>, effects: &mut Effects) -> CommandResult {
+        let path = &self.config.aclfile;
+        let text = text.map_err(|errno| {
+            Error::text(format!("ERR Error loading ACLs, opening file '{path}': {}", errno_text(errno)))
+        })?;
+        self.acl
+            .load_text(path, &text, &self.table)
+            .map_err(|errors| Error::text(format!("ERR {errors}")))?;
+        self.end_forbidden_sessions(None, effects);
+        Ok(())
     }
 
     fn acl_getuser(&self, session: &mut Session, name: &[u8]) {
@@ -392,6 +431,14 @@ pub(super) fn denied_in_exec(denial: Denial) -> Error {
     ))
 }
 
+/// The error of an ACL SAVE that failed.
+pub(super) fn not_saved(errno: i32) -> Error {
+    tracing::warn!("Saving the users failed: {}", errno_text(errno));
+    Error::new(
+        "ERR There was an error trying to save the ACLs. Please check the server logs for more information",
+    )
+}
+
 /// What ACL DRYRUN says: with names, since nothing is given away that an administrator may not know.
 fn describe_denial(user: &str, denial: Denial, row: &Row, args: Args<'_>) -> String {
     let object = || printable(args[denial.index]);
@@ -455,22 +502,12 @@ fn write_log_entry(session: &mut Session, entry: &LogEntry, now_ms: u64) {
     reply.integer(entry.updated_ms as i64);
 }
 
-fn client_info(session: &Session) -> String {
-    format!(
-        "id={} addr={} laddr={} fd={} name={} db={} user={}",
-        session.number,
-        session.peer.address,
-        session.peer.local_address,
-        session.peer.descriptor,
-        printable(&session.name),
-        session.db,
-        session.user
-    )
-}
-
 #[cfg(test)]
 mod tests {
+    use alloc::string::String;
+
     use super::super::conversation::Conversation;
+    use crate::node::testing::TestServer;
 
     #[test]
     fn a_user_may_do_what_its_rules_say() {
@@ -586,7 +623,7 @@ mod tests {
             talk.says(client, "acl cat a b"),
             "-ERR unknown subcommand or wrong number of arguments for 'cat'. Try ACL HELP."
         );
-        assert!(talk.says(client, "acl help").starts_with("*29 +ACL <subcommand>"));
+        assert!(talk.says(client, "acl help").starts_with("*27 +ACL <subcommand>"));
     }
 
     #[test]
@@ -657,6 +694,41 @@ mod tests {
             talk.says(admin, "acl log")
                 .contains("$6 reason $4 auth $7 context $8 toplevel $6 object $4 auth $8 username $3 eve")
         );
+    }
+
+    #[test]
+    fn users_are_kept_in_a_file() {
+        let mut server = TestServer::new("aclfile /etc/users.acl");
+        server.check(&[
+            ("ACL SETUSER bob on nopass +get", "+OK"),
+            ("ACL SAVE", "+OK"),
+            ("ACL DELUSER bob", ":1"),
+            ("ACL LOAD", "+OK"),
+            ("ACL USERS", "[\"bob\", \"default\"]"),
+        ]);
+        let text = String::from_utf8(server.disk.files["/etc/users.acl"].clone()).unwrap();
+        assert_eq!(
+            text,
+            "user bob on nopass sanitize-payload resetchannels -@all +get\n\
+             user default on nopass sanitize-payload ~* &* +@all\n"
+        );
+        server.disk.files.insert("/etc/users.acl".into(), b"user bob on +nope\n".to_vec());
+        server.check(&[
+            (
+                "ACL LOAD",
+                "-ERR /etc/users.acl:1: Unknown command or category name in ACL. WARNING: ACL errors detected, no \
+                 change to the previously active ACL rules was performed",
+            ),
+            ("ACL USERS", "[\"bob\", \"default\"]"),
+        ]);
+        server.disk.files.clear();
+        server.check(&[(
+            "ACL LOAD",
+            "-ERR Error loading ACLs, opening file '/etc/users.acl': No such file or directory",
+        )]);
+        let no_file = "-ERR This Redis instance is not configured to use an ACL file.";
+        assert!(TestServer::new("").run("ACL SAVE").starts_with(no_file));
+        assert!(TestServer::new("").run("ACL LOAD").starts_with(no_file));
     }
 
     #[test]

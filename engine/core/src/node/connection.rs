@@ -66,6 +66,7 @@ impl Node {
             node.stop_tracking(session);
         });
         self.gated.remove(&client);
+        self.monitors.remove(&client);
         self.sessions.close(client);
     }
 

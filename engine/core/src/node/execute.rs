@@ -6,7 +6,7 @@
 
 use alloc::{format, string::String, vec::Vec};
 
-use super::{Node, acl::denied, no_stopwatch};
+use super::{Node, acl::denied};
 use crate::{
     commands::{Action, Args, Call, Context, NodeCommand, printable, spec::flag, table::Row},
     error::{Error, OUT_OF_MEMORY},
@@ -142,11 +142,12 @@ impl Node {
                 return;
             }
         };
+        session.last_row = Some(row.id);
         let mut is_pushing = false;
         match self.check(session, &row, &request) {
             Err(error) => self.refuse(session, Some(&row), &error),
+            Ok(()) if self.is_paused(session, &row) => self.block_until_unpaused(session, &request),
             Ok(()) if self.is_queued(session, &row) => self.queue(session, &request),
-            Ok(()) if self.is_paused(&row) => self.block_until_unpaused(session, &request),
             Ok(()) => {
                 self.execute(session, &row, &request, effects);
                 is_pushing = is_answered_by_pushes(&row);
@@ -197,7 +198,7 @@ impl Node {
         let is_write = command.has(flag::WRITE);
         let is_exec_of_writes = matches!(command.action, Action::Node(NodeCommand::Exec))
             && self.has_queued(session, flag::WRITE);
-        if self.config.maxmemory > 0 && self.loading.is_none() {
+        if self.config.maxmemory > 0 && self.loading.is_none() && !self.is_data_paused() {
             let is_over = !self.evict_to_limit();
             let denies = command.has(flag::DENYOOM) || self.has_queued_exec(session, row, flag::DENYOOM);
             if is_over && denies {
@@ -315,13 +316,17 @@ impl Node {
             Action::Node(command) => self.run_node_command(session, row, command, request, effects),
             Action::Container => unreachable!("resolved to a subcommand"),
         };
-        let elapsed_us = ((self.seeds.stopwatch)() - started) / 1000;
+        let elapsed_ns = (self.seeds.stopwatch)().saturating_sub(started);
         let stats = &mut self.command_stats[row.id];
-        stats.us += elapsed_us;
+        stats.ns += elapsed_ns;
         if outcome == Outcome::Done {
             stats.calls += 1;
         }
-        self.note_slow(session, row, request.args, elapsed_us);
+        if outcome == Outcome::Done {
+            self.note_duration(row, elapsed_ns);
+            self.record_slow(session, row, request.args, elapsed_ns / 1000);
+            self.tell_monitors(session, row, request.args);
+        }
         self.after_command(session);
         self.remember_reads(session, row, request.args);
         outcome
@@ -382,12 +387,6 @@ impl Node {
             rdb_version: self.config.rdb_version as u16,
             rdb_compression: self.config.rdbcompression,
             is_replay: false,
-        }
-    }
-
-    fn note_slow(&mut self, session: &mut Session, row: &Row, args: Args<'_>, elapsed_us: u64) {
-        if self.seeds.stopwatch as usize != no_stopwatch as usize {
-            self.record_slow(session, row, args, elapsed_us);
         }
     }
 }

@@ -266,7 +266,6 @@ impl Node {
             kind,
             ticket,
             pid: 0,
-            started_us: self.now.mono_us,
             is_cancelled: false,
             keys: 0,
             keys_total: self.store.len() as u64,
@@ -381,7 +380,10 @@ impl Node {
                 let outcome = self.snapshots.saved(result, &mut self.ids, effects);
                 self.settle_snapshot(outcome, effects);
             }
-            Completion::DirChanged(_) | Completion::Listening(_) | Completion::ConfigWritten(_) => {
+            Completion::DirChanged(_)
+            | Completion::Listening(_)
+            | Completion::ConfigRead(_)
+            | Completion::ConfigWritten(_) => {
                 self.take_config_completion(completion, effects);
             }
         }
@@ -473,6 +475,7 @@ impl Node {
                 node.resume(session);
             });
         }
+        self.continue_reload(outcome.is_ok, effects);
         self.continue_after_save(outcome.is_ok, effects);
     }
 
