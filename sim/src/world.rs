@@ -1072,7 +1072,7 @@ fn peer(key: ClientKey) -> Peer {
 }
 
 /// A whole file as text.
-fn read_text(path: &str, disk: &mut dyn Disk) -> Result<String, i32> {
+pub(crate) fn read_text(path: &str, disk: &mut dyn Disk) -> Result<String, i32> {
     let errno = |error: IoError| error.errno;
     let len = disk.len(path).map_err(errno)?.ok_or(ENOENT)?;
     let mut bytes = vec![0; len as usize];
