@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use perdura_core::config::Config;
-use perdura_core::host::{Engine, Signal};
+use perdura_core::host::{EIO, ENOSPC, Engine, Signal};
 use perdura_core::node::{Node, Seeds, no_stopwatch};
 use perdura_sim::{
     ClientKey, Crash, End, Fault, FaultKind, Moment, Operation, Profile, SimRng, World, WorldConfig,
@@ -68,6 +68,17 @@ const TRANSPARENT: [(Operation, FaultKind); 4] = [
     (Operation::Write, FaultKind::Interrupted),
     (Operation::Fdatasync, FaultKind::Interrupted),
     (Operation::Fdatasync, FaultKind::Slow(3_000_000)),
+];
+
+/// What may fail, once in a round.
+const TROUBLE: [(Operation, FaultKind); 7] = [
+    (Operation::Fdatasync, FaultKind::Errno(EIO)),
+    (Operation::Fsync, FaultKind::Errno(EIO)),
+    (Operation::Write, FaultKind::Errno(ENOSPC)),
+    (Operation::Write, FaultKind::Short(5)),
+    (Operation::Write, FaultKind::Writeback),
+    (Operation::Rename, FaultKind::Errno(EIO)),
+    (Operation::Open, FaultKind::Errno(EIO)),
 ];
 
 /// One history of counters that only grow: what a client saw must never shrink.
@@ -141,6 +152,15 @@ fn acknowledged_increments_survive_every_crash() {
     for profile in Profile::HONEST {
         for seed in 0..15 {
             run(seed, profile, &TRANSPARENT).unwrap_or_else(|why| panic!("{why}"));
+        }
+    }
+}
+
+#[test]
+fn acknowledged_increments_survive_a_failing_disk() {
+    for profile in Profile::HONEST {
+        for seed in 0..1_000 {
+            run(seed, profile, &TROUBLE).unwrap_or_else(|why| panic!("{why}"));
         }
     }
 }

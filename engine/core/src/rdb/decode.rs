@@ -388,6 +388,7 @@ mod tests {
             is_compressed: true,
             has_checksum: true,
             is_aof_base: true,
+            log_offset: None,
             created_s: 1_700_000_000,
             used_memory: 1 << 40,
             has_idle_times: false,

@@ -557,6 +557,7 @@ fn file_of(store: &Store, version: u16) -> Vec<u8> {
         is_compressed: true,
         has_checksum: true,
         is_aof_base: false,
+        log_offset: None,
         created_s: 1_700_000_000,
         used_memory: store.memory() as u64,
         has_idle_times: version == 10,
