@@ -155,6 +155,11 @@ impl Selector {
         self.has_all_channels || self.channels.iter().any(covers)
     }
 
+    /// Every key may be read.
+    pub fn may_read_all(&self) -> bool {
+        self.has_all_keys || self.keys.iter().any(|own| own.can_read && own.pattern == b"*")
+    }
+
     fn has_command(&self, row: &Row, args: &[&[u8]]) -> bool {
         let is_first_arg = |known: &Vec<Vec<u8>>| {
             args.get(1).is_some_and(|arg| known.iter().any(|known| known.eq_ignore_ascii_case(arg)))

@@ -123,6 +123,11 @@ impl User {
         Err(nearest)
     }
 
+    /// Whether any selector allows a command, and the reading of every key with it.
+    pub fn may_run_reading_all(&self, row: &Row, args: &[&[u8]]) -> bool {
+        self.selectors.iter().any(|selector| selector.may_read_all() && selector.may_run(row, args).is_ok())
+    }
+
     /// Whether any selector allows a channel, or a pattern by the letter.
     pub fn may_use_channel(&self, name: &[u8], is_pattern: bool) -> bool {
         self.selectors.iter().any(|selector| selector.may_use_channel(name, is_pattern))

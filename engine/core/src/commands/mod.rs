@@ -85,6 +85,8 @@ pub struct Context {
     pub rdb_version: u16,
     /// Compress long strings in DUMP payloads.
     pub rdb_compression: bool,
+    /// The user may read every key.
+    pub may_read_all: bool,
     /// The command is replayed from a log.
     pub is_replay: bool,
 }

@@ -132,6 +132,12 @@ impl Node {
         Err(denial)
     }
 
+    /// Whether a session's user may run a command on whatever keys it comes upon.
+    pub(super) fn may_read_all(&self, session: &Session, row: &Row, args: Args<'_>) -> bool {
+        session.unrestricted_at == Some(self.acl.generation())
+            || self.acl.get(&session.user).is_some_and(|user| user.may_run_reading_all(row, args))
+    }
+
     fn log_denial(&mut self, session: &Session, reason: Reason, object: &[u8], username: &str) {
         let counters = &mut self.counters;
         let counter = match reason {
@@ -694,6 +700,23 @@ mod tests {
             talk.says(admin, "acl log")
                 .contains("$6 reason $4 auth $7 context $8 toplevel $6 object $4 auth $8 username $3 eve")
         );
+    }
+
+    #[test]
+    fn sort_follows_patterns_only_for_those_who_may_read_all() {
+        let mut server = TestServer::new("");
+        server.check(&[
+            ("RPUSH l 1", ":1"),
+            ("ACL SETUSER some on nopass +@all %R~l", "+OK"),
+            ("ACL SETUSER all on nopass +@all %R~*", "+OK"),
+            ("AUTH some x", "+OK"),
+            ("SORT l", "[\"1\"]"),
+            ("SORT l BY nosort", "[\"1\"]"),
+            ("SORT l BY w_*", "-ERR BY option of SORT denied due to insufficient ACL permissions"),
+            ("SORT l GET #", "-ERR GET option of SORT denied due to insufficient ACL permissions"),
+            ("AUTH all x", "+OK"),
+            ("SORT l BY w_* GET #", "[\"1\"]"),
+        ]);
     }
 
     #[test]

@@ -347,9 +347,11 @@ impl Node {
         let mut record = core::mem::take(&mut self.record);
         record.clear();
         let reply_at = session.reply.len();
+        let mut context = self.context(deny_blocking || session.transaction.is_some());
+        context.may_read_all = self.may_read_all(session, row, request.args);
         let mut call = Call {
             args: request.args,
-            context: self.context(deny_blocking || session.transaction.is_some()),
+            context,
             store: &mut self.store,
             reply: &mut session.reply,
             record: &mut record,
@@ -386,6 +388,7 @@ impl Node {
             skip_checksum: self.debug.skip_checksum,
             rdb_version: self.config.rdb_version as u16,
             rdb_compression: self.config.rdbcompression,
+            may_read_all: true,
             is_replay: false,
         }
     }
