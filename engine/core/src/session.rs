@@ -164,6 +164,8 @@ pub struct Session {
     pub user: String,
     /// It has logged in, or needs not to.
     pub is_authenticated: bool,
+    /// State of the users (`Acl::generation`) in which its user was found to be allowed everything.
+    pub unrestricted_at: Option<u64>,
     /// Selected database.
     pub db: usize,
     /// Monotonic time of its arrival.
@@ -228,6 +230,7 @@ impl Session {
             library: (Vec::new(), Vec::new()),
             user: "default".into(),
             is_authenticated: false,
+            unrestricted_at: None,
             db: 0,
             connected_us: now.mono_us,
             active_us: now.mono_us,

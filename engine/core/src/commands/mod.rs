@@ -11,6 +11,7 @@
 pub mod spec;
 pub mod table;
 
+pub mod acl;
 pub mod bitmap;
 pub mod cluster;
 pub mod connection;
@@ -92,6 +93,8 @@ pub struct Context {
     pub rdb_version: u16,
     /// Compress long strings in DUMP payloads.
     pub rdb_compression: bool,
+    /// The user may read every key.
+    pub may_read_all: bool,
     /// The command is replayed from a log.
     pub is_replay: bool,
 }

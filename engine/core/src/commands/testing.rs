@@ -55,6 +55,7 @@ impl Bench {
                 skip_checksum: false,
                 rdb_version: 11,
                 rdb_compression: true,
+                may_read_all: true,
                 is_replay: false,
             },
             protocol: Protocol::Resp2,

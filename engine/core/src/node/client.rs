@@ -134,6 +134,10 @@ impl Node {
         Ok(())
     }
 
+    pub(super) fn client_getredir(&mut self, session: &mut Session) {
+        session.reply.integer(redirection(&session.tracking));
+    }
+
     // --- About others -------------------------------------------------------------------------------
 
     pub(super) fn client_info(&mut self, session: &mut Session, request: &Request<'_>) {
@@ -159,7 +163,7 @@ impl Node {
     }
 
     /// One line of CLIENT LIST. `request_len` is what the running command takes of the query buffer.
-    fn describe(&self, session: &Session, request_len: usize) -> String {
+    pub(super) fn describe(&self, session: &Session, request_len: usize) -> String {
         let age_s = |since_us: u64| self.now.mono_us.saturating_sub(since_us) / 1_000_000;
         let transaction = session.transaction.as_ref();
         let queued_bytes: usize =
@@ -271,7 +275,7 @@ impl Node {
 
     /// Whether there is a user of this name.
     fn is_user(&self, name: &[u8]) -> bool {
-        name == b"default"
+        self.acl.get(&printable(name)).is_some()
     }
 
     pub(super) fn client_unblock(

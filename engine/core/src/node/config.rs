@@ -15,7 +15,7 @@ use alloc::{
 };
 
 use super::{
-    CommandStats, Counters, Node,
+    CommandStats, Counters, Node, acl,
     blocking::WaitKind,
     execute::{Request, errno_text},
 };
@@ -37,15 +37,19 @@ pub(super) struct ConfigJob {
 }
 
 #[derive(Clone, Debug)]
-enum Task {
+pub(super) enum Task {
     Set(Change),
     /// CONFIG REWRITE: reading, then writing.
     Rewrite,
+    /// ACL LOAD: reading.
+    AclLoad,
+    /// ACL SAVE: writing.
+    AclSave,
 }
 
 /// A CONFIG SET under way.
 #[derive(Clone, Debug)]
-struct Change {
+pub(super) struct Change {
     changed: Vec<Changed>,
     /// What the host still has to do; the first is being done.
     left: VecDeque<Step>,
@@ -152,11 +156,23 @@ impl Node {
         let Some(path) = self.config.config_file.clone() else {
             return Err(Error::new("ERR The server is running without a config file"));
         };
+        self.begin_file_job(session, request, Task::Rewrite, Effect::ReadConfig { path }, effects)
+    }
+
+    /// Begins to read or write a file for a client, who is answered when that is done.
+    pub(super) fn begin_file_job(
+        &mut self,
+        session: &mut Session,
+        request: &Request<'_>,
+        task: Task,
+        effect: Effect,
+        effects: &mut Effects,
+    ) -> Result<Option<Waiting>, Error> {
         if self.config_job.is_some() || self.unit.is_some() {
             return self.wait_for_config_job(session, request);
         }
-        effects.push(Effect::ReadConfig { path });
-        self.config_job = Some(ConfigJob { client: session.client, task: Task::Rewrite });
+        effects.push(effect);
+        self.config_job = Some(ConfigJob { client: session.client, task });
         Ok(Some(Waiting::Config))
     }
 
@@ -167,7 +183,9 @@ impl Node {
             (Task::Set(change), completion) => self.go_on_with_change(change, completion, effects),
             (Task::Rewrite, Completion::ConfigRead(old)) => self.rewrite_file(old, effects),
             (Task::Rewrite, Completion::ConfigWritten(result)) => Some(result.map_err(not_rewritten)),
-            (Task::Rewrite, _) => None,
+            (Task::AclLoad, Completion::ConfigRead(text)) => Some(self.take_aclfile(text, effects)),
+            (Task::AclSave, Completion::ConfigWritten(result)) => Some(result.map_err(acl::not_saved)),
+            (Task::Rewrite | Task::AclLoad | Task::AclSave, _) => None,
         };
         match result {
             None => self.config_job = Some(job),
@@ -236,8 +254,7 @@ impl Node {
             Err(errno) => return Some(Err(not_rewritten(errno))),
         };
         let has_own_file = !self.config.aclfile.is_empty();
-        let users: Vec<String> =
-            self.config.users.iter().filter(|_| !has_own_file).map(|words| words.join(" ")).collect();
+        let users: Vec<String> = if has_own_file { Vec::new() } else { self.acl.declarations().collect() };
         let text = self.config.rewrite(&old, &users);
         let path = self.config.config_file.clone()?;
         effects.push(Effect::WriteConfig { path, text });
@@ -284,6 +301,7 @@ impl Node {
                     }
                     self.evict_to_limit();
                 }
+                "requirepass" => self.acl.set_default_password(&self.config.requirepass),
                 "slowlog-max-len" => self.slowlog.trim(self.config.slowlog_max_len),
                 _ => {}
             }

@@ -7,13 +7,19 @@
 //! Always true: an empty data set is forty zeros.
 
 use alloc::{format, string::String, vec::Vec};
+use core::ops::ControlFlow;
 
 use perdura_structures::table::ContentRef;
 
 use crate::{
     bytes::sha::sha1,
     store::{
-        Entry, Object, Store, StringRef, Type, hash::Hash, list::List, set::Set, stream::Stream, zset::ZSet,
+        Entry, Object, Store, StringRef, Type,
+        hash::Hash,
+        list::List,
+        set::Set,
+        stream::{Stream, StreamId},
+        zset::ZSet,
     },
 };
 
@@ -143,44 +149,16 @@ fn add_hash(digest: &mut Digest, hash: &Hash) {
     }
 }
 
-/// Walks the nodes as they lie in RDB: a master entry, then entries that lean on it.
+/// Entries in order, each by its id, its fields and its values.
 fn mix_stream(digest: &mut Digest, stream: &Stream) {
-    const DELETED: i64 = 1;
-    const SAME_FIELDS: i64 = 2;
-    for (first, pack) in &stream.nodes {
-        let mut items = pack.iter();
-        let mut next = || items.next();
-        let (mut count, deleted, fields) = (int(next()), int(next()), int(next()));
-        count += deleted;
-        let master: Vec<Vec<u8>> = (0..fields).filter_map(|_| next().map(|item| item.to_vec())).collect();
-        next();
-        for _ in 0..count {
-            let flags = int(next());
-            let (ms, seq) =
-                (first.ms.wrapping_add(int(next()) as u64), first.seq.wrapping_add(int(next()) as u64));
-            let is_same = flags & SAME_FIELDS != 0;
-            let len = if is_same { fields } else { int(next()) };
-            let mut pairs = Vec::new();
-            for index in 0..len {
-                let field = if is_same {
-                    Some(master[index as usize].clone())
-                } else {
-                    next().map(|item| item.to_vec())
-                };
-                pairs.extend(field);
-                pairs.extend(next().map(|item| item.to_vec()));
-            }
-            next();
-            if flags & DELETED == 0 {
-                digest.mix(format!("{ms}.{seq}").as_bytes());
-                pairs.iter().for_each(|text| digest.mix(text));
-            }
+    stream.entries.visit(StreamId::MIN, StreamId::MAX, |entry| {
+        digest.mix(format!("{}.{}", entry.id.ms, entry.id.seq).as_bytes());
+        for (field, value) in entry.pairs() {
+            digest.mix(&field.to_vec());
+            digest.mix(&value.to_vec());
         }
-    }
-}
-
-fn int(item: Option<perdura_structures::listpack::Item<'_>>) -> i64 {
-    item.and_then(|item| item.to_int()).unwrap_or(0)
+        ControlFlow::Continue(())
+    });
 }
 
 /// A number as C's `%.17g` prints it.

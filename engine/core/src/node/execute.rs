@@ -6,7 +6,7 @@
 
 use alloc::{format, string::String, vec::Vec};
 
-use super::Node;
+use super::{Node, acl::denied};
 use crate::{
     commands::{Action, Args, Call, Context, NodeCommand, printable, spec::flag, table::Row},
     error::{Error, OUT_OF_MEMORY},
@@ -186,7 +186,7 @@ impl Node {
         Ok(row)
     }
 
-    fn check(&mut self, session: &Session, row: &Row, request: &Request<'_>) -> Result<(), Error> {
+    fn check(&mut self, session: &mut Session, row: &Row, request: &Request<'_>) -> Result<(), Error> {
         let command = row.command;
         if !session.is_authenticated && self.is_auth_required() && !command.has(flag::NO_AUTH) {
             return Err(Error::new("NOAUTH Authentication required."));
@@ -194,6 +194,7 @@ impl Node {
         if session.transaction.is_some() && command.has(flag::NO_MULTI) {
             return Err(Error::new("ERR Command not allowed inside a transaction"));
         }
+        self.check_rights(session, row, request.args).map_err(|denial| denied(&session.user, denial, row))?;
         let is_write = command.has(flag::WRITE);
         let is_exec_of_writes = matches!(command.action, Action::Node(NodeCommand::Exec))
             && self.has_queued(session, flag::WRITE);
@@ -222,7 +223,6 @@ impl Node {
         if is_loading_refused {
             return Err(Error::new("LOADING Redis is loading the dataset in memory"));
         }
-        let _ = request;
         Ok(())
     }
 
@@ -347,9 +347,11 @@ impl Node {
         let mut record = core::mem::take(&mut self.record);
         record.clear();
         let reply_at = session.reply.len();
+        let mut context = self.context(deny_blocking || session.transaction.is_some());
+        context.may_read_all = self.may_read_all(session, row, request.args);
         let mut call = Call {
             args: request.args,
-            context: self.context(deny_blocking || session.transaction.is_some()),
+            context,
             store: &mut self.store,
             reply: &mut session.reply,
             record: &mut record,
@@ -386,6 +388,7 @@ impl Node {
             skip_checksum: self.debug.skip_checksum,
             rdb_version: self.config.rdb_version as u16,
             rdb_compression: self.config.rdbcompression,
+            may_read_all: true,
             is_replay: false,
         }
     }

@@ -14,6 +14,7 @@
 //!
 //! Not here: what a command does (`commands/`), what durable means (`persist/`).
 
+mod acl;
 mod blocking;
 mod client;
 mod command;
@@ -44,9 +45,10 @@ pub mod testing;
 use alloc::{boxed::Box, collections::BTreeMap, collections::BTreeSet, string::String, vec, vec::Vec};
 
 use crate::{
+    acl::{Acl, Log},
     bytes::sha,
     commands::{Record, table::Table},
-    config::{AppendFsync, Config},
+    config::{AclPubsubDefault, AppendFsync, Config},
     host::{
         ClientId, Completion, Disk, Effect, Effects, Encoder, Engine, Peer, Signal, SnapshotForm,
         SnapshotJob, Ticket,
@@ -123,6 +125,9 @@ pub(crate) struct Counters {
     pub output_limit_disconnections: u64,
     pub query_limit_disconnections: u64,
     pub acl_denied_auth: u64,
+    pub acl_denied_cmd: u64,
+    pub acl_denied_key: u64,
+    pub acl_denied_channel: u64,
     pub peak_memory: u64,
     pub dump_sanitizations: u64,
     pub reads: u64,
@@ -160,6 +165,10 @@ pub struct Node {
     pub(crate) waiting: blocking::Waiters,
     /// Clients that watch keys.
     pub(crate) watchers: BTreeMap<DbKey, BTreeSet<ClientId>>,
+    /// The users and their rights.
+    pub(crate) acl: Acl,
+    /// What was denied lately.
+    pub(crate) acl_log: Log,
     /// Who listens to which channels.
     pub(crate) subscriptions: Registry,
     /// Who may have cached which keys.
@@ -210,6 +219,8 @@ impl Node {
         let names = Names { dir: config.appenddirname.clone(), prefix: config.appendfilename.clone() };
         let table = Table::new();
         let command_stats = vec![CommandStats::default(); table.len()];
+        let mut acl = Acl::new(&table, config.acl_pubsub_default == AclPubsubDefault::Allchannels);
+        acl.set_default_password(&config.requirepass);
         let mut node = Node {
             store: Store::new(config.databases as usize, seeds.seed),
             table,
@@ -223,6 +234,8 @@ impl Node {
             gated: BTreeSet::new(),
             waiting: blocking::Waiters::default(),
             watchers: BTreeMap::new(),
+            acl,
+            acl_log: Log::default(),
             subscriptions: Registry::default(),
             tracking: TrackingTable::default(),
             outbox: Vec::new(),
@@ -301,6 +314,7 @@ impl Node {
             is_clock_frozen: self.child.is_some(),
             hash_seed: self.seeds.seed,
         };
+        self.acl.channels_by_default = config.acl_pubsub_default == AclPubsubDefault::Allchannels;
         self.store.event_mask = config.notify_keyspace_events.bits();
     }
 

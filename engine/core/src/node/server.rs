@@ -58,6 +58,7 @@ impl Node {
         match command {
             // connection
             Auth => self.auth(session, args)?,
+            ClientCaching => self.client_caching(session, args)?,
             ClientGetName => self.client_getname(session),
             ClientGetRedir => self.client_getredir(session),
             ClientHelp => reply_help(&mut session.reply, "CLIENT", client::HELP),
@@ -71,7 +72,6 @@ impl Node {
             ClientReply => self.client_reply(session, args)?,
             ClientSetInfo => self.client_setinfo(session, args)?,
             ClientSetName => self.client_setname(session, args)?,
-            ClientCaching => self.client_caching(session, args)?,
             ClientTracking => self.client_tracking(session, args)?,
             ClientTrackingInfo => self.client_trackinginfo(session),
             ClientUnblock => self.client_unblock(session, args, effects)?,
@@ -160,8 +160,10 @@ impl Node {
             | ScriptLoad => {
                 unreachable!("no row of the table")
             }
-            AclCat | AclDelUser | AclDryRun | AclGenPass | AclGetUser | AclHelp | AclList | AclLoad
-            | AclLog | AclSave | AclSetUser | AclUsers | AclWhoAmI => unreachable!("no row of the table"),
+            AclLoad => return self.acl_load(session, request, effects),
+            AclSave => return self.acl_save(session, request, effects),
+            AclCat | AclDelUser | AclDryRun | AclGenPass | AclGetUser | AclHelp | AclList | AclLog
+            | AclSetUser | AclUsers | AclWhoAmI => self.acl_command(session, command, args, effects)?,
         }
         Ok(None)
     }
