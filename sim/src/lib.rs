@@ -16,6 +16,8 @@ pub mod disk;
 pub mod faults;
 pub mod image;
 mod legal;
+#[cfg(madsim)]
+pub mod madsim_world;
 pub mod profile;
 pub mod rng;
 mod server;

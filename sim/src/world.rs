@@ -42,7 +42,7 @@ impl Delay {
         Delay { min_us, max_us }
     }
 
-    fn draw(self, rng: &mut SimRng) -> u64 {
+    pub(crate) fn draw(self, rng: &mut SimRng) -> u64 {
         rng.between(self.min_us, self.max_us)
     }
 }
@@ -198,13 +198,13 @@ impl Ord for Event {
 }
 
 /// Wall clock at the start of every world: 2026-01-01 00:00 UTC.
-const WALL_START_US: i64 = 1_767_225_600_000_000;
+pub(crate) const WALL_START_US: i64 = 1_767_225_600_000_000;
 /// Process ids, few so that they are used again.
 const PIDS: std::ops::RangeInclusive<i32> = 100..=115;
 /// How a child ends that the engine asks to end.
-const SIGUSR1: i32 = 10;
+pub(crate) const SIGUSR1: i32 = 10;
 /// How a child ends that is killed by the system.
-const SIGKILL: i32 = 9;
+pub(crate) const SIGKILL: i32 = 9;
 /// The handle under which the configuration file is written.
 const CONFIG_FILE: FileId = FileId(u32::MAX - 1);
 
@@ -1071,7 +1071,7 @@ fn peer(key: ClientKey) -> Peer {
 }
 
 /// The configuration file is written beside and renamed, like every file that replaces one.
-fn config_steps(path: &str, text: String) -> Vec<FileStep> {
+pub(crate) fn config_steps(path: &str, text: String) -> Vec<FileStep> {
     let (temp, file) = (format!("{path}.tmp"), CONFIG_FILE);
     let folder = path.rsplit_once('/').map_or("", |(folder, _)| if folder.is_empty() { "/" } else { folder });
     vec![
@@ -1084,7 +1084,7 @@ fn config_steps(path: &str, text: String) -> Vec<FileStep> {
     ]
 }
 
-fn job_completion(purpose: Purpose, error: Option<(usize, IoError)>) -> Completion {
+pub(crate) fn job_completion(purpose: Purpose, error: Option<(usize, IoError)>) -> Completion {
     match purpose {
         Purpose::Files(ticket) => Completion::Files { ticket, error },
         Purpose::Config => Completion::ConfigWritten(error.map_or(Ok(()), |(_, error)| Err(error.errno))),

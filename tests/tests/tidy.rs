@@ -63,7 +63,8 @@ fn core_modules_use_earlier_rows_only() {
     for (name, text) in sources("engine/core/src") {
         let relative = name.strip_prefix("engine/core/src/").expect("listed from there");
         let own = relative.split(['/', '.']).next().expect("a name");
-        if own == "lib" {
+        // The root names every row; tests may look further down than the code they test.
+        if own == "lib" || relative.ends_with("tests.rs") || relative.ends_with("testing.rs") {
             continue;
         }
         let Some(own_row) = row_of(own) else {

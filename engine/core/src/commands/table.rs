@@ -7,32 +7,32 @@ use alloc::{string::String, vec::Vec};
 use perdura_structures::dict::Dict;
 
 use super::{
-    Command, bitmap, connection, counter, expire, geo, hash, keys, lcs, list, persistence, scan, server,
-    sort,
+    Command,
     spec::{KeyBegin, KeyFind},
-    string, transaction, zset, zset_algebra, zset_range,
 };
 
 /// Every group's commands, in the order of the documentation.
 pub const GROUPS: &[&[Command]] = &[
-    string::COMMANDS,
-    counter::COMMANDS,
-    lcs::COMMANDS,
-    bitmap::COMMANDS,
-    list::COMMANDS,
-    keys::COMMANDS,
-    expire::COMMANDS,
-    scan::COMMANDS,
-    sort::COMMANDS,
-    hash::COMMANDS,
-    zset::COMMANDS,
-    zset_range::COMMANDS,
-    zset_algebra::COMMANDS,
-    geo::COMMANDS,
-    connection::COMMANDS,
-    transaction::COMMANDS,
-    persistence::COMMANDS,
-    server::COMMANDS,
+    super::string::COMMANDS,
+    super::counter::COMMANDS,
+    super::lcs::COMMANDS,
+    super::bitmap::COMMANDS,
+    super::list::COMMANDS,
+    super::zset::COMMANDS,
+    super::hash::COMMANDS,
+    super::geo::COMMANDS,
+    super::keys::COMMANDS,
+    super::dump::COMMANDS,
+    super::expire::COMMANDS,
+    super::scan::COMMANDS,
+    super::sort::COMMANDS,
+    super::pubsub::COMMANDS,
+    super::transaction::COMMANDS,
+    super::connection::COMMANDS,
+    super::persistence::COMMANDS,
+    super::server::COMMANDS,
+    super::zset_algebra::COMMANDS,
+    super::zset_range::COMMANDS,
 ];
 
 /// Longest command name, bytes; longer input is no command. (`georadiusbymember_ro` has 20.)

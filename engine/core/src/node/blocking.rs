@@ -166,7 +166,7 @@ impl Node {
     pub(super) fn run_resumed(&mut self, effects: &mut Effects) {
         loop {
             while let Some(key) = self.waiting.ready.pop() {
-                self.serve_key(&key, effects);
+                self.serve_key(&key);
             }
             let Some(client) = self.resumed.pop() else { return };
             self.with_session(client, |node, session| {
@@ -190,15 +190,15 @@ impl Node {
     }
 
     /// Runs the commands of those who wait for a key again, first come first, until one finds nothing.
-    fn serve_key(&mut self, key: &DbKey, effects: &mut Effects) {
+    fn serve_key(&mut self, key: &DbKey) {
         let clients: Vec<(u64, ClientId)> =
             self.waiting.by_key.get(key).map(|clients| clients.iter().copied().collect()).unwrap_or_default();
         for (_, client) in clients {
-            self.with_session(client, |node, session| node.retry(session, effects));
+            self.with_session(client, |node, session| node.retry(session));
         }
     }
 
-    fn retry(&mut self, session: &mut Session, effects: &mut Effects) {
+    fn retry(&mut self, session: &mut Session) {
         let Some(blocked) = session.blocked.clone() else { return };
         let Waiting::Keys { args, db, block } = &blocked.waiting else { return };
         let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
@@ -210,10 +210,12 @@ impl Node {
         session.db = selected;
         match outcome {
             Outcome::Done => {
+                self.remember_reads(session, &row, &args);
                 self.command_stats[row.id].calls += 1;
                 self.owe(session);
                 self.resume(session);
-                self.after_command(session, effects);
+                self.after_command(session);
+                self.deliver(Some(session));
             }
             Outcome::Blocked => {
                 // Still nothing: it waits on, in its old place and with its old deadline.

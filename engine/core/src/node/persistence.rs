@@ -13,9 +13,9 @@ use crate::{
     host::{ChildEnd, ClientId, Completion, Effect, Effects, Signal, SnapshotForm, Ticket},
     persist::{
         append_only::{State, Wish},
-        rdb::RdbSettings,
         snapshot::{Origin, Outcome},
     },
+    rdb::RdbSettings,
     session::{Session, Waiting},
 };
 
@@ -343,6 +343,8 @@ impl Node {
             is_compressed: self.config.rdbcompression,
             has_checksum: self.config.rdbchecksum,
             is_aof_base: form == SnapshotForm::AofBaseRdb,
+            log_offset: (form == SnapshotForm::AofBaseRdb && self.config.aof_checksum)
+                .then(|| self.aof.journal.offset_buffered()),
             created_s: now_ms / 1000,
             used_memory: self.store.memory() as u64,
             has_idle_times: self.config.maxmemory_policy.is_lru(),

@@ -10,7 +10,6 @@ use alloc::{vec, vec::Vec};
 use super::{Node, execute::Request};
 use crate::{
     commands::{Args, Record},
-    host::Effects,
     session::Session,
     store::{DbKey, ExpiredFields},
 };
@@ -98,14 +97,15 @@ impl Node {
     }
 
     /// Tells everybody whom the last command concerns: watchers, blocked clients, subscribers.
-    pub(super) fn after_command(&mut self, session: &mut Session, effects: &mut Effects) {
+    pub(super) fn after_command(&mut self, session: &mut Session) {
         if !self.store.changed.is_empty() {
             let changed = core::mem::take(&mut self.store.changed);
             self.touch_watchers(session, &changed);
+            self.invalidate(Some(session), &changed);
             self.note_ready_keys(changed);
         }
         if !self.store.events.is_empty() {
-            self.publish_events(Some(session), effects);
+            self.publish_events();
         }
     }
 

@@ -3,7 +3,7 @@
 //! Integers and short strings live inside the table's entry (`int`, `embstr`); everything else is an
 //! [`Object`]. A collection type plugs in by implementing [`Kind`].
 //!
-//! Not here: the collections themselves (`list.rs`, `hash.rs` …), how they are written to RDB (`persist/rdb`).
+//! Not here: the collections themselves (`list.rs`, `hash.rs` …), how they are written to RDB (`rdb/`).
 
 use alloc::{boxed::Box, vec::Vec};
 

@@ -17,7 +17,7 @@
 //! Always true: bytes from outside never cause a panic, nor an allocation that they could not fill; every value is
 //! checked to its last byte before it is stored.
 //!
-//! Not here: files, and when a snapshot is due (`snapshot.rs`); where loaded keys go (`node/loading.rs`).
+//! Not here: files, and when a snapshot is due (`persist/snapshot.rs`); where loaded keys go (`node/loading.rs`).
 
 mod decode;
 mod encode;
@@ -39,8 +39,8 @@ mod primitive;
 mod tests;
 
 pub use decode::{Damage, DecodeSettings, Decoder, Event, LoadedKey};
-pub use encode::{RdbEncoder, RdbSettings};
-pub use payload::{dump, restore};
+pub use encode::{AUX_LOG_OFFSET, RdbEncoder, RdbSettings};
+pub use payload::{dump, restore, seal, unseal};
 pub use rewrite::CommandsEncoder;
 pub use value::LoadedValue;
 

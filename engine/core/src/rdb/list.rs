@@ -59,7 +59,12 @@ pub fn read_nodes(reader: &mut Reader<'_>, limits: &Limits) -> Result<Option<Lis
     let mut list = Quicklist::new(fill(limits));
     for _ in 0..reader.count(2)? {
         match reader.len()? {
-            NODE_PLAIN => list.append_plain(reader.string()?.into_owned().into()),
+            NODE_PLAIN => match reader.string()? {
+                text if text.is_empty() => {
+                    return Err(reader.bad("a list node of one large element is empty"));
+                }
+                text => list.append_plain(text.into_owned().into()),
+            },
             NODE_PACKED => list.append_packed(read_listpack(reader)?),
             _ => return Err(reader.bad("a list node of unknown kind")),
         }
