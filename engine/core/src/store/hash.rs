@@ -448,7 +448,11 @@ mod tests {
 
     /// Every fourth field is a number, every fifth value longer than a listpack holds.
     fn field_of(number: u8) -> Vec<u8> {
-        if number.is_multiple_of(4) { format!("{number}").into_bytes() } else { format!("f{number}").into_bytes() }
+        if number.is_multiple_of(4) {
+            format!("{number}").into_bytes()
+        } else {
+            format!("f{number}").into_bytes()
+        }
     }
 
     fn value_of(number: u16) -> Vec<u8> {
