@@ -1019,7 +1019,8 @@ mod tests {
         bench.store.now_ms = NOW_MS + 10;
         bench.check(&[("HLEN h", ":3"), ("HPTTL h FIELDS 3 a c x", "[:0, :10, :-2]")]);
         bench.store.now_ms = NOW_MS + 11;
-        (bench.records(), bench.events());
+        bench.records();
+        bench.events();
         bench.check(&[("HGETALL h", "[\"c\", \"3\"]")]);
         assert_eq!((bench.records(), bench.events()), (vec!["HDEL h a b".into()], vec!["hexpired h".into()]));
         bench.store.now_ms = NOW_MS + 21;
