@@ -80,6 +80,13 @@ impl ServerCommand {
         find_on_path("valkey-server").map(|program| ServerCommand::of_program("valkey", &program))
     }
 
+    /// The program with its own arguments and none of ours: for starts that are meant to fail.
+    pub fn raw_command(&self) -> std::process::Command {
+        let mut command = std::process::Command::new(&self.words[0]);
+        command.args(&self.words[1..]);
+        command
+    }
+
     fn arguments(&self, port: u16, data_dir: &Path) -> Vec<String> {
         let takes_port = self.words.iter().any(|word| word.contains("{port}"));
         let dir = data_dir.display().to_string();

@@ -1,1 +1,29 @@
-//! See docs/ARCHITECTURE.md.
+//! What several tests need: a simulated server one can talk to, and real servers, ours and the stock one.
+//!
+//! Not here: the tests (`tests/`), the judge of crashes (`perdura-harness`).
+
+pub mod simulated;
+
+use perdura_harness::process::{Launch, Server, ServerCommand};
+
+/// Our server, started in a directory of its own with these settings.
+///
+/// # Panics
+/// If it is not built or does not start.
+pub fn start_perdura(settings: &[(&str, &str)]) -> Server {
+    start(ServerCommand::perdura().expect("perdura-server is built by cargo test --workspace"), settings)
+}
+
+/// Debian's redis-server, started in a directory of its own with these settings.
+///
+/// # Panics
+/// If it is not installed: a test that needs a peer fails without it.
+pub fn start_redis(settings: &[(&str, &str)]) -> Server {
+    start(ServerCommand::stock_redis().expect("redis-server is installed (.ci/run does it)"), settings)
+}
+
+fn start(command: ServerCommand, settings: &[(&str, &str)]) -> Server {
+    let launch =
+        settings.iter().fold(Launch::new(command), |launch, (name, value)| launch.setting(name, value));
+    Server::start(launch).unwrap_or_else(|error| panic!("{error}"))
+}

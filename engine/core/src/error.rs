@@ -71,6 +71,15 @@ pub const MUST_BE_POSITIVE: Error = Error::new("ERR value is out of range, must 
 pub const TIMEOUT_NEGATIVE: Error = Error::new("ERR timeout is negative");
 /// A blocking command's timeout is not a number.
 pub const TIMEOUT_NOT_A_FLOAT: Error = Error::new("ERR timeout is not a float or out of range");
+/// A blocking command's timeout ends after the last millisecond there is.
+pub const TIMEOUT_OUT_OF_RANGE: Error = Error::new("ERR timeout is out of range");
+/// The number of keys that a command is told must be above zero.
+pub const KEY_COUNT_NOT_POSITIVE: Error = Error::new("ERR numkeys should be greater than 0");
+/// The number of elements that a command is told must be above zero.
+pub const COUNT_NOT_POSITIVE: Error = Error::new("ERR count should be greater than 0");
+/// The one number of 64 bits that has no counterpart.
+pub const NO_COUNTERPART: Error =
+    Error::new("ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807");
 /// maxmemory is reached and nothing may be evicted.
 pub const OUT_OF_MEMORY: Error = Error::new("OOM command not allowed when used memory > 'maxmemory'.");
 

@@ -19,8 +19,12 @@ pub mod store;
 
 pub mod config;
 
+pub mod rdb;
+
 pub mod blocked;
+pub mod pubsub;
 pub mod session;
+pub mod tracking;
 
 pub mod commands;
 

@@ -18,6 +18,7 @@ use alloc::{
 use crate::{
     blocked::Block,
     host::{ClientId, Offset, Peer},
+    pubsub,
     resp::{Parser, Protocol, Reply},
     time::Now,
 };
@@ -114,6 +115,15 @@ pub struct Blocked {
     pub order: u64,
 }
 
+/// A client that gets another one's invalidations.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Redirect {
+    /// Its number, as shown to users.
+    pub number: u64,
+    /// How the host names it.
+    pub client: ClientId,
+}
+
 /// Client-side caching as this client wants it.
 #[derive(Clone, Debug, Default)]
 pub struct Tracking {
@@ -129,8 +139,8 @@ pub struct Tracking {
     pub is_no_loop: bool,
     /// CLIENT CACHING yes or no was just said.
     pub caching: Option<bool>,
-    /// Client number that gets the invalidations.
-    pub redirect: Option<u64>,
+    /// Who gets the invalidations instead.
+    pub redirect: Option<Redirect>,
     /// The redirection's client is gone.
     pub is_redirect_broken: bool,
     /// BCAST prefixes.
@@ -302,9 +312,21 @@ impl Session {
         !(self.channels.is_empty() && self.patterns.is_empty() && self.shard_channels.is_empty())
     }
 
-    /// Number of subscriptions, as (P)SUBSCRIBE counts them.
-    pub fn subscription_count(&self) -> usize {
-        self.channels.len() + self.patterns.len()
+    /// Number of subscriptions, as confirmations count them: channels and patterns together, shard channels apart.
+    pub fn subscription_count(&self, kind: pubsub::Kind) -> usize {
+        match kind {
+            pubsub::Kind::Channel | pubsub::Kind::Pattern => self.channels.len() + self.patterns.len(),
+            pubsub::Kind::Shard => self.shard_channels.len(),
+        }
+    }
+
+    /// Its subscriptions of a kind.
+    pub fn subscriptions_mut(&mut self, kind: pubsub::Kind) -> &mut BTreeSet<Vec<u8>> {
+        match kind {
+            pubsub::Kind::Channel => &mut self.channels,
+            pubsub::Kind::Pattern => &mut self.patterns,
+            pubsub::Kind::Shard => &mut self.shard_channels,
+        }
     }
 
     /// Bytes it takes, roughly: its buffers.

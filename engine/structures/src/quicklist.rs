@@ -53,8 +53,16 @@ impl Fill {
     }
 
     /// Whether a listpack of this size may exist.
-    fn allows(self, elements: usize, bytes: usize) -> bool {
+    pub fn allows(self, elements: usize, bytes: usize) -> bool {
         elements <= self.elements_max && bytes <= self.bytes_max
+    }
+
+    /// Whether a listpack takes at most half of what is allowed, by the one measure the setting names.
+    pub fn allows_half(self, elements: usize, bytes: usize) -> bool {
+        match self.elements_max {
+            usize::MAX => bytes <= self.bytes_max / 2,
+            elements_max => elements <= elements_max / 2,
+        }
     }
 }
 

@@ -8,7 +8,7 @@
 //!
 //! Always true: `decompress(compress(x)) == x`; output never exceeds what the caller allowed.
 //!
-//! Not here: which strings are worth compressing (`persist/rdb`).
+//! Not here: which strings are worth compressing (`rdb/`).
 
 use alloc::{vec, vec::Vec};
 

@@ -2,7 +2,7 @@
 //!
 //! Always true: nothing here knows a key, a client or a file, and nothing here panics on bytes from outside.
 //!
-//! Not here: the wire protocol (`resp`), RDB encodings (`persist/rdb`).
+//! Not here: the wire protocol (`resp`), RDB encodings (`rdb/`).
 
 pub mod crc16;
 pub mod crc64;

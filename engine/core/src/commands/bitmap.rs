@@ -2,8 +2,10 @@
 //!
 //! Bit 0 is the highest bit of the first byte:
 //!
-//!     offset   0 1 2 3 4 5 6 7   8 9 …
-//!     byte     0                 1
+//! ```text
+//! offset   0 1 2 3 4 5 6 7   8 9 …
+//! byte     0                 1
+//! ```
 //!
 //! Always true: bits beyond the end of a string are 0.
 //!
@@ -570,6 +572,8 @@ fn bitfield_keys(args: Args<'_>) -> Vec<(usize, u32)> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::commands::testing::{Bench, check};
 
@@ -730,6 +734,8 @@ mod tests {
             ("BITFIELD k OVERFLOW WRAP INCRBY i8 0 -1", "[:127]"),
             ("BITFIELD k OVERFLOW SAT SET u8 0 -1 GET u8 0", "[:127, :255]"),
             ("BITFIELD k OVERFLOW SAT INCRBY u8 0 -300", "[:0]"),
+            // Redis saturates this one upwards, by an overflow of its own.
+            ("BITFIELD low OVERFLOW SAT SET i8 0 -9223372036854775808 GET i8 0", "[:0, :-128]"),
             ("BITFIELD k SET i64 3 -1 GET i64 3 GET u63 4", "[:0, :-1, :9223372036854775807]"),
             ("BITFIELD k SET u63 1 9223372036854775807 INCRBY u63 1 1", "[:2305843009213693951, :0]"),
             ("BITFIELD k SET u4 #3 5 GET u4 12", "[:0, :5]"),
@@ -764,5 +770,27 @@ mod tests {
             ("BITFIELD_RO k GET u8 0", "[:0]"),
             ("EXISTS k", ":0"),
         ]);
+    }
+
+    proptest! {
+        #[test]
+        fn a_field_changes_its_own_bits_and_no_others(
+            text in proptest::collection::vec(any::<u8>(), 20),
+            (is_signed, bits) in prop_oneof![(Just(true), 1..=64u32), (Just(false), 1..=63u32)],
+            offset in 0..80usize,
+            value: i64,
+        ) {
+            let field = Field { is_signed, bits, offset };
+            let value = field.wrapped(i128::from(value));
+            let mut changed = text.clone();
+            field.set(&mut changed, value);
+            prop_assert_eq!(field.get(&changed), value);
+            for index in 0..160 {
+                let inside = (offset..offset + bits as usize).contains(&index);
+                let bit = |text: &[u8]| text[index / 8] & bit_mask(index) != 0;
+                let expected = if inside { value >> (offset + bits as usize - 1 - index) & 1 == 1 } else { bit(&text) };
+                prop_assert_eq!(bit(&changed), expected, "bit {}", index);
+            }
+        }
     }
 }

@@ -90,6 +90,7 @@ fn incrbyfloat(call: &mut Call) -> CommandResult {
     let old = LongDouble::parse(old.bytes(&mut DecimalBuffer::default())).ok_or(NOT_A_FLOAT)?;
     let delta = LongDouble::parse(call.args[2]).ok_or(NOT_A_FLOAT)?;
     let new = old.checked_add(delta).ok_or(NAN_OR_INFINITY)?.format();
+    // Encoded as SET would, which is what a replay runs: Redis says `embstr` until then and `int` after a restart.
     call.store.set_string(key, &new, true);
     call.store.touch(key, 1);
     call.store.notify(Class::String, "incrbyfloat", key);

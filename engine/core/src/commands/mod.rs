@@ -14,12 +14,17 @@ pub mod table;
 pub mod bitmap;
 pub mod connection;
 pub mod counter;
+pub mod dump;
 pub mod expire;
+pub mod hash;
 pub mod keys;
 pub mod lcs;
+pub mod list;
 pub mod persistence;
+pub mod pubsub;
 pub mod scan;
 pub mod server;
+pub mod sort;
 pub mod stream;
 pub mod string;
 pub mod transaction;
@@ -29,12 +34,15 @@ pub mod testing;
 
 use alloc::{string::String, vec::Vec};
 
+use perdura_structures::listpack::Item;
+
 pub use crate::blocked::{Block, TimeoutReply};
 pub use spec::{Action, Command, KeySpec, NodeCommand};
 
 use crate::{
+    blocked::parse_timeout_seconds,
     bytes::number,
-    error::{Error, NOT_A_FLOAT, NOT_AN_INTEGER},
+    error::{Error, MUST_BE_POSITIVE, NO_COUNTERPART, NOT_A_FLOAT, NOT_AN_INTEGER},
     resp::Reply,
     store::Store,
 };
@@ -128,6 +136,41 @@ impl Call<'_> {
         number::parse_f64(self.args[index]).filter(|value| !value.is_nan()).ok_or(NOT_A_FLOAT)
     }
 
+    /// An argument as a number of elements, from 0.
+    ///
+    /// # Errors
+    /// `ERR value is out of range, must be positive`, also if it is no integer at all.
+    pub fn count(&self, index: usize) -> Result<usize, Error> {
+        parse_count(self.args[index], 0).ok_or(MUST_BE_POSITIVE)
+    }
+
+    /// An argument as a timeout in seconds, in milliseconds; 0 is for ever.
+    ///
+    /// # Errors
+    /// Not a number, negative, or too large.
+    pub fn timeout_ms(&self, index: usize) -> Result<u64, Error> {
+        parse_timeout_seconds(self.args[index], self.store.now_ms)
+    }
+
+    /// Waits until one of `keys` changes, then runs the command again; where waiting is not allowed, answers `denied`.
+    pub fn wait_for(&mut self, keys: Args<'_>, timeout_ms: u64, denied: TimeoutReply) {
+        if self.context.deny_blocking {
+            match denied {
+                TimeoutReply::Null => self.reply.null(),
+                TimeoutReply::NullArray => self.reply.null_array(),
+            }
+            return;
+        }
+        self.block = Some(Block {
+            keys: keys.iter().map(|key| key.to_vec()).collect(),
+            timeout_ms,
+            // Whatever the command gives on success.
+            on_timeout: TimeoutReply::NullArray,
+            wakes_on_removal: false,
+            retry_args: None,
+        });
+    }
+
     /// Whether an argument is this word, in any case.
     pub fn is_word(&self, index: usize, word: &str) -> bool {
         self.args[index].eq_ignore_ascii_case(word.as_bytes())
@@ -140,6 +183,29 @@ impl Call<'_> {
 /// `ERR value is not an integer or out of range`
 pub fn parse_int(text: &[u8]) -> Result<i64, Error> {
     number::parse_i64(text).ok_or(NOT_AN_INTEGER)
+}
+
+/// Bytes as a number of elements, from `least` on; `None` if they are anything else.
+pub fn parse_count(text: &[u8], least: usize) -> Option<usize> {
+    number::parse_i64(text).and_then(|count| usize::try_from(count).ok()).filter(|&count| count >= least)
+}
+
+/// Bytes as a count whose sign says something: its amount, and whether it is negative.
+///
+/// # Errors
+/// Not an integer, or the one whose amount is no `i64`.
+pub fn parse_signed_count(text: &[u8]) -> Result<(usize, bool), Error> {
+    let count = parse_int(text)?;
+    let amount = count.checked_abs().ok_or(NO_COUNTERPART)?;
+    Ok((amount as usize, count < 0))
+}
+
+/// Writes an element of a collection as a bulk.
+pub fn reply_item(reply: &mut Reply, item: Item<'_>) {
+    match item {
+        Item::Int(value) => reply.bulk_int(value),
+        Item::Bytes(bytes) => reply.bulk(bytes),
+    }
 }
 
 /// Bytes as text for an error message: what is not UTF-8 is shown as `?`.

@@ -246,6 +246,11 @@ impl KeySpec {
         KeySpec { begin: KeyBegin::Index(first), find: KeyFind::Range { last, step, limit: 0 }, flags }
     }
 
+    /// Keys that only [`Command::keys_found_by`] can find.
+    pub const fn unknown(flags: u32) -> KeySpec {
+        KeySpec { begin: KeyBegin::Unknown, find: KeyFind::Unknown, flags }
+    }
+
     /// A count at this argument, the keys after it.
     pub const fn counted(index: usize, flags: u32) -> KeySpec {
         KeySpec {

@@ -7,25 +7,29 @@ use alloc::{string::String, vec::Vec};
 use perdura_structures::dict::Dict;
 
 use super::{
-    Command, bitmap, connection, counter, expire, keys, lcs, persistence, scan, server,
+    Command,
     spec::{KeyBegin, KeyFind},
-    stream, string, transaction,
 };
 
 /// Every group's commands, in the order of the documentation.
 pub const GROUPS: &[&[Command]] = &[
-    string::COMMANDS,
-    counter::COMMANDS,
-    lcs::COMMANDS,
-    bitmap::COMMANDS,
-    keys::COMMANDS,
-    expire::COMMANDS,
-    scan::COMMANDS,
-    stream::COMMANDS,
-    connection::COMMANDS,
-    transaction::COMMANDS,
-    persistence::COMMANDS,
-    server::COMMANDS,
+    super::string::COMMANDS,
+    super::counter::COMMANDS,
+    super::lcs::COMMANDS,
+    super::bitmap::COMMANDS,
+    super::list::COMMANDS,
+    super::hash::COMMANDS,
+    super::stream::COMMANDS,
+    super::keys::COMMANDS,
+    super::dump::COMMANDS,
+    super::expire::COMMANDS,
+    super::scan::COMMANDS,
+    super::sort::COMMANDS,
+    super::pubsub::COMMANDS,
+    super::transaction::COMMANDS,
+    super::connection::COMMANDS,
+    super::persistence::COMMANDS,
+    super::server::COMMANDS,
 ];
 
 /// Longest command name, bytes; longer input is no command. (`georadiusbymember_ro` has 20.)
@@ -183,5 +187,78 @@ fn find_keyword(args: &[&[u8]], word: &str, from: i32) -> Option<usize> {
         (from as usize..args.len()).find(matches)
     } else {
         (1..args.len().checked_sub(from.unsigned_abs() as usize)? + 1).rev().find(matches)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::commands::spec::key_flag::{ACCESS, INSERT, OW, RO, RW, UPDATE};
+
+    fn split(words: &str) -> Vec<&[u8]> {
+        words.split(' ').map(str::as_bytes).collect()
+    }
+
+    #[track_caller]
+    fn check_keys(request: &str, expected: Option<&[(usize, u32)]>) {
+        let args = split(request);
+        let row = Table::new().resolve(&args).expect("the command exists");
+        assert_eq!(key_positions(row.command, &args).as_deref(), expected, "{request}");
+    }
+
+    #[test]
+    fn names_are_found_in_any_case() {
+        let table = Table::new();
+        assert_eq!(table.find(b"GeT").map(|row| row.command.name), Some("get"));
+        assert_eq!(table.find(b"object|FREQ").map(|row| row.full_name()), Some("object|freq".into()));
+        for name in [&b""[..], b"gett", b"object|", &[b'x'; NAME_BYTES_MAX + 1]] {
+            assert!(table.find(name).is_none());
+        }
+    }
+
+    #[test]
+    fn a_second_word_leads_to_the_subcommand_or_stays_with_the_container() {
+        let table = Table::new();
+        let name = |words| table.resolve(&split(words)).map(|row| row.full_name());
+        assert_eq!(name("OBJECT ENCODING k"), Some("object|encoding".into()));
+        assert_eq!(name("object nonsense"), Some("object".into()));
+        assert_eq!(name("object"), Some("object".into()));
+        assert_eq!(name("get encoding"), Some("get".into()));
+        assert_eq!(name("nonsense"), None);
+    }
+
+    #[test]
+    fn every_row_is_documented_and_has_a_number_of_its_own() {
+        for (index, row) in Table::new().rows().iter().enumerate() {
+            assert_eq!(row.id, index);
+            assert!(
+                !row.command.summary.is_empty() && !row.command.complexity.is_empty(),
+                "{}",
+                row.full_name()
+            );
+            assert_eq!(row.command.name, row.command.name.to_ascii_lowercase());
+        }
+    }
+
+    #[test]
+    fn keys_stand_where_the_row_says() {
+        check_keys("get k", Some(&[(1, RO | ACCESS)]));
+        check_keys("mset a 1 b 2", Some(&[(1, OW | UPDATE), (3, OW | UPDATE)]));
+        check_keys("msetnx a 1", Some(&[(1, OW | INSERT)]));
+        check_keys("bitop and d a b", Some(&[(2, OW | UPDATE), (3, RO | ACCESS), (4, RO | ACCESS)]));
+        check_keys("lcs a b", Some(&[(1, RO | ACCESS), (2, RO | ACCESS)]));
+        check_keys("lcs a", None);
+        check_keys("object freq k", Some(&[(2, RO)]));
+        check_keys("randomkey", Some(&[]));
+    }
+
+    #[test]
+    fn flags_of_keys_follow_the_arguments() {
+        check_keys("set k v", Some(&[(1, OW | UPDATE)]));
+        check_keys("set k v ex 1 get", Some(&[(1, RW | ACCESS | UPDATE)]));
+        check_keys("set get get", Some(&[(1, OW | UPDATE)]));
+        check_keys("bitfield k get u8 0", Some(&[(1, RO | ACCESS)]));
+        check_keys("bitfield k incrby u8 0 1", Some(&[(1, RW | ACCESS | UPDATE)]));
+        check_keys("sort k by w* store d", Some(&[(1, RO | ACCESS), (5, OW | UPDATE)]));
     }
 }

@@ -100,6 +100,10 @@ impl Bench {
         for expired in core::mem::take(&mut self.store.expired) {
             self.records.push(show_command(&[b"DEL", &expired.key]));
         }
+        for expired in core::mem::take(&mut self.store.expired_fields) {
+            let fields: Vec<&[u8]> = expired.fields.iter().map(|field| &**field).collect();
+            self.records.push(show_command(&[&[b"HDEL", &expired.key.key[..]], &fields[..]].concat()));
+        }
         if let Err(error) = result {
             assert!(!is_changed, "{error}: an error must not change anything");
             return format!("-{error}");

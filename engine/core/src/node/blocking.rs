@@ -18,7 +18,7 @@ use crate::{
     blocked::{Block, TimeoutReply},
     bytes::number,
     commands::Args,
-    error::{Error, TIMEOUT_NEGATIVE, TIMEOUT_NOT_A_FLOAT},
+    error::{Error, TIMEOUT_NEGATIVE},
     host::{ClientId, Effects},
     session::{Blocked, Session, Waiting},
     store::DbKey,
@@ -98,31 +98,13 @@ impl Waiters {
     }
 }
 
-/// A timeout in seconds, as blocking commands take it, in milliseconds; 0 is for ever.
+/// A timeout in milliseconds, as WAITAOF takes it; 0 is for ever.
 ///
 /// # Errors
 /// Not a number, negative, or too large.
 pub(super) fn parse_timeout_ms(text: &[u8]) -> Result<u64, Error> {
     let ms = number::parse_i64(text).ok_or(Error::new("ERR timeout is not an integer or out of range"))?;
     u64::try_from(ms).map_err(|_| TIMEOUT_NEGATIVE)
-}
-
-/// A timeout in seconds with a fraction.
-///
-/// # Errors
-/// Not a number, negative, or too large.
-pub fn parse_timeout_seconds(text: &[u8]) -> Result<u64, Error> {
-    let seconds = number::parse_f64(text).filter(|seconds| seconds.is_finite()).ok_or(TIMEOUT_NOT_A_FLOAT)?;
-    if seconds < 0.0 {
-        return Err(TIMEOUT_NEGATIVE);
-    }
-    let ms = seconds * 1000.0;
-    if ms > i64::MAX as f64 {
-        return Err(Error::new("ERR timeout is out of range"));
-    }
-    // Rounded up, so that a tiny wait is not for ever.
-    let whole = ms as u64;
-    Ok(if (whole as f64) < ms { whole + 1 } else { whole })
 }
 
 impl Node {
@@ -184,7 +166,7 @@ impl Node {
     pub(super) fn run_resumed(&mut self, effects: &mut Effects) {
         loop {
             while let Some(key) = self.waiting.ready.pop() {
-                self.serve_key(&key, effects);
+                self.serve_key(&key);
             }
             let Some(client) = self.resumed.pop() else { return };
             self.with_session(client, |node, session| {
@@ -208,15 +190,15 @@ impl Node {
     }
 
     /// Runs the commands of those who wait for a key again, first come first, until one finds nothing.
-    fn serve_key(&mut self, key: &DbKey, effects: &mut Effects) {
+    fn serve_key(&mut self, key: &DbKey) {
         let clients: Vec<(u64, ClientId)> =
             self.waiting.by_key.get(key).map(|clients| clients.iter().copied().collect()).unwrap_or_default();
         for (_, client) in clients {
-            self.with_session(client, |node, session| node.retry(session, effects));
+            self.with_session(client, |node, session| node.retry(session));
         }
     }
 
-    fn retry(&mut self, session: &mut Session, effects: &mut Effects) {
+    fn retry(&mut self, session: &mut Session) {
         let Some(blocked) = session.blocked.clone() else { return };
         let Waiting::Keys { args, db, block } = &blocked.waiting else { return };
         let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
@@ -228,10 +210,12 @@ impl Node {
         session.db = selected;
         match outcome {
             Outcome::Done => {
+                self.remember_reads(session, &row, &args);
                 self.command_stats[row.id].calls += 1;
                 self.owe(session);
                 self.resume(session);
-                self.after_command(session, effects);
+                self.after_command(session);
+                self.deliver(Some(session));
             }
             Outcome::Blocked => {
                 // Still nothing: it waits on, in its old place and with its old deadline.

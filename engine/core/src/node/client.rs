@@ -12,9 +12,4 @@ impl Node {
     pub(super) fn block_until_unpaused(&mut self, session: &mut Session, request: &Request<'_>) {
         let _ = (session, request);
     }
-
-    /// Somebody caches keys.
-    pub(super) fn is_tracking_used(&self) -> bool {
-        false
-    }
 }

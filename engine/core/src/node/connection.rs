@@ -10,7 +10,7 @@ use crate::{
     error::{DB_OUT_OF_RANGE, Error, SYNTAX},
     host::{ClientId, Effect, Effects, Peer},
     resp::Protocol,
-    session::{ReplyMode, Session, Tracking},
+    session::{ReplyMode, Session},
 };
 
 const PROTECTED: &str = "DENIED Redis is running in protected mode because protected mode is enabled and no password is \
@@ -57,11 +57,12 @@ impl Node {
     }
 
     /// A connection is gone: nothing of it stays.
-    pub(super) fn forget(&mut self, client: ClientId, effects: &mut Effects) {
+    pub(super) fn forget(&mut self, client: ClientId) {
         self.with_session(client, |node, session| {
             node.unwatch(session);
             node.forget_waiting(session);
-            node.forget_subscriptions(session, effects);
+            node.forget_subscriptions(session);
+            node.stop_tracking(session);
         });
         self.gated.remove(&client);
         self.sessions.close(client);
@@ -203,11 +204,11 @@ impl Node {
         Ok(())
     }
 
-    pub(super) fn reset(&mut self, session: &mut Session, effects: &mut Effects) -> CommandResult {
+    pub(super) fn reset(&mut self, session: &mut Session) -> CommandResult {
         self.discard_transaction(session);
-        self.forget_subscriptions(session, effects);
+        self.forget_subscriptions(session);
         session.is_monitor = false;
-        session.tracking = Tracking::default();
+        self.stop_tracking(session);
         session.db = 0;
         session.name.clear();
         session.no_evict = false;

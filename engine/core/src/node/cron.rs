@@ -29,14 +29,14 @@ impl Node {
         if self.loading.is_some() {
             return;
         }
-        self.expire_cycle(effects);
+        self.expire_cycle();
         self.check_save_points(effects);
         self.check_aof_growth();
         self.check_clients(effects);
         self.counters.peak_memory = self.counters.peak_memory.max(self.used_memory() as u64);
     }
 
-    fn expire_cycle(&mut self, effects: &mut Effects) {
+    fn expire_cycle(&mut self) {
         if self.debug.no_active_expire {
             return;
         }
@@ -45,17 +45,24 @@ impl Node {
             while budget > 0 && self.store.expire_next(db) {
                 budget -= 1;
             }
+            while budget > 0 {
+                let count = self.store.expire_next_fields(db, budget);
+                budget -= count;
+                if count == 0 {
+                    break;
+                }
+            }
         }
         if budget == 0 {
             // More is due: go on at the next turn instead of the next tick.
             self.cron_at_us = self.now.mono_us + 1_000;
         }
         self.log_expired();
-        self.settle_unowned_changes(effects);
+        self.settle_unowned_changes();
     }
 
     /// Changes that no client made still concern watchers, blocked clients and subscribers.
-    pub(super) fn settle_unowned_changes(&mut self, effects: &mut Effects) {
+    pub(super) fn settle_unowned_changes(&mut self) {
         let changed = core::mem::take(&mut self.store.changed);
         for key in &changed {
             let Some(clients) = self.watchers.get(key) else { continue };
@@ -65,10 +72,12 @@ impl Node {
                 }
             }
         }
+        self.invalidate(None, &changed);
         self.note_ready_keys(changed);
         if !self.store.events.is_empty() {
-            self.publish_events(None, effects);
+            self.publish_events();
         }
+        self.deliver(None);
     }
 
     fn check_save_points(&mut self, effects: &mut Effects) {

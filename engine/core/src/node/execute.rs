@@ -142,15 +142,28 @@ impl Node {
                 return;
             }
         };
+        let mut is_pushing = false;
         match self.check(session, &row, &request) {
             Err(error) => self.refuse(session, Some(&row), &error),
             Ok(()) if self.is_queued(session, &row) => self.queue(session, &request),
             Ok(()) if self.is_paused(&row) => self.block_until_unpaused(session, &request),
             Ok(()) => {
                 self.execute(session, &row, &request, effects);
+                is_pushing = is_answered_by_pushes(&row);
             }
         }
-        self.finish_reply(session, reply_at);
+        if is_pushing {
+            // CLIENT REPLY does not silence what is pushed.
+            self.owe(session);
+        } else {
+            self.finish_reply(session, reply_at);
+        }
+        if session.transaction.is_none() && !is_client_command(&row) {
+            // CLIENT CACHING holds for the next command or transaction only.
+            session.tracking.caching = None;
+        }
+        self.limit_tracking(Some(session));
+        self.deliver(Some(session));
     }
 
     fn find_row(&self, args: Args<'_>) -> Result<Row, Error> {
@@ -309,7 +322,8 @@ impl Node {
             stats.calls += 1;
         }
         self.note_slow(session, row, request.args, elapsed_us);
-        self.after_command(session, effects);
+        self.after_command(session);
+        self.remember_reads(session, row, request.args);
         outcome
     }
 
@@ -378,21 +392,21 @@ impl Node {
     }
 }
 
+/// In RESP2 nothing else is, since messages could not be told from replies.
 fn is_allowed_while_subscribed(row: &Row) -> bool {
+    use NodeCommand::*;
+    is_answered_by_pushes(row) || matches!(row.command.action, Action::Node(Ping | Quit | Reset))
+}
+
+fn is_client_command(row: &Row) -> bool {
+    row.container.is_some_and(|container| container.name == "client")
+}
+
+fn is_answered_by_pushes(row: &Row) -> bool {
     use NodeCommand::*;
     matches!(
         row.command.action,
-        Action::Node(
-            Subscribe
-                | Unsubscribe
-                | PSubscribe
-                | PUnsubscribe
-                | SSubscribe
-                | SUnsubscribe
-                | Ping
-                | Quit
-                | Reset
-        )
+        Action::Node(Subscribe | Unsubscribe | PSubscribe | PUnsubscribe | SSubscribe | SUnsubscribe)
     )
 }
 

@@ -13,7 +13,7 @@
 //!
 //! Always true: a unit is executed whole or not at all; a command of the log that fails is counted and logged.
 //!
-//! Not here: what to load (`persist/recovery.rs`), the grammar (`persist/log_reader.rs`, `persist/rdb`).
+//! Not here: what to load (`persist/recovery.rs`), the grammar (`persist/log_reader.rs`, `rdb/`).
 
 use alloc::{
     collections::VecDeque,
@@ -29,11 +29,11 @@ use crate::{
     host::{Disk, Effect, Effects, Encoder, FileStep, SnapshotForm, write_snapshot},
     persist::{
         journal::Offset,
-        log_reader::{Bad, LogReader, Next},
+        log_reader::{self, Bad, LogReader, Next},
         manifest::{Manifest, Part},
-        rdb::{DecodeSettings, Decoder, Event, LoadedKey, RdbEncoder},
         recovery::{self, Choice, Refusal, Sources},
     },
+    rdb::{self, DecodeSettings, Decoder, Event, LoadedKey, RdbEncoder},
     session::OwnedArgs,
 };
 
@@ -71,7 +71,7 @@ enum Reason {
 #[derive(Clone, Debug)]
 enum Source {
     Rdb { path: String, is_base: bool },
-    Log { path: String, name: String, is_last: bool },
+    Log { path: String, name: String, is_last: bool, until: Option<Offset> },
 }
 
 #[derive(Clone)]
@@ -106,6 +106,13 @@ pub(super) struct Loading {
     multi: Option<Vec<OwnedArgs>>,
     /// The log's offset where the next file begins.
     offset: Option<Offset>,
+    /// Part of the last file with records that no header calls durable: name, from, to. A kill -9 may have left it in the
+    /// page cache alone, and a failed write-back, which the kernel tells only once, not even there for long.
+    unsynced: Option<(String, u64, u64)>,
+    /// The next file was begun with batch headers, as far as one can know.
+    expects_headers: bool,
+    /// The last file with records has headers, so that what is not in `unsynced` is known to be durable.
+    is_checked: bool,
     /// Length of the last file, and of all others.
     last_len: u64,
     closed_len: u64,
@@ -132,6 +139,9 @@ impl Loading {
             db: 0,
             multi: None,
             offset: None,
+            unsynced: None,
+            expects_headers: false,
+            is_checked: false,
             last_len: 0,
             closed_len: 0,
             base_len: 0,
@@ -139,6 +149,18 @@ impl Loading {
             loaded_bytes: 0,
             started_us: 0,
             started_s: 0,
+        }
+    }
+}
+
+impl Loading {
+    /// Remembers what a file that was read told about the log.
+    fn take_over(&mut self, reader: &LogReader, name: &str) {
+        self.offset = reader.offset();
+        if reader.valid_to() > 0 {
+            self.expects_headers = reader.has_headers();
+            self.unsynced = reader.unsynced_from().map(|from| (name.into(), from, reader.valid_to()));
+            self.is_checked = reader.has_headers();
         }
     }
 }
@@ -163,6 +185,7 @@ impl Node {
         self.store.events.clear();
         self.store.changed.clear();
         self.store.expired.clear();
+        self.store.expired_fields.clear();
         match result {
             Ok(false) => self.loading = Some(loading),
             Ok(true) => self.finish_loading(&loading, disk, effects),
@@ -239,24 +262,36 @@ impl Node {
         manifest: &Manifest,
         disk: &mut dyn Disk,
     ) -> Result<(), Refusal> {
-        let count = manifest.loaded().count();
-        for (index, part) in manifest.loaded().enumerate() {
+        let parts: Vec<Part> = manifest.loaded().cloned().collect();
+        let mut lens = Vec::new();
+        for part in &parts {
+            lens.push(disk.len(&self.aof.names.path(&part.name))?.unwrap_or(0));
+        }
+        for (index, part) in parts.iter().enumerate() {
             let path = self.aof.names.path(&part.name);
-            let len = disk.len(&path)?.unwrap_or(0);
-            let is_last = index + 1 == count;
+            // Parts made in advance and still empty do not make this one any less the last.
+            let is_last = lens[index + 1..].iter().all(|&len| len == 0);
+            let follower = (index + 1..parts.len()).find(|&later| lens[later] > 0);
+            let until = match follower {
+                Some(later) if self.config.aof_checksum => {
+                    log_reader::first_offset(&self.aof.names.path(&parts[later].name), disk)?
+                }
+                _ => None,
+            };
             let magic = recovery::read_range(&path, 0, 5, disk)?;
             if magic == b"REDIS" {
                 loading.sources.push_back(Source::Rdb { path, is_base: true });
             } else {
-                loading.sources.push_back(Source::Log { path, name: part.name.clone(), is_last });
+                loading.sources.push_back(Source::Log { path, name: part.name.clone(), is_last, until });
             }
-            if manifest.base.as_ref() == Some(part) {
-                loading.base_len = len;
+            let is_base = manifest.base.as_ref() == Some(part);
+            if is_base {
+                loading.base_len = lens[index];
             }
-            if is_last && manifest.base.as_ref() != Some(part) {
-                loading.last_len = len;
+            if index + 1 == parts.len() && !is_base {
+                loading.last_len = lens[index];
             } else {
-                loading.closed_len += len;
+                loading.closed_len += lens[index];
             }
         }
         Ok(())
@@ -285,9 +320,10 @@ impl Node {
                 };
                 Reading::Rdb(RdbReading { path, at: 0, is_base, decoder: Decoder::new(settings) })
             }
-            Source::Log { path, name, is_last } => {
+            Source::Log { path, name, is_last, until } => {
                 tracing::debug!("Loading AOF {path}");
-                let reader = LogReader::new(path, 0, loading.offset, self.config.aof_checksum);
+                let reader = LogReader::new(path, 0, loading.offset, self.config.aof_checksum, until)
+                    .expecting_headers(loading.expects_headers);
                 Reading::Log { reader, name, is_last, previous_len: 0 }
             }
         });
@@ -334,6 +370,10 @@ impl Node {
                 Event::EmptyKey(key) => {
                     tracing::info!("Skipping empty key: {}", crate::commands::printable(&key));
                 }
+                Event::Aux { name, value } if name == rdb::AUX_LOG_OFFSET => {
+                    loading.offset = crate::bytes::number::parse_u64(&value);
+                    loading.expects_headers = true;
+                }
                 Event::Function(_) | Event::Aux { .. } | Event::SizeHint { .. } => {}
                 Event::End => return self.end_rdb(loading, reading, disk),
             }
@@ -376,7 +416,7 @@ impl Node {
             let is_last = loading.sources.is_empty();
             let name = reading.path.rsplit('/').next().unwrap_or(&reading.path).to_string();
             loading.db = 0;
-            let reader = LogReader::new(reading.path, end, loading.offset, self.config.aof_checksum);
+            let reader = LogReader::new(reading.path, end, loading.offset, self.config.aof_checksum, None);
             loading.reading = Some(Reading::Log { reader, name, is_last, previous_len: 0 });
         }
         Ok(())
@@ -401,12 +441,12 @@ impl Node {
                     self.replay(loading, &args, &name)?;
                 }
                 Next::End => {
-                    loading.offset = reader.offset();
+                    loading.take_over(&reader, &name);
                     loading.loaded_bytes += reader.position() - start;
                     return Ok(());
                 }
                 Next::Bad(bad) => {
-                    loading.offset = reader.offset();
+                    loading.take_over(&reader, &name);
                     return self.end_badly(loading, &name, is_last, bad, disk);
                 }
             }
@@ -639,43 +679,71 @@ impl Node {
         let (mut closed_len, mut base_len, mut last_len) =
             (loading.closed_len, loading.base_len, loading.last_len);
         let is_imported = matches!(loading.choice, Some(Choice::ImportDump | Choice::AdoptBase(_)));
-        let mut steps =
-            vec![FileStep::CreateDir { path: names.dir.clone() }, FileStep::SyncDir { path: String::new() }];
+        let steps =
+            [FileStep::CreateDir { path: names.dir.clone() }, FileStep::SyncDir { path: String::new() }];
         recovery::perform_all(&steps, disk)?;
-        steps.clear();
         let file = self.ids.file();
         let is_new = manifest.is_empty() || is_imported;
         if is_new {
-            recovery::sweep(
-                &names,
-                &Manifest { base: Some(Part { name: String::new(), seq: 1 }), ..Manifest::default() },
-                disk,
-            )?;
             let (base, len) = self.write_base(&manifest, disk)?;
             manifest.history.extend(manifest.incrementals.drain(..));
             manifest.history.extend(manifest.base.take());
             manifest.base = Some(base);
             (base_len, closed_len, last_len) = (len, len, 0);
         }
+        let was_closed = manifest.closed_at_ms.take().is_some();
         if is_new || manifest.incrementals.is_empty() {
-            let part = self.aof.part_after(&manifest);
+            self.begin_part(&mut manifest, file, disk)?;
             last_len = 0;
-            steps.push(FileStep::CreateExclusive { file, path: names.path(&part.name) });
-            steps.push(FileStep::SyncDir { path: names.dir.clone() });
-            manifest.incrementals.push(part);
-            manifest.closed_at_ms = None;
+            recovery::perform_all(&names.manifest_steps(&manifest, &mut self.ids), disk)?;
+        } else if let Some((name, from, to)) = loading.unsynced.clone() {
+            let path = names.path(&name);
+            self.begin_part(&mut manifest, file, disk)?;
+            recovery::copy_range(&path, from, to, file, disk)?;
+            let mut steps = vec![FileStep::Sync { file }];
             steps.extend(names.manifest_steps(&manifest, &mut self.ids));
+            recovery::perform_all(&steps, disk)?;
+            // Only now: until the manifest names the copy, the original is what counts. And only if it can be: the copy's
+            // first header tells our loader where the original ends.
+            if let Err(error) = disk.perform(&FileStep::Truncate { path, len: from }) {
+                tracing::warn!("Can't cut {} at {from}: errno {}", error.path, error.errno);
+            }
+            last_len = to - from;
+            let parts: Vec<Part> = manifest.loaded().cloned().collect();
+            closed_len = 0;
+            for part in &parts[..parts.len() - 1] {
+                closed_len += disk.len(&names.path(&part.name))?.unwrap_or(0);
+            }
         } else {
             let last = manifest.incrementals.last().expect("just seen").clone();
-            steps.push(FileStep::OpenAppend { file, path: names.path(&last.name) });
-            if manifest.closed_at_ms.take().is_some() {
-                steps.extend(names.manifest_steps(&manifest, &mut self.ids));
+            disk.perform(&FileStep::OpenAppend { file, path: names.path(&last.name) })?;
+            if was_closed {
+                recovery::perform_all(&names.manifest_steps(&manifest, &mut self.ids), disk)?;
             }
         }
-        recovery::perform_all(&steps, disk)?;
-        recovery::settle(&names, &manifest, disk)?;
+        recovery::settle(&names, &manifest, loading.is_checked, disk)?;
         let offset = loading.offset.unwrap_or(0);
         self.aof.resume(manifest, file, last_len, closed_len, base_len, offset);
+        Ok(())
+    }
+
+    /// Makes the next incremental file and adds it to the manifest, which is still to be written.
+    fn begin_part(
+        &mut self,
+        manifest: &mut Manifest,
+        file: crate::host::FileId,
+        disk: &mut dyn Disk,
+    ) -> Result<(), Refusal> {
+        let part = self.aof.part_after(manifest);
+        let path = self.aof.names.path(&part.name);
+        let steps = [
+            // A start that crashed may have left an empty one that nothing names.
+            FileStep::Remove { path: path.clone() },
+            FileStep::CreateExclusive { file, path },
+            FileStep::SyncDir { path: self.aof.names.dir.clone() },
+        ];
+        recovery::perform_all(&steps, disk)?;
+        manifest.incrementals.push(part);
         Ok(())
     }
 
@@ -693,7 +761,7 @@ impl Node {
         let written = {
             let mut encoder: alloc::boxed::Box<dyn Encoder + '_> = match form {
                 SnapshotForm::AofBaseCommands => {
-                    alloc::boxed::Box::new(crate::persist::rdb::CommandsEncoder::new(&self.store, self.now))
+                    alloc::boxed::Box::new(crate::rdb::CommandsEncoder::new(&self.store, self.now))
                 }
                 form => alloc::boxed::Box::new(RdbEncoder::new(
                     &self.store,

@@ -18,6 +18,8 @@ mod blocking;
 mod client;
 mod config;
 mod connection;
+#[cfg(test)]
+mod conversation;
 mod cron;
 mod execute;
 mod info;
@@ -27,6 +29,7 @@ mod persistence;
 mod propagate;
 mod pubsub;
 mod server;
+mod tracking;
 mod transaction;
 
 use alloc::{boxed::Box, collections::BTreeMap, collections::BTreeSet, string::String, vec, vec::Vec};
@@ -42,13 +45,15 @@ use crate::{
         append_only::{AppendOnly, Ids, Names},
         journal::{Fsync, JournalSettings},
         manifest::Manifest,
-        rdb,
         snapshot::Snapshots,
     },
+    pubsub::Registry,
+    rdb,
     resp::{Protocol, Reply, Span},
     session::{Session, Sessions},
     store::{DbKey, Limits, Store},
     time::Now,
+    tracking::TrackingTable,
 };
 
 use loading::Loading;
@@ -150,6 +155,12 @@ pub struct Node {
     pub(crate) waiting: blocking::Waiters,
     /// Clients that watch keys.
     pub(crate) watchers: BTreeMap<DbKey, BTreeSet<ClientId>>,
+    /// Who listens to which channels.
+    pub(crate) subscriptions: Registry,
+    /// Who may have cached which keys.
+    pub(crate) tracking: TrackingTable,
+    /// What is to be told once the running command is through.
+    outbox: Vec<pubsub::Outgoing>,
     /// A shutdown that was asked for and is not through.
     shutdown: Option<persistence::Shutdown>,
     pub(crate) counters: Counters,
@@ -188,6 +199,9 @@ impl Node {
             gated: BTreeSet::new(),
             waiting: blocking::Waiters::default(),
             watchers: BTreeMap::new(),
+            subscriptions: Registry::default(),
+            tracking: TrackingTable::default(),
+            outbox: Vec::new(),
             shutdown: None,
             counters: Counters::default(),
             command_stats,
@@ -328,9 +342,9 @@ impl Engine for Node {
         self.run_resumed(effects);
     }
 
-    fn disconnect(&mut self, now: Now, client: ClientId, effects: &mut Effects) {
+    fn disconnect(&mut self, now: Now, client: ClientId, _effects: &mut Effects) {
         self.begin(now);
-        self.forget(client, effects);
+        self.forget(client);
     }
 
     fn complete(&mut self, now: Now, completion: Completion, effects: &mut Effects) {
@@ -351,6 +365,7 @@ impl Engine for Node {
         self.drive_persistence(effects);
         self.aof.journal.flush(now, effects);
         self.serve_synced_waiters(effects);
+        self.broadcast_invalidations();
         self.release_replies(effects);
     }
 

@@ -13,9 +13,9 @@ use crate::{
     host::{ChildEnd, ClientId, Completion, Effect, Effects, Signal, SnapshotForm, Ticket},
     persist::{
         append_only::{State, Wish},
-        rdb::RdbSettings,
         snapshot::{Origin, Outcome},
     },
+    rdb::RdbSettings,
     session::{Session, Waiting},
 };
 
@@ -293,6 +293,7 @@ impl Node {
         let wish = self.aof.repair_if_broken(self.now, &mut self.ids, effects);
         self.grant(wish, effects);
         self.aof.advance(self.now, &mut self.ids, effects);
+        self.finish_closing(effects);
         if !self.has_child() && self.shutdown.is_none() {
             if self.aof.wants_rewrite(self.now) {
                 let use_rdb = self.config.aof_use_rdb_preamble;
@@ -318,14 +319,22 @@ impl Node {
 
     /// `appendonly` was changed at run time.
     pub(super) fn switch_append_only(&mut self, is_on: bool, effects: &mut Effects) {
-        if is_on {
+        if !is_on {
+            // The reply to CONFIG SET waits, like every other, until what was logged so far is durable.
+            self.aof.journal.begin_closing();
+            self.finish_closing(effects);
+        } else if self.aof.state() == State::Off {
             self.aof.enable();
-            return;
+        } else {
+            self.aof.reopen();
         }
-        self.aof.journal.flush_all(self.now, effects);
-        self.aof.journal.sync_all(self.now, effects);
-        let wish = self.aof.disable(self.now, &mut self.ids, effects);
-        self.grant(wish, effects);
+    }
+
+    fn finish_closing(&mut self, effects: &mut Effects) {
+        if self.aof.journal.is_closed_safely() {
+            let wish = self.aof.disable(self.now, &mut self.ids, effects);
+            self.grant(wish, effects);
+        }
     }
 
     pub(super) fn rdb_settings(&self, form: SnapshotForm, now_ms: u64) -> RdbSettings {
@@ -334,6 +343,8 @@ impl Node {
             is_compressed: self.config.rdbcompression,
             has_checksum: self.config.rdbchecksum,
             is_aof_base: form == SnapshotForm::AofBaseRdb,
+            log_offset: (form == SnapshotForm::AofBaseRdb && self.config.aof_checksum)
+                .then(|| self.aof.journal.offset_buffered()),
             created_s: now_ms / 1000,
             used_memory: self.store.memory() as u64,
             has_idle_times: self.config.maxmemory_policy.is_lru(),

@@ -10,9 +10,8 @@ use alloc::{vec, vec::Vec};
 use super::{Node, execute::Request};
 use crate::{
     commands::{Args, Record},
-    host::Effects,
     session::Session,
-    store::DbKey,
+    store::{DbKey, ExpiredFields},
 };
 
 /// A unit being collected: commands with their databases. `None` outside of EXEC and scripts.
@@ -27,7 +26,7 @@ impl Node {
         has_changed: bool,
         record: &mut Record,
     ) {
-        let expired = core::mem::take(&mut self.store.expired);
+        let expired = self.take_expired();
         if !self.aof.journal.is_open() && self.unit.is_none() {
             return;
         }
@@ -39,7 +38,7 @@ impl Node {
             }
             return;
         }
-        let mut unit: Unit = expired.into_iter().map(|key| (key.db, self.deletion_of(key))).collect();
+        let mut unit = expired;
         if has_changed && !record.is_replaced {
             unit.push((db, owned(request.args)));
         } else if has_changed {
@@ -51,11 +50,22 @@ impl Node {
         }
     }
 
-    /// Logs keys that went by themselves: each is a unit of its own.
+    /// Logs keys and fields that went by themselves: each removal is a unit of its own.
     pub(super) fn log_expired(&mut self) {
-        for key in core::mem::take(&mut self.store.expired) {
-            self.log_deletion(key);
+        for removal in self.take_expired() {
+            if self.aof.journal.is_open() {
+                self.aof.journal.append_unit(self.now, &[removal]);
+            }
         }
+    }
+
+    /// What expired since this was last asked, as the removals the log gets.
+    fn take_expired(&mut self) -> Unit {
+        let keys = core::mem::take(&mut self.store.expired);
+        let fields = core::mem::take(&mut self.store.expired_fields);
+        // Fields first: their hash may have expired after them.
+        let fields = fields.into_iter().map(|expired| (expired.key.db, removal_of(expired)));
+        fields.chain(keys.into_iter().map(|key| (key.db, self.deletion_of(key)))).collect()
     }
 
     /// Logs the removal of one key.
@@ -87,14 +97,15 @@ impl Node {
     }
 
     /// Tells everybody whom the last command concerns: watchers, blocked clients, subscribers.
-    pub(super) fn after_command(&mut self, session: &mut Session, effects: &mut Effects) {
+    pub(super) fn after_command(&mut self, session: &mut Session) {
         if !self.store.changed.is_empty() {
             let changed = core::mem::take(&mut self.store.changed);
             self.touch_watchers(session, &changed);
+            self.invalidate(Some(session), &changed);
             self.note_ready_keys(changed);
         }
         if !self.store.events.is_empty() {
-            self.publish_events(Some(session), effects);
+            self.publish_events();
         }
     }
 
@@ -119,6 +130,12 @@ impl Node {
         self.store.track_changes =
             !self.watchers.is_empty() || self.waiting.has_keys() || self.is_tracking_used();
     }
+}
+
+/// Removes fields that expired.
+fn removal_of(expired: ExpiredFields) -> Vec<Vec<u8>> {
+    let names = expired.fields.into_iter().map(Vec::from);
+    [b"HDEL".to_vec(), expired.key.key].into_iter().chain(names).collect()
 }
 
 fn owned(args: Args<'_>) -> Vec<Vec<u8>> {

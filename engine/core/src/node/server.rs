@@ -64,7 +64,7 @@ impl Node {
             Hello => done(self.hello(session, args)),
             Select => done(self.select(session, args)),
             Quit => done(self.quit(session, effects)),
-            Reset => done(self.reset(session, effects)),
+            Reset => done(self.reset(session)),
             Multi => done(self.multi(session)),
             Exec => done(self.exec(session, effects)),
             Discard => done(self.discard(session)),
@@ -107,6 +107,7 @@ impl Node {
         for db in dbs {
             self.empty_db(db);
         }
+        self.invalidate_all();
         self.log_forced(session, request);
         session.reply.ok();
         if all && self.snapshots.is_in_background() {
@@ -189,6 +190,13 @@ impl Node {
             ConfigGet => self.config_get(session, args)?,
             ConfigSet => self.config_set(session, args, effects)?,
             Info => self.info(session, args)?,
+            ClientTracking => self.client_tracking(session, args)?,
+            ClientCaching => self.client_caching(session, args)?,
+            ClientGetRedir => self.client_getredir(session),
+            ClientTrackingInfo => self.client_trackinginfo(session),
+            Subscribe | PSubscribe | SSubscribe | Unsubscribe | PUnsubscribe | SUnsubscribe | Publish
+            | SPublish | PubsubChannels | PubsubShardChannels | PubsubNumSub | PubsubShardNumSub
+            | PubsubNumPat | PubsubHelp => self.pubsub_command(session, command, args)?,
             _ => return Err(SYNTAX),
         }
         Ok(None)

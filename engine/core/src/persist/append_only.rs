@@ -10,7 +10,8 @@
 //!   repair     a write or sync failed ──> cut the old file, fresh file with the unsynced part, manifest ──> go on
 //! ```
 //!
-//! Always true: a file is named in the manifest only after its own name and contents are durable (W10, W11); the
+//! Always true: the manifest is changed by one list of steps at a time, made from the newest one, and no file name is
+//! used twice; a file is named in the manifest only after its own name and contents are durable (W10, W11); the
 //! next file takes its first record only after the old one is synced to its end (W5, W6); new parts are created, never
 //! re-opened (W17); between fork and switch nothing is handed over, so the child's image ends where the file ends.
 //!
@@ -135,7 +136,7 @@ enum Phase {
     /// The child is being started.
     Forking,
     /// The next incremental file is being made.
-    Rotating { ticket: Ticket, next: Part, file: FileId, manifest: Manifest },
+    Rotating { ticket: Ticket, next: Part, file: FileId, manifest: Manifest, steps_len: usize },
     /// The host is done; batches to the old file are still being confirmed.
     Rotated { next: Part, file: FileId, manifest: Manifest },
     /// The child works.
@@ -150,6 +151,8 @@ struct Rewrite {
     purpose: Purpose,
     phase: Phase,
     job: SnapshotJob,
+    /// First incremental file of what came after the cut: it and all that follow stay when the base is in place.
+    after_cut: Option<Part>,
     /// What the child reported, if it ended before the rotation did.
     end: Option<ChildEnd>,
     started_us: u64,
@@ -160,6 +163,9 @@ struct Rewrite {
 struct Repair {
     ticket: Ticket,
     file: FileId,
+    part: Part,
+    /// The file that is given up.
+    old: Part,
     manifest: Manifest,
     salvage: Salvage,
     steps_len: usize,
@@ -207,13 +213,19 @@ pub struct AppendOnly {
     pub stats: RewriteStats,
     state: State,
     manifest: Manifest,
+    /// The file that is written to.
+    current: Option<Part>,
     /// Highest sequence number of an incremental file ever tried: a name is never used twice.
     seq_tried: u64,
+    /// Highest sequence number of a base ever tried.
+    base_seq_tried: u64,
     rewrite: Option<Rewrite>,
     repair: Option<Repair>,
     repair_at_us: u64,
     cleanup: Option<(Ticket, Manifest)>,
     is_scheduled: bool,
+    /// Switched on again while it was being closed.
+    reopens: bool,
     retry_at_us: u64,
     /// Bytes of all parts but the present file.
     closed_len: u64,
@@ -229,13 +241,16 @@ impl AppendOnly {
             journal: Journal::new(settings),
             stats: RewriteStats::default(),
             state: State::Off,
+            current: None,
             seq_tried: manifest.next_incremental_seq() - 1,
+            base_seq_tried: manifest.next_base_seq() - 1,
             manifest,
             rewrite: None,
             repair: None,
             repair_at_us: 0,
             cleanup: None,
             is_scheduled: false,
+            reopens: false,
             retry_at_us: 0,
             closed_len: 0,
             base_len: 0,
@@ -253,6 +268,8 @@ impl AppendOnly {
         offset: Offset,
     ) {
         self.seq_tried = self.seq_tried.max(manifest.next_incremental_seq() - 1);
+        self.base_seq_tried = self.base_seq_tried.max(manifest.next_base_seq() - 1);
+        self.current = manifest.incrementals.last().cloned();
         self.manifest = manifest;
         self.closed_len = closed_len;
         self.base_len = base_len;
@@ -341,7 +358,10 @@ impl AppendOnly {
     }
 
     fn can_cut(&self) -> bool {
-        self.repair.is_none() && self.journal.broken().is_none() && !self.journal.is_held()
+        self.repair.is_none()
+            && self.cleanup.is_none()
+            && self.journal.broken().is_none()
+            && !self.journal.is_held()
     }
 
     // --- Switching on and off ---------------------------------------------------------------------------
@@ -351,6 +371,12 @@ impl AppendOnly {
         assert!(self.state == State::Off);
         self.state = State::Starting;
         self.schedule();
+    }
+
+    /// `appendonly yes` while the set is still being closed: what was not logged meanwhile is missing from it, so it
+    /// counts as switched off, and a new one is begun.
+    pub fn reopen(&mut self) {
+        self.reopens = true;
     }
 
     /// `appendonly no` at run time, after everything was flushed and synced: stops logging; the set stays, marked with
@@ -368,6 +394,9 @@ impl AppendOnly {
                 steps.extend(self.names.manifest_steps(&self.manifest, ids));
             }
             effects.push(Effect::Files { ticket: ids.ticket(), steps });
+        }
+        if core::mem::take(&mut self.reopens) {
+            self.enable();
         }
         wish
     }
@@ -405,8 +434,14 @@ impl AppendOnly {
             now_ms: now.wall_ms(),
         };
         effects.push(Effect::Fork(job.clone()));
-        self.rewrite =
-            Some(Rewrite { purpose, phase: Phase::Forking, job, end: None, started_us: now.mono_us });
+        self.rewrite = Some(Rewrite {
+            purpose,
+            phase: Phase::Forking,
+            job,
+            after_cut: None,
+            end: None,
+            started_us: now.mono_us,
+        });
     }
 
     /// The child of the rewrite runs, or could not be started.
@@ -429,10 +464,10 @@ impl AppendOnly {
             Purpose::Shorten => self.rotation_steps(ids),
             Purpose::Enable => self.enabling_steps(ids),
         };
-        let ticket = ids.ticket();
+        let (ticket, steps_len) = (ids.ticket(), steps.len());
         effects.push(Effect::Files { ticket, steps });
         let rewrite = self.rewrite.as_mut().expect("still there");
-        rewrite.phase = Phase::Rotating { ticket, next, file, manifest };
+        rewrite.phase = Phase::Rotating { ticket, next, file, manifest, steps_len };
     }
 
     fn next_part(&mut self) -> Part {
@@ -474,8 +509,14 @@ impl AppendOnly {
         effects: &mut Effects,
     ) {
         self.stats.last_cow = cow_size;
-        if let Some(rewrite) = &mut self.rewrite {
-            rewrite.end = Some(end);
+        match (&mut self.rewrite, end) {
+            (Some(rewrite), end) => rewrite.end = Some(end),
+            // The rewrite was given up meanwhile: its file is of no use.
+            (None, ChildEnd::Written(written)) => {
+                let steps = vec![FileStep::Remove { path: written.path }];
+                effects.push(Effect::Files { ticket: ids.ticket(), steps });
+            }
+            (None, _) => {}
         }
         self.advance(now, ids, effects);
     }
@@ -522,21 +563,29 @@ impl AppendOnly {
         effects: &mut Effects,
     ) {
         let rewrite = self.rewrite.as_mut().expect("checked by the caller");
-        let Phase::Rotating { next, file, manifest, .. } = rewrite.phase.clone() else { return };
-        match error {
-            None => rewrite.phase = Phase::Rotated { next, file, manifest },
-            Some((step, error)) => {
-                tracing::warn!(
-                    "Can't open the next AOF file: {} {}: errno {}",
-                    error.operation,
-                    error.path,
-                    error.errno
-                );
-                let is_old_sync = rewrite.purpose == Purpose::Shorten && step == 0;
-                self.fail_rewrite(now, ids, effects);
-                if is_old_sync {
-                    self.journal.distrust(now, error);
-                }
+        let Phase::Rotating { next, file, manifest, steps_len, .. } = rewrite.phase.clone() else { return };
+        let Some((step, error)) = error else {
+            rewrite.phase = Phase::Rotated { next, file, manifest };
+            return;
+        };
+        tracing::warn!(
+            "Can't open the next AOF file: {} {}: errno {}",
+            error.operation,
+            error.path,
+            error.errno
+        );
+        if rewrite.purpose == Purpose::Enable {
+            self.fail_rewrite(now, ids, effects);
+        } else if step + STEPS_FROM_RENAME >= steps_len {
+            // The new manifest may be the one on disk. Both are complete as long as nothing is answered for: the next
+            // file is used, and given up at once for one whose manifest is certain.
+            rewrite.phase = Phase::Rotated { next, file, manifest };
+            self.journal.distrust(now, error);
+        } else {
+            let is_old_sync = step == 0;
+            self.fail_rewrite(now, ids, effects);
+            if is_old_sync {
+                self.journal.distrust(now, error);
             }
         }
     }
@@ -550,7 +599,9 @@ impl AppendOnly {
             self.switch_to(now, next, file, manifest, ids, effects);
         }
         let Some(rewrite) = &self.rewrite else { return };
+        let is_manifest_free = self.repair.is_none() && self.cleanup.is_none();
         if matches!(rewrite.phase, Phase::Writing)
+            && is_manifest_free
             && let Some(end) = rewrite.end.clone()
         {
             self.install(now, end, ids, effects);
@@ -567,25 +618,28 @@ impl AppendOnly {
         effects: &mut Effects,
     ) {
         if self.journal.broken().is_some() {
-            // A batch before the cut did not reach the old file: the child's image is whole, but the log has to be
-            // mended first, with the next file left empty.
+            // A batch before the cut did not reach the old file, but its effects are in the child's image: that image must
+            // not be followed by what the repair writes. The next file stays, listed and empty.
             self.manifest = manifest;
             self.fail_rewrite(now, ids, effects);
             return;
         }
         let rewrite = self.rewrite.as_mut().expect("checked by the caller");
         rewrite.phase = Phase::Writing;
+        rewrite.after_cut = Some(next.clone());
         if rewrite.purpose == Purpose::Enable {
             let offset = self.journal.offset_buffered();
             self.journal.start(file, offset);
+            self.current = Some(next);
             return;
         }
+        self.manifest = manifest;
         let old = self.journal.file().expect("a set in use has a file");
         self.closed_len += self.journal.file_len();
         self.journal.switch(file);
-        self.manifest = manifest;
-        effects.push(Effect::Files { ticket: ids.ticket(), steps: vec![FileStep::Close { file: old }] });
         tracing::debug!("AOF goes on in {}", next.name);
+        self.current = Some(next);
+        effects.push(Effect::Files { ticket: ids.ticket(), steps: vec![FileStep::Close { file: old }] });
     }
 
     fn install(&mut self, now: Now, end: ChildEnd, ids: &mut Ids, effects: &mut Effects) {
@@ -598,17 +652,21 @@ impl AppendOnly {
             }
         };
         let rewrite = self.rewrite.as_ref().expect("checked by the caller");
-        let base = self.names.base(self.manifest.next_base_seq(), rewrite.job.form);
+        self.base_seq_tried = self.base_seq_tried.max(self.manifest.next_base_seq() - 1) + 1;
+        let base = self.names.base(self.base_seq_tried, rewrite.job.form);
         let mut manifest = self.manifest.clone();
-        let current = match rewrite.purpose {
-            Purpose::Shorten => manifest.incrementals.pop(),
-            Purpose::Enable => Some(self.names.incremental(self.seq_tried)),
-            Purpose::BaseOnly => None,
+        let kept: Vec<Part> = match (rewrite.purpose, &rewrite.after_cut) {
+            (Purpose::Shorten, Some(first)) => {
+                let at = manifest.incrementals.iter().position(|part| part == first);
+                manifest.incrementals.split_off(at.expect("a file that was listed at the cut"))
+            }
+            (Purpose::Enable, Some(first)) => vec![first.clone()],
+            _ => vec![],
         };
         manifest.history.extend(manifest.incrementals.drain(..).rev());
         manifest.history.extend(manifest.base.take());
         manifest.base = Some(base.clone());
-        manifest.incrementals.extend(current.clone());
+        manifest.incrementals.extend(kept.iter().cloned());
         manifest.closed_at_ms = (rewrite.purpose == Purpose::BaseOnly).then_some(rewrite.job.now_ms);
 
         let mut steps = vec![
@@ -616,7 +674,7 @@ impl AppendOnly {
             FileStep::SyncDir { path: String::new() },
             FileStep::Rename { from: written.path, to: self.names.path(&base.name) },
         ];
-        if let (Purpose::Enable, Some(part)) = (rewrite.purpose, &current) {
+        if let (Purpose::Enable, [part]) = (rewrite.purpose, &kept[..]) {
             steps.push(FileStep::Rename {
                 from: self.names.incremental_temp(),
                 to: self.names.path(&part.name),
@@ -648,16 +706,17 @@ impl AppendOnly {
                 error.path,
                 error.errno
             );
-            if step + STEPS_FROM_RENAME < steps_len {
-                self.fail_rewrite(now, ids, effects);
-            } else {
-                // The new manifest may be the one on disk (W10): what it names is kept, and so is everything the old one
-                // names. The next rewrite settles it.
+            // From the rename on the new manifest may be the one on disk (W10): what it names is kept, and so is everything
+            // the old one names; both are complete. The next rewrite settles it. A set that is only being switched on
+            // does not count before its manifest is certain.
+            let is_in_doubt = step + STEPS_FROM_RENAME >= steps_len;
+            if is_in_doubt && self.state == State::On {
                 self.manifest = manifest;
                 self.stats.has_failed = true;
                 self.count_failure(now);
-                self.finish_enabling();
                 self.rewrite = None;
+            } else {
+                self.fail_rewrite(now, ids, effects);
             }
             return;
         }
@@ -771,13 +830,12 @@ impl AppendOnly {
             self.count_failure(now);
             return wish;
         }
-        if let Some(Phase::Forking | Phase::Rotating { .. } | Phase::Rotated { .. }) =
-            self.rewrite.as_ref().map(|rewrite| &rewrite.phase)
-        {
-            return Wish::Nothing; // Its own end comes first.
+        let is_writing = self.rewrite.as_ref().is_none_or(|rewrite| matches!(rewrite.phase, Phase::Writing));
+        if !is_writing || self.cleanup.is_some() {
+            return Wish::Nothing; // The manifest is being changed: the end of that comes first.
         }
         let old_file = self.journal.file().expect("a set in use has a file");
-        let old = self.manifest.incrementals.last().expect("a set in use has a part").clone();
+        let old = self.current.clone().expect("a set in use has a part");
         let salvage = self.journal.salvage();
         let (next, file) = (self.next_part(), ids.file());
         let mut manifest = self.manifest.clone();
@@ -785,7 +843,6 @@ impl AppendOnly {
         let path = self.names.path(&next.name);
         let mut steps = vec![
             FileStep::Close { file: old_file },
-            FileStep::Truncate { path: self.names.path(&old.name), len: salvage.old_len },
             FileStep::CreateExclusive { file, path },
             FileStep::Append { file, bytes: salvage.bytes.clone() },
             FileStep::Sync { file },
@@ -795,7 +852,7 @@ impl AppendOnly {
         let (ticket, steps_len) = (ids.ticket(), steps.len());
         effects.push(Effect::Files { ticket, steps });
         self.closed_len += salvage.old_len;
-        self.repair = Some(Repair { ticket, file, manifest, salvage, steps_len });
+        self.repair = Some(Repair { ticket, file, part: next, old, manifest, salvage, steps_len });
         Wish::Nothing
     }
 
@@ -817,30 +874,37 @@ impl AppendOnly {
             self.closed_len -= repair.salvage.old_len;
             self.repair_at_us = now.mono_us + REPAIR_INTERVAL_US;
             if step + STEPS_FROM_RENAME >= repair.steps_len {
-                // Its manifest may be the one on disk: the file it names stays and is followed by the next attempt,
-                // which therefore carries on from its (durable) end.
-                self.closed_len += repair.salvage.old_len;
-                self.journal.salvaged(repair.file, &repair.salvage);
-                self.manifest = repair.manifest;
+                // Its manifest may be the one on disk: the file it names stays, whole and durable, and the next attempt
+                // carries on from its end.
+                self.adopt_repair(repair, ids, effects);
                 self.journal.distrust(now, error);
                 return;
             }
-            effects.push(Effect::Files {
-                ticket: ids.ticket(),
-                steps: vec![
-                    FileStep::Close { file: repair.file },
-                    FileStep::Remove { path: self.names.path(&self.names.incremental(self.seq_tried).name) },
-                ],
-            });
+            let steps = vec![
+                FileStep::Close { file: repair.file },
+                FileStep::Remove { path: self.names.path(&repair.part.name) },
+            ];
+            effects.push(Effect::Files { ticket: ids.ticket(), steps });
             return;
         }
-        self.journal.salvaged(repair.file, &repair.salvage);
-        self.manifest = repair.manifest;
+        let is_whole = repair.salvage.is_whole;
+        self.adopt_repair(repair, ids, effects);
         tracing::info!("The AOF goes on in a fresh file; nothing was lost");
-        if !repair.salvage.is_whole {
+        if !is_whole {
             tracing::warn!("Parts of the old AOF file may be damaged (appendfsync no): rewriting it");
             self.schedule();
         }
+    }
+
+    /// Goes on in the fresh file. The old one is cut where the fresh one begins; until that is done, and if it fails,
+    /// our loader knows the end by the fresh file's first header.
+    fn adopt_repair(&mut self, repair: Repair, ids: &mut Ids, effects: &mut Effects) {
+        self.journal.salvaged(repair.file, &repair.salvage);
+        self.manifest = repair.manifest;
+        self.current = Some(repair.part);
+        let path = self.names.path(&repair.old.name);
+        let steps = vec![FileStep::Truncate { path, len: repair.salvage.old_len }];
+        effects.push(Effect::Files { ticket: ids.ticket(), steps });
     }
 }
 

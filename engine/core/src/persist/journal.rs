@@ -112,6 +112,8 @@ pub struct Journal {
     offset_synced: Offset,
     /// Nothing is handed over: the present file takes no more, the next one is not there yet.
     is_held: bool,
+    /// AOF was switched off: nothing more is taken in, and everybody waits until the rest is durable.
+    is_closing: bool,
     /// Replies wait for it. Not so while a set just switched on has no base yet.
     is_effective: bool,
     broken: Option<Broken>,
@@ -151,6 +153,7 @@ impl Journal {
             offset_written: 0,
             offset_synced: 0,
             is_held: false,
+            is_closing: false,
             is_effective: false,
             broken: None,
             stats: JournalStats::default(),
@@ -166,7 +169,23 @@ impl Journal {
 
     /// Whether changes are logged at all.
     pub fn is_open(&self) -> bool {
-        self.file.is_some() || self.is_held
+        (self.file.is_some() || self.is_held) && !self.is_closing
+    }
+
+    /// Takes nothing more in; the rest is synced as under `always`.
+    pub fn begin_closing(&mut self) {
+        self.is_closing = true;
+    }
+
+    /// Nothing more is taken in and all of it is durable, or cannot become so.
+    pub fn is_closed_safely(&self) -> bool {
+        self.is_closing
+            && (self.offset_synced == self.offset_buffered || self.broken.is_some() || self.file.is_none())
+    }
+
+    /// Nothing more is taken in.
+    pub fn is_closing(&self) -> bool {
+        self.is_closing
     }
 
     /// Adds one unit: a command as it was typed, already in RESP form.
@@ -284,6 +303,7 @@ impl Journal {
             return false;
         }
         match self.settings.fsync {
+            _ if self.is_closing => true,
             Fsync::Always => true,
             Fsync::EverySec => !self.settings.sync_paused && now.mono_us >= self.sync_due_us(),
             Fsync::No => false,
@@ -405,10 +425,11 @@ impl Journal {
 
     /// Replies that need no more than this may leave.
     pub fn offset_safe(&self, now: Now) -> Offset {
-        if !self.is_open() || !self.is_effective {
+        if (self.file.is_none() && !self.is_held) || !self.is_effective {
             return Offset::MAX;
         }
         match self.settings.fsync {
+            _ if self.is_closing => self.offset_synced,
             Fsync::Always => self.offset_synced,
             Fsync::EverySec if self.is_lagging(now) => self.offset_synced,
             Fsync::EverySec | Fsync::No => self.offset_written,

@@ -7,7 +7,7 @@
 //!
 //! Not here: whether a bad end is cut or refused (`node/loading.rs`), executing (`node/`).
 
-use alloc::{string::String, vec::Vec};
+use alloc::{collections::VecDeque, string::String, vec::Vec};
 
 use super::{
     batch::{self, Header},
@@ -66,15 +66,32 @@ pub struct LogReader {
     /// The log's offset here, once a header told it.
     offset: Option<Offset>,
     has_headers: bool,
+    /// What came last was checked, or nothing came and a checked batch is what must come first: bytes that begin nothing are
+    /// then the tail of a crash.
+    follows_checked: bool,
     valid_to: u64,
     multi_at: Option<u64>,
     timestamp_s: Option<u64>,
+    /// Where the next file takes over: what this one holds beyond does not count.
+    until: Option<Offset>,
+    /// Highest offset that a header called durable.
+    synced: Offset,
+    /// Ends of batches beyond `synced`: the log's offset, and the position in the file.
+    unsynced_ends: VecDeque<(Offset, u64)>,
+    /// Position in the file up to which everything was once called durable.
+    synced_to: u64,
 }
 
 impl LogReader {
     /// A file to be read from `start`. `offset` is the log's offset at its beginning, if a file before it told;
-    /// `verifies` whether checksums are looked at.
-    pub fn new(path: String, start: u64, offset: Option<Offset>, verifies: bool) -> LogReader {
+    /// `verifies` whether checksums are looked at; `until` where the next file's first batch begins.
+    pub fn new(
+        path: String,
+        start: u64,
+        offset: Option<Offset>,
+        verifies: bool,
+        until: Option<Offset>,
+    ) -> LogReader {
         LogReader {
             path,
             buffer: Vec::new(),
@@ -87,10 +104,21 @@ impl LogReader {
             batch_end: 0,
             offset,
             has_headers: false,
+            follows_checked: false,
             valid_to: start,
             multi_at: None,
             timestamp_s: None,
+            until,
+            synced: 0,
+            unsynced_ends: VecDeque::new(),
+            synced_to: start,
         }
+    }
+
+    /// The file before it, or the base, says that this one was begun with batch headers.
+    pub fn expecting_headers(mut self, is_expecting: bool) -> LogReader {
+        self.follows_checked = is_expecting && self.verifies;
+        self
     }
 
     /// The command that `next` announced.
@@ -107,6 +135,17 @@ impl LogReader {
     /// The log's offset there.
     pub fn offset(&self) -> Option<Offset> {
         self.offset
+    }
+
+    /// Where the part begins that no header called durable: what it holds may be in the page cache only. `None` if the file
+    /// has no headers, or no such part.
+    pub fn unsynced_from(&self) -> Option<u64> {
+        (self.has_headers && self.synced_to < self.valid_to).then_some(self.synced_to)
+    }
+
+    /// A batch header was seen.
+    pub fn has_headers(&self) -> bool {
+        self.has_headers
     }
 
     /// Where reading stands in the file.
@@ -126,6 +165,9 @@ impl LogReader {
     pub fn next(&mut self, disk: &mut dyn Disk, previous_len: &mut usize) -> Result<Next, IoError> {
         self.consume(core::mem::take(previous_len));
         loop {
+            if self.batch_left == 0 && self.until.is_some() && self.offset == self.until {
+                return Ok(Next::End);
+            }
             match record::read(&self.buffer[self.consumed..], &mut self.spans) {
                 Read::Short if !self.is_eof => self.fill(disk)?,
                 Read::Short if self.consumed == self.buffer.len() => return Ok(self.at_end()),
@@ -184,6 +226,7 @@ impl LogReader {
         self.batch_left = header.len;
         self.batch_end = header.end;
         self.offset = Some(header.start().expect("checked above"));
+        self.synced = self.synced.max(header.synced);
         self.close_batch_if_over();
         Ok(None)
     }
@@ -199,6 +242,7 @@ impl LogReader {
         } else {
             // A stock server's record, or an annotation: headers that may follow count on from here.
             self.offset = self.offset.map(|offset| offset + len as u64);
+            self.follows_checked = false;
             if self.multi_at.is_none() {
                 self.valid_to = self.position();
             }
@@ -208,7 +252,15 @@ impl LogReader {
     fn close_batch_if_over(&mut self) {
         if self.batch_left == 0 {
             self.offset = Some(self.batch_end);
+            self.follows_checked = true;
             self.valid_to = self.position();
+            self.unsynced_ends.push_back((self.batch_end, self.valid_to));
+            while let Some(&(end, position)) = self.unsynced_ends.front()
+                && end <= self.synced
+            {
+                self.synced_to = position;
+                self.unsynced_ends.pop_front();
+            }
         }
     }
 
@@ -252,7 +304,7 @@ impl LogReader {
 
     /// Bytes that begin no record: the tail of a crash if they are all NUL, or in a file whose good part is checksummed.
     fn is_zero_filled_or_checked(&mut self, disk: &mut dyn Disk) -> Result<bool, IoError> {
-        if self.has_headers && self.batch_left == 0 {
+        if self.follows_checked && self.batch_left == 0 {
             return Ok(true);
         }
         let mut at = self.position();
@@ -303,6 +355,16 @@ impl LogReader {
         }
         Ok(false)
     }
+}
+
+/// Where the log stands at the beginning of a file, by its first header; `None` if it begins otherwise.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn first_offset(path: &str, disk: &mut dyn Disk) -> Result<Option<Offset>, IoError> {
+    let bytes = read_range(path, 0, batch::HEADER_BYTES_MAX, disk)?;
+    let line = find(&bytes, b"\r\n").and_then(|end| batch::parse(&bytes[..end]));
+    Ok(line.and_then(|header| header.start()))
 }
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {

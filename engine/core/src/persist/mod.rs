@@ -7,7 +7,6 @@ pub mod batch;
 pub mod journal;
 pub mod log_reader;
 pub mod manifest;
-pub mod rdb;
 pub mod record;
 pub mod recovery;
 pub mod snapshot;

@@ -1,7 +1,8 @@
 //! One database: its keys, the order in which they expire, and the bytes they take.
 //!
-//! Always true: `expiries` holds exactly (expiry, hash) of each key that has one; `object_bytes` is the sum
-//! of `Object::memory` over all entries.
+//! Always true: `expiries` holds exactly (expiry, hash) of each key that has one; `field_expiries` holds exactly
+//! (earliest expiry of a field, hash) of each key with such fields; `object_bytes` is the sum of `Object::memory`
+//! over all entries.
 //!
 //! Not here: whether a key is due (`store/mod.rs`), the table itself (`engine/structures/table.rs`).
 
@@ -49,13 +50,19 @@ const EXPIRY_BYTES: usize = 24;
 pub struct Db {
     table: Table<Object>,
     expiries: BTreeSet<(u64, u64)>,
+    field_expiries: BTreeSet<(u64, u64)>,
     object_bytes: usize,
 }
 
 impl Db {
     /// An empty database whose table hashes with `seed`.
     pub fn new(seed: u64) -> Db {
-        Db { table: Table::new(seed), expiries: BTreeSet::new(), object_bytes: 0 }
+        Db {
+            table: Table::new(seed),
+            expiries: BTreeSet::new(),
+            field_expiries: BTreeSet::new(),
+            object_bytes: 0,
+        }
     }
 
     /// Number of keys, expired ones that were not yet removed included.
@@ -75,7 +82,8 @@ impl Db {
 
     /// Bytes of all keys and values.
     pub fn memory(&self) -> usize {
-        self.table.memory() + self.object_bytes + self.expiries.len() * EXPIRY_BYTES
+        let expiries = self.expiries.len() + self.field_expiries.len();
+        self.table.memory() + self.object_bytes + expiries * EXPIRY_BYTES
     }
 
     /// The table, for iterating and scanning.
@@ -110,6 +118,7 @@ impl Db {
 
     /// Stores a value; whether the key was there before.
     pub fn set(&mut self, hash: u64, key: &[u8], value: Value<'_>, meta: u32, keep_expiry: bool) -> bool {
+        let part_expiry_ms = if let Value::Object(object) = &value { object.next_expiry_ms() } else { None };
         let previous = match value {
             Value::Int(number) => self.table.set_int(hash, key, number, meta, keep_expiry),
             Value::Bytes(bytes) => self.table.set_bytes(hash, key, bytes, meta, keep_expiry),
@@ -120,6 +129,7 @@ impl Db {
         };
         let existed = previous.existed;
         self.settle(hash, previous, keep_expiry);
+        self.move_field_expiry(hash, None, part_expiry_ms);
         existed
     }
 
@@ -142,6 +152,7 @@ impl Db {
         }
         if let Content::Object(object) = &removed.content {
             self.object_bytes -= object.memory();
+            self.move_field_expiry(hash, object.next_expiry_ms(), None);
         }
         Some(removed)
     }
@@ -184,11 +195,12 @@ impl Db {
         let meta = touch(entry.meta());
         let ContentMut::Object(object) = entry.content_mut() else { return Err(WRONG_TYPE) };
         let collection = K::of_mut(object).ok_or(WRONG_TYPE)?;
-        let before = collection.memory();
+        let (before, part_expiry_before) = (collection.memory(), collection.next_expiry_ms());
         let result = edit(collection);
-        let is_empty = collection.is_empty();
+        let (is_empty, part_expiry) = (collection.is_empty(), collection.next_expiry_ms());
         self.object_bytes = self.object_bytes + collection.memory() - before;
         entry.set_meta(meta);
+        self.move_field_expiry(hash, part_expiry_before, part_expiry);
         if is_empty {
             self.remove(hash, key);
             return Ok(Edited::Emptied(result));
@@ -222,6 +234,22 @@ impl Db {
         Some(entry.expect("an indexed expiry belongs to a key").key().to_vec())
     }
 
+    /// The earliest expiry of any field of any hash.
+    pub fn next_field_expiry_ms(&self) -> Option<u64> {
+        self.field_expiries.first().map(|&(at, _)| at)
+    }
+
+    /// The key of the hash whose field expires first.
+    pub fn next_field_expiring_key(&self) -> Option<Vec<u8>> {
+        let &(at, hash) = self.field_expiries.first()?;
+        let is_it = &mut |entry: &Entry<'_>| match entry.content() {
+            ContentRef::Object(object) => object.next_expiry_ms() == Some(at),
+            _ => false,
+        };
+        let entry = self.table.find_by_hash(hash, is_it);
+        Some(entry.expect("an indexed field belongs to a key").key().to_vec())
+    }
+
     /// Keys in the order in which they expire, with the time.
     pub fn expiring_hashes(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         self.expiries.iter().copied()
@@ -244,6 +272,7 @@ impl Db {
         Db {
             table: self.table.take(),
             expiries: core::mem::take(&mut self.expiries),
+            field_expiries: core::mem::take(&mut self.field_expiries),
             object_bytes: core::mem::take(&mut self.object_bytes),
         }
     }
@@ -251,11 +280,25 @@ impl Db {
     fn settle(&mut self, hash: u64, previous: Previous<Object>, keep_expiry: bool) {
         if let Some(object) = previous.object {
             self.object_bytes -= object.memory();
+            self.move_field_expiry(hash, object.next_expiry_ms(), None);
         }
         if let Some(at) = previous.expiry_ms
             && !keep_expiry
         {
             self.expiries.remove(&(at, hash));
+        }
+    }
+
+    /// The earliest expiry of a hash's fields is another one now.
+    fn move_field_expiry(&mut self, hash: u64, from: Option<u64>, to: Option<u64>) {
+        if from == to {
+            return;
+        }
+        if let Some(at) = from {
+            self.field_expiries.remove(&(at, hash));
+        }
+        if let Some(at) = to {
+            self.field_expiries.insert((at, hash));
         }
     }
 }

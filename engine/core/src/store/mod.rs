@@ -18,7 +18,7 @@ pub mod stream;
 pub mod value;
 pub mod zset;
 
-use alloc::{vec, vec::Vec};
+use alloc::{boxed::Box, vec, vec::Vec};
 
 use perdura_structures::table::ContentRef;
 
@@ -30,6 +30,7 @@ use crate::{
     error::{Error, WRONG_TYPE},
     rng::Rng,
 };
+use hash::Hash;
 
 /// Entry of a key and what it holds, as looked up.
 pub type Entry<'a> = perdura_structures::table::EntryRef<'a, Object>;
@@ -41,6 +42,15 @@ pub struct DbKey {
     pub db: usize,
     /// The key.
     pub key: Vec<u8>,
+}
+
+/// Fields of a hash whose time had come.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct ExpiredFields {
+    /// The hash, which may be gone with its last field.
+    pub key: DbKey,
+    /// Their names, earliest first.
+    pub fields: Vec<Box<[u8]>>,
 }
 
 /// Counters of what happened to keys, for INFO.
@@ -86,6 +96,8 @@ pub struct Store {
     pub track_changes: bool,
     /// Keys that lazy expiry removed since the node last took them: each becomes a DEL in the log.
     pub expired: Vec<DbKey>,
+    /// Fields that expiry removed since the node last took them: each hash's become an HDEL in the log.
+    pub expired_fields: Vec<ExpiredFields>,
     /// For random picks of commands and eviction.
     pub rng: Rng,
 }
@@ -107,6 +119,7 @@ impl Store {
             changed: vec![],
             track_changes: false,
             expired: vec![],
+            expired_fields: vec![],
             rng: Rng::from_seed(seed),
         }
     }
@@ -244,6 +257,18 @@ impl Store {
                 ContentRef::Object(object) => K::of(object).map(Some).ok_or(WRONG_TYPE),
                 _ => Err(WRONG_TYPE),
             },
+        }
+    }
+
+    /// A collection that is about to be changed: no hit is counted, it stays as idle as it was.
+    ///
+    /// # Errors
+    /// `WRONGTYPE` if the key holds another type.
+    pub fn find_kind<K: Kind>(&mut self, key: &[u8]) -> Result<Option<&K>, Error> {
+        match self.find(key).map(|entry| entry.content()) {
+            None => Ok(None),
+            Some(ContentRef::Object(object)) => K::of(object).map(Some).ok_or(WRONG_TYPE),
+            Some(_) => Err(WRONG_TYPE),
         }
     }
 
@@ -413,14 +438,21 @@ impl Store {
         !self.is_loading && expiry_ms <= self.now_ms
     }
 
+    /// Removes the key if its time has come, or those of its fields whose time has.
     fn expire_if_due(&mut self, db: usize, hash: u64, key: &[u8]) {
-        // Nearly every lookup ends here: no key of this database ever expires, or the first one not yet.
-        if self.is_loading || self.dbs[db].next_expiry_ms().is_none_or(|at| at >= self.now_ms) {
+        // Nearly every lookup ends here: nothing of this database ever expires, or the first one not yet.
+        let is_later = |at: Option<u64>| at.is_none_or(|at| at >= self.now_ms);
+        let database = &self.dbs[db];
+        let (no_key, no_field) =
+            (is_later(database.next_expiry_ms()), is_later(database.next_field_expiry_ms()));
+        if self.is_loading || (no_key && no_field) {
             return;
         }
-        let due = self.dbs[db].get_hashed(hash, key).is_some_and(|entry| self.is_due(entry.expiry_ms()));
-        if due {
+        let is_due = database.get_hashed(hash, key).is_some_and(|entry| self.is_due(entry.expiry_ms()));
+        if is_due {
             self.expire(db, key.to_vec());
+        } else if !no_field {
+            self.expire_fields(db, hash, key, usize::MAX);
         }
     }
 
@@ -433,6 +465,38 @@ impl Store {
             self.expire(db, key);
         }
         true
+    }
+
+    /// Removes up to `count_max` fields of the hash in `db` whose field expired first; how many, 0 if none is due.
+    pub fn expire_next_fields(&mut self, db: usize, count_max: usize) -> usize {
+        if self.dbs[db].next_field_expiry_ms().is_none_or(|at| at >= self.now_ms) {
+            return 0;
+        }
+        let Some(key) = self.dbs[db].next_field_expiring_key() else { return 0 };
+        let hash = self.dbs[db].hash(&key);
+        self.expire_fields(db, hash, &key, count_max)
+    }
+
+    /// Removes fields of a hash whose time has come; how many.
+    fn expire_fields(&mut self, db: usize, hash: u64, key: &[u8], count_max: usize) -> usize {
+        let now_ms = self.now_ms;
+        let take = |fields: &mut Hash| fields.take_due(now_ms, count_max);
+        // A key of another type has no fields to expire.
+        let edited = self.dbs[db].edit(hash, key, |meta| meta, take).unwrap_or(Edited::Missing);
+        let is_emptied = edited.is_emptied();
+        let fields = edited.value().unwrap_or_default();
+        let count = fields.len();
+        if count == 0 {
+            return 0;
+        }
+        self.stats.expired_fields += count as u64;
+        self.touch_in(db, key, 0);
+        self.notify_in(db, Class::Hash, "hexpired", key);
+        if is_emptied {
+            self.notify_in(db, Class::Generic, "del", key);
+        }
+        self.expired_fields.push(ExpiredFields { key: DbKey { db, key: key.to_vec() }, fields });
+        count
     }
 
     fn expire(&mut self, db: usize, key: Vec<u8>) {

@@ -3,7 +3,7 @@
 //! Integers and short strings live inside the table's entry (`int`, `embstr`); everything else is an
 //! [`Object`]. A collection type plugs in by implementing [`Kind`].
 //!
-//! Not here: the collections themselves (`list.rs`, `hash.rs` …), how they are written to RDB (`persist/rdb`).
+//! Not here: the collections themselves (`list.rs`, `hash.rs` …), how they are written to RDB (`rdb/`).
 
 use alloc::{boxed::Box, vec::Vec};
 
@@ -104,6 +104,13 @@ impl Object {
     }
 }
 
+impl Object {
+    /// The earliest time at which a part of it expires, milliseconds since 1970.
+    pub fn next_expiry_ms(&self) -> Option<u64> {
+        if let Object::Hash(hash) = self { hash.next_expiry_ms() } else { None }
+    }
+}
+
 /// A collection type: how to find it in an [`Object`].
 pub trait Kind: Sized {
     /// Puts it into an object.
@@ -116,6 +123,10 @@ pub trait Kind: Sized {
     fn is_empty(&self) -> bool;
     /// Bytes it owns; O(1).
     fn memory(&self) -> usize;
+    /// The earliest time at which a part of it expires, milliseconds since 1970.
+    fn next_expiry_ms(&self) -> Option<u64> {
+        None
+    }
 }
 
 impl Kind for Vec<u8> {

@@ -17,18 +17,30 @@
 //! Always true: bytes from outside never cause a panic, nor an allocation that they could not fill; every value is
 //! checked to its last byte before it is stored.
 //!
-//! Not here: files, and when a snapshot is due (`snapshot.rs`); where loaded keys go (`node/loading.rs`).
+//! Not here: files, and when a snapshot is due (`persist/snapshot.rs`); where loaded keys go (`node/loading.rs`).
 
 mod decode;
 mod encode;
 mod payload;
-mod primitive;
 mod rewrite;
+
 mod value;
 
+mod hash;
+mod list;
+mod set;
+mod stream;
+mod zset;
+
+mod blob;
+mod primitive;
+
+#[cfg(test)]
+mod tests;
+
 pub use decode::{Damage, DecodeSettings, Decoder, Event, LoadedKey};
-pub use encode::{RdbEncoder, RdbSettings};
-pub use payload::{dump, restore};
+pub use encode::{AUX_LOG_OFFSET, RdbEncoder, RdbSettings};
+pub use payload::{dump, restore, seal, unseal};
 pub use rewrite::CommandsEncoder;
 pub use value::LoadedValue;
 
@@ -55,6 +67,33 @@ mod opcode {
 }
 
 /// What follows a key, by the type byte before it.
+///
+/// Written are STRING, SET, HASH, ZSET_2, SET_INTSET, HASH_LISTPACK, ZSET_LISTPACK, LIST_QUICKLIST_2, SET_LISTPACK,
+/// STREAM_LISTPACKS_2 (version 10), STREAM_LISTPACKS_3 and HASH_METADATA; the others are read.
 mod kind {
     pub const STRING: u8 = 0;
+    pub const LIST: u8 = 1;
+    pub const SET: u8 = 2;
+    pub const ZSET: u8 = 3;
+    pub const HASH: u8 = 4;
+    pub const ZSET_2: u8 = 5;
+    pub const MODULE_PRE_GA: u8 = 6;
+    pub const MODULE: u8 = 7;
+    pub const HASH_ZIPMAP: u8 = 9;
+    pub const LIST_ZIPLIST: u8 = 10;
+    pub const SET_INTSET: u8 = 11;
+    pub const ZSET_ZIPLIST: u8 = 12;
+    pub const HASH_ZIPLIST: u8 = 13;
+    pub const LIST_QUICKLIST: u8 = 14;
+    pub const STREAM_LISTPACKS: u8 = 15;
+    pub const HASH_LISTPACK: u8 = 16;
+    pub const ZSET_LISTPACK: u8 = 17;
+    pub const LIST_QUICKLIST_2: u8 = 18;
+    pub const STREAM_LISTPACKS_2: u8 = 19;
+    pub const SET_LISTPACK: u8 = 20;
+    pub const STREAM_LISTPACKS_3: u8 = 21;
+    pub const HASH_METADATA_PRE_GA: u8 = 22;
+    pub const HASH_LISTPACK_EX_PRE_GA: u8 = 23;
+    pub const HASH_METADATA: u8 = 24;
+    pub const HASH_LISTPACK_EX: u8 = 25;
 }

@@ -26,6 +26,10 @@ use crate::{
 /// A step ends once it has appended this much, bytes.
 const STEP_BYTES: usize = 64 << 10;
 
+/// Name of the note by which a base says at which offset its log goes on, and that it has batch headers. Stock loaders skip
+/// notes they do not know.
+pub const AUX_LOG_OFFSET: &[u8] = b"perdura-aof-offset";
+
 /// What goes into a file besides the data.
 #[derive(Clone, Copy, Debug)]
 pub struct RdbSettings {
@@ -37,6 +41,8 @@ pub struct RdbSettings {
     pub has_checksum: bool,
     /// The file is the base of an append-only set.
     pub is_aof_base: bool,
+    /// Offset at which the log that follows this base goes on, if it is begun with batch headers.
+    pub log_offset: Option<u64>,
     /// When it was made, seconds since 1970.
     pub created_s: u64,
     /// Memory the data takes, bytes.
@@ -94,6 +100,9 @@ impl<'a> RdbEncoder<'a> {
         self.put_aux(b"ctime", |out| put_int(self.settings.created_s as i64, out), out);
         self.put_aux(b"used-mem", |out| put_int(self.settings.used_memory as i64, out), out);
         self.put_aux(b"aof-base", |out| put_int(i64::from(self.settings.is_aof_base), out), out);
+        if let Some(offset) = self.settings.log_offset {
+            self.put_aux(AUX_LOG_OFFSET, |out| put_int(offset as i64, out), out);
+        }
         for source in self.functions {
             out.push(opcode::FUNCTION);
             put_string(source, self.settings.is_compressed, out);
@@ -134,9 +143,10 @@ impl<'a> RdbEncoder<'a> {
         if self.settings.has_frequencies {
             out.extend([opcode::FREQUENCY, self.store.limits.frequency(entry.meta(), now_ms)]);
         }
-        out.push(kind_of(entry.content()));
-        put_string(entry.key(), self.settings.is_compressed, out);
-        put_value(entry.content(), self.settings.form(), out);
+        let form = self.settings.form();
+        out.push(kind_of(entry.content(), form));
+        put_string(entry.key(), form.is_compressed, out);
+        put_value(entry.content(), form, out);
     }
 
     /// Appends what comes next and moves on.

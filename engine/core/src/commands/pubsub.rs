@@ -1,0 +1,116 @@
+//! Rows of publish and subscribe; `node/pubsub.rs` carries them out.
+
+use super::{
+    Command, KeySpec, NodeCommand,
+    spec::{flag, key_flag},
+};
+
+const SUBSCRIBING: u32 = flag::PUBSUB | flag::NOSCRIPT | flag::LOADING | flag::STALE;
+const PUBLISHING: u32 = flag::PUBSUB | flag::LOADING | flag::STALE | flag::FAST;
+const LOOKING: u32 = flag::PUBSUB | flag::LOADING | flag::STALE;
+
+/// The commands of this file.
+pub const COMMANDS: &[Command] = &[
+    Command::node("psubscribe", -2, SUBSCRIBING, NodeCommand::PSubscribe).doc(
+        "pubsub",
+        "2.0.0",
+        "Listens for messages published to channels that match one or more patterns.",
+        "O(N) where N is the number of patterns to subscribe to.",
+    ),
+    Command::node("publish", 3, PUBLISHING, NodeCommand::Publish).doc(
+        "pubsub",
+        "2.0.0",
+        "Posts a message to a channel.",
+        "O(N+M) where N is the number of clients subscribed to the receiving channel and M is the total number of \
+         subscribed patterns (by any client).",
+    ),
+    Command::container("pubsub", PUBSUB).doc(
+        "pubsub",
+        "2.8.0",
+        "A container for Pub/Sub commands.",
+        "Depends on subcommand.",
+    ),
+    Command::node("punsubscribe", -1, SUBSCRIBING, NodeCommand::PUnsubscribe).doc(
+        "pubsub",
+        "2.0.0",
+        "Stops listening to messages published to channels that match one or more patterns.",
+        "O(N) where N is the number of patterns to unsubscribe.",
+    ),
+    Command::node("spublish", 3, PUBLISHING, NodeCommand::SPublish)
+        .keys(&[KeySpec::one(1, key_flag::NOT_KEY)])
+        .doc(
+            "pubsub",
+            "7.0.0",
+            "Post a message to a shard channel",
+            "O(N) where N is the number of clients subscribed to the receiving shard channel.",
+        ),
+    Command::node("ssubscribe", -2, SUBSCRIBING, NodeCommand::SSubscribe)
+        .keys(&[KeySpec::range(1, -1, 1, key_flag::NOT_KEY)])
+        .doc(
+            "pubsub",
+            "7.0.0",
+            "Listens for messages published to shard channels.",
+            "O(N) where N is the number of shard channels to subscribe to.",
+        ),
+    Command::node("subscribe", -2, SUBSCRIBING, NodeCommand::Subscribe).doc(
+        "pubsub",
+        "2.0.0",
+        "Listens for messages published to channels.",
+        "O(N) where N is the number of channels to subscribe to.",
+    ),
+    Command::node("sunsubscribe", -1, SUBSCRIBING, NodeCommand::SUnsubscribe)
+        .keys(&[KeySpec::range(1, -1, 1, key_flag::NOT_KEY)])
+        .doc(
+            "pubsub",
+            "7.0.0",
+            "Stops listening to messages posted to shard channels.",
+            "O(N) where N is the number of shard channels to unsubscribe.",
+        ),
+    Command::node("unsubscribe", -1, SUBSCRIBING, NodeCommand::Unsubscribe).doc(
+        "pubsub",
+        "2.0.0",
+        "Stops listening to messages posted to channels.",
+        "O(N) where N is the number of channels to unsubscribe.",
+    ),
+];
+
+const PUBSUB: &[Command] = &[
+    Command::node("channels", -2, LOOKING, NodeCommand::PubsubChannels).doc(
+        "pubsub",
+        "2.8.0",
+        "Returns the active channels.",
+        "O(N) where N is the number of active channels, and assuming constant time pattern matching (relatively short \
+         channels and patterns)",
+    ),
+    Command::node("help", 2, flag::LOADING | flag::STALE, NodeCommand::PubsubHelp).doc(
+        "pubsub",
+        "6.2.0",
+        "Returns helpful text about the different subcommands.",
+        "O(1)",
+    ),
+    Command::node("numpat", 2, LOOKING, NodeCommand::PubsubNumPat).doc(
+        "pubsub",
+        "2.8.0",
+        "Returns a count of unique pattern subscriptions.",
+        "O(1)",
+    ),
+    Command::node("numsub", -2, LOOKING, NodeCommand::PubsubNumSub).doc(
+        "pubsub",
+        "2.8.0",
+        "Returns a count of subscribers to channels.",
+        "O(N) for the NUMSUB subcommand, where N is the number of requested channels",
+    ),
+    Command::node("shardchannels", -2, LOOKING, NodeCommand::PubsubShardChannels).doc(
+        "pubsub",
+        "7.0.0",
+        "Returns the active shard channels.",
+        "O(N) where N is the number of active shard channels, and assuming constant time pattern matching (relatively \
+         short shard channels).",
+    ),
+    Command::node("shardnumsub", -2, LOOKING, NodeCommand::PubsubShardNumSub).doc(
+        "pubsub",
+        "7.0.0",
+        "Returns the count of subscribers of shard channels.",
+        "O(N) for the SHARDNUMSUB subcommand, where N is the number of requested shard channels",
+    ),
+];

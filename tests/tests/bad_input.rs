@@ -1,0 +1,78 @@
+//! What a stranger or a bad day may hand us: each gives a clear error, nothing panics, nothing is lost.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+    time::Duration,
+};
+
+use perdura_harness::{
+    client::{Address, Reply},
+    process::Server,
+};
+use perdura_tests::start_perdura;
+use proptest::prelude::*;
+
+fn raw(server: &Server) -> TcpStream {
+    let Address::Tcp(address) = server.address() else { panic!("not TCP") };
+    let stream = TcpStream::connect(address).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+    stream
+}
+
+/// What the server answers before it hangs up, or within a moment if it does not.
+fn answer(server: &Server, bytes: &[u8]) -> String {
+    let mut stream = raw(server);
+    stream.write_all(bytes).unwrap();
+    let mut text = vec![0; 4096];
+    let len = stream.read(&mut text).unwrap_or(0);
+    String::from_utf8_lossy(&text[..len]).into_owned()
+}
+
+#[test]
+fn protocol_errors_have_the_words_of_redis() {
+    let server = start_perdura(&[]);
+    for (bytes, expected) in [
+        (&b"*1\r\n$600000000\r\n"[..], "-ERR Protocol error: invalid bulk length\r\n"),
+        (b"*3000000000\r\n", "-ERR Protocol error: invalid multibulk length\r\n"),
+        (b"*1\r\n:1\r\n", "-ERR Protocol error: expected '$', got ':'\r\n"),
+        (b"SET \"a\r\n", "-ERR Protocol error: unbalanced quotes in request\r\n"),
+    ] {
+        assert_eq!(answer(&server, bytes), expected, "{}", String::from_utf8_lossy(bytes));
+    }
+    assert_eq!(server.client().unwrap().say("PING").unwrap(), Reply::Simple("PONG".into()));
+}
+
+#[test]
+fn garbage_on_the_socket_ends_that_connection_only() {
+    let server = start_perdura(&[]);
+    let mut runner = proptest::test_runner::TestRunner::new(ProptestConfig {
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(200)
+    });
+    runner
+        .run(&proptest::collection::vec(any::<u8>(), 1..400), |bytes| {
+            let mut stream = raw(&server);
+            let _ = stream.write_all(&bytes);
+            let _ = stream.shutdown(std::net::Shutdown::Write);
+            let mut sink = Vec::new();
+            let _ = stream.read_to_end(&mut sink);
+            prop_assert!(server.client().unwrap().say("PING").unwrap() == Reply::Simple("PONG".into()));
+            Ok(())
+        })
+        .unwrap();
+}
+
+#[test]
+fn unknown_directive_is_fatal_and_names_its_line() {
+    let binary = perdura_harness::process::ServerCommand::perdura().expect("built by cargo test --workspace");
+    let dir = perdura_harness::process::TempDir::new("bad-config").unwrap();
+    let path = dir.path().join("bad.conf");
+    fs::write(&path, "port 0\n\nno-such-directive 1\n").unwrap();
+    let output = binary.raw_command().arg(&path).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(text.contains("FATAL CONFIG FILE ERROR"), "{text}");
+    assert!(text.contains("at line 3") && text.contains("no-such-directive"), "{text}");
+}

@@ -1,0 +1,41 @@
+//! Real processes, really killed: a short run of `perdura-harness crash kill` for each policy.
+
+use perdura_harness::{
+    crash::{self, Config, Policy},
+    process::{Launch, ServerCommand},
+    record::Family,
+};
+
+/// Rounds for each policy: each is a start, a load, a kill and a judgement, about a quarter of a second.
+const ROUNDS: u64 = 4;
+
+fn survives_kills(policy: Policy) {
+    let command = ServerCommand::perdura().expect("perdura-server is built by cargo test --workspace");
+    let config = Config {
+        rounds: ROUNDS,
+        families: vec![Family::Strings, Family::Counters],
+        ..Config::new(Launch::new(command), policy)
+    };
+    let report = crash::run(&config).expect("the harness itself works");
+    let stories: Vec<String> = report
+        .findings
+        .iter()
+        .map(|finding| format!("round {}: {}", finding.round, finding.violation))
+        .collect();
+    assert!(stories.is_empty(), "{}:\n{}", policy.name(), stories.join("\n"));
+}
+
+#[test]
+fn always_survives_kill_9() {
+    survives_kills(Policy::Always);
+}
+
+#[test]
+fn w04_everysec_survives_kill_9() {
+    survives_kills(Policy::Everysec);
+}
+
+#[test]
+fn fsync_no_survives_kill_9() {
+    survives_kills(Policy::No);
+}

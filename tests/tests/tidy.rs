@@ -1,0 +1,259 @@
+//! The repository's own rules: who may know whom, what may not be named, how a file begins.
+//!
+//! Each rule says what it protects. A rule that has an exception names it here with its reason.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("tests/ is in the repository").into()
+}
+
+/// All Rust files below a folder, with their text.
+fn sources(folder: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display())) {
+            let path = entry.expect("a readable folder").path();
+            if path.is_dir() && !path.ends_with("target") {
+                folders.push(path);
+            } else if path.extension().is_some_and(|ending| ending == "rs") {
+                let name = path.strip_prefix(root()).expect("below the root").display().to_string();
+                found.push((name, fs::read_to_string(&path).expect("a readable file")));
+            }
+        }
+    }
+    found.sort();
+    found
+}
+
+/// The program text of a file: without comments, and without its tests.
+fn program(text: &str) -> String {
+    let text = text.split("\n#[cfg(test)]").next().expect("split gives one piece at least");
+    text.lines().map(|line| line.split("//").next().unwrap_or("")).collect::<Vec<_>>().join("\n")
+}
+
+fn complain(rule: &str, offenders: &[String]) {
+    assert!(offenders.is_empty(), "{rule}:\n  {}", offenders.join("\n  "));
+}
+
+/// Modules of the core, in rows: each uses its own row and earlier ones. Two of one row may see each other unless
+/// they are listed in [`STRANGERS`].
+const ROWS: &[&[&str]] = &[
+    &["bytes", "rng", "time"],
+    &["host", "resp"],
+    &["error", "store"],
+    &["config"],
+    &["rdb"],
+    &["blocked", "session", "pubsub", "acl", "script"],
+    &["commands", "persist"],
+    &["node"],
+];
+
+/// Neighbours that never see each other.
+const STRANGERS: &[(&str, &str)] = &[("commands", "persist"), ("persist", "commands")];
+
+#[test]
+fn core_modules_use_earlier_rows_only() {
+    let row_of = |module: &str| ROWS.iter().position(|row| row.contains(&module));
+    let mut offenders = Vec::new();
+    for (name, text) in sources("engine/core/src") {
+        let relative = name.strip_prefix("engine/core/src/").expect("listed from there");
+        let own = relative.split(['/', '.']).next().expect("a name");
+        // The root names every row; tests may look further down than the code they test.
+        if own == "lib" || relative.ends_with("tests.rs") || relative.ends_with("testing.rs") {
+            continue;
+        }
+        let Some(own_row) = row_of(own) else {
+            offenders.push(format!("{name}: module `{own}` stands in no row"));
+            continue;
+        };
+        for used in used_modules(&program(&text)) {
+            let is_late = row_of(&used).is_none_or(|row| row > own_row);
+            let is_strange = STRANGERS.contains(&(own, used.as_str()));
+            if is_late || is_strange {
+                offenders.push(format!("{name} uses crate::{used}"));
+            }
+        }
+    }
+    complain("layers of engine/core (docs/ARCHITECTURE.md)", &offenders);
+}
+
+/// First segments after `crate::`, in paths and in `use crate::{…}` lists.
+fn used_modules(text: &str) -> Vec<String> {
+    let mut modules = Vec::new();
+    for (at, _) in text.match_indices("crate::") {
+        let rest = &text[at + "crate::".len()..];
+        if let Some(list) = rest.strip_prefix('{') {
+            let mut depth = 0;
+            let mut word = String::new();
+            let mut is_head = true;
+            for letter in list.chars() {
+                match letter {
+                    '{' => depth += 1,
+                    '}' if depth == 0 => break,
+                    '}' => depth -= 1,
+                    ',' if depth == 0 => {
+                        modules.push(std::mem::take(&mut word));
+                        is_head = true;
+                        continue;
+                    }
+                    ':' => is_head = false,
+                    _ => {}
+                }
+                if depth == 0 && is_head && (letter.is_alphanumeric() || letter == '_') {
+                    word.push(letter);
+                }
+            }
+            modules.push(word);
+        } else {
+            modules
+                .push(rest.chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect());
+        }
+    }
+    // Macros and items of the crate's root have no row.
+    modules.retain(|module| !module.is_empty() && module.chars().next().is_some_and(char::is_lowercase));
+    modules.sort();
+    modules.dedup();
+    modules
+}
+
+#[test]
+fn core_cannot_name_the_outside_world() {
+    let lib = fs::read_to_string(root().join("engine/core/src/lib.rs")).expect("the core");
+    assert!(lib.contains("#![no_std]") && lib.contains("#![forbid(unsafe_code)]"));
+    let banned = [
+        "extern crate std",
+        "std::",
+        "static mut",
+        "thread_local",
+        "println!",
+        "{:p}",
+        "Instant::",
+        "SystemTime",
+    ];
+    let mut offenders = Vec::new();
+    for (name, text) in sources("engine/core/src") {
+        if name.ends_with("tests.rs") || name.ends_with("testing.rs") || name.contains("/tests/") {
+            continue;
+        }
+        let text = program(&text);
+        offenders
+            .extend(banned.iter().filter(|word| text.contains(**word)).map(|word| format!("{name}: {word}")));
+    }
+    complain("the core reads no clock, file or address, and keeps no global", &offenders);
+}
+
+#[test]
+fn unsafe_stays_where_it_is_watched() {
+    // structures: naive twins under proptest; linux: system calls; harness/os.rs: system calls of the judge;
+    // lua: the interpreter's own interface.
+    let allowed = [
+        "engine/structures/",
+        "engine/linux/",
+        "engine/lua/",
+        "harness/src/os.rs",
+        "engine/server/src/",
+        "tests/tests/tidy.rs",
+    ];
+    let mut offenders = Vec::new();
+    for folder in ["engine", "sim", "harness", "tests"] {
+        for (name, text) in sources(folder) {
+            let is_used = program(&text)
+                .split(|letter: char| !letter.is_alphanumeric() && letter != '_')
+                .any(|word| word == "unsafe");
+            if is_used && !allowed.iter().any(|place| name.starts_with(place)) {
+                offenders.push(name);
+            }
+        }
+    }
+    complain("unsafe code", &offenders);
+}
+
+#[test]
+fn simulation_draws_only_from_its_seed() {
+    let banned = [
+        "HashMap",
+        "HashSet",
+        "Instant::now",
+        "SystemTime::now",
+        "thread_rng",
+        "rand::rng()",
+        "thread::sleep",
+    ];
+    let mut offenders = Vec::new();
+    for (name, text) in sources("sim/src") {
+        let text = program(&text);
+        offenders
+            .extend(banned.iter().filter(|word| text.contains(**word)).map(|word| format!("{name}: {word}")));
+    }
+    complain("determinism of sim", &offenders);
+}
+
+#[test]
+fn production_knows_neither_simulation_nor_judge() {
+    let mut offenders = Vec::new();
+    for manifest in ["engine/structures", "engine/core", "engine/linux", "engine/server"] {
+        let text = fs::read_to_string(root().join(manifest).join("Cargo.toml")).expect("a manifest");
+        for word in ["perdura-sim", "perdura-harness", "madsim", "tokio"] {
+            if text.contains(word) {
+                offenders.push(format!("{manifest}/Cargo.toml: {word}"));
+            }
+        }
+    }
+    let harness = fs::read_to_string(root().join("harness/src/model.rs")).expect("the judge's model");
+    if harness.contains("perdura_core") {
+        offenders.push("harness/src/model.rs uses the engine it judges".into());
+    }
+    complain("dependencies of production crates", &offenders);
+}
+
+#[test]
+fn server_binary_holds_no_madsim() {
+    let command = perdura_harness::process::ServerCommand::perdura()
+        .expect("perdura-server is built by cargo test --workspace");
+    let program = command.raw_command().get_program().to_owned();
+    let bytes = fs::read(&program).expect("the binary");
+    let needle = ["mad", "sim"].concat();
+    let is_there = bytes.windows(needle.len()).any(|window| window == needle.as_bytes());
+    assert!(!is_there, "{} contains the simulator", program.display());
+}
+
+#[test]
+fn files_open_with_what_they_are() {
+    let mut offenders = Vec::new();
+    for folder in ["engine", "sim", "harness", "tests"] {
+        for (name, text) in sources(folder) {
+            if !text.starts_with("//!") {
+                offenders.push(name);
+            }
+        }
+    }
+    complain("a file begins with `//!`", &offenders);
+}
+
+#[test]
+fn nothing_is_left_open() {
+    let marks = [
+        ["TO", "DO"].concat(),
+        ["FIX", "ME"].concat(),
+        ["#[ig", "nore"].concat(),
+        ["todo", "!("].concat(),
+        ["unimpl", "emented!("].concat(),
+    ];
+    let mut offenders = Vec::new();
+    for folder in ["engine", "sim", "harness", "tests"] {
+        for (name, text) in sources(folder) {
+            offenders.extend(
+                marks
+                    .iter()
+                    .filter(|mark| text.contains(mark.as_str()))
+                    .map(|mark| format!("{name}: {mark}")),
+            );
+        }
+    }
+    complain("open marks", &offenders);
+}
