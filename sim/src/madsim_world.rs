@@ -36,7 +36,7 @@ use crate::rng::SimRng;
 use crate::sometimes::Happening;
 use crate::work::{Purpose, Ready, Work};
 use crate::world::{
-    Boot, Crash, End, SIGKILL, SIGUSR1, WALL_START_US, WorldConfig, config_steps, job_completion,
+    Boot, Crash, End, SIGKILL, SIGUSR1, WALL_START_US, WorldConfig, config_steps, job_completion, read_text,
 };
 
 /// Where the server listens.
@@ -453,6 +453,10 @@ impl<E: Engine + Send + 'static> Server<E> {
                 self.tell(Completion::DirChanged(result));
             }
             Effect::Listen { .. } => self.tell(Completion::Listening(Ok(()))),
+            Effect::ReadConfig { path } => {
+                let result = read_text(&path, &mut self.shared.disk().handle(self.process));
+                self.tell(Completion::ConfigRead(result));
+            }
             Effect::WriteConfig { path, text } => {
                 let cwd = self.shared.disk().cwd(self.process);
                 self.work.job(Purpose::Config, config_steps(&path, text), cwd);

@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 
 use bytes::Bytes;
 use perdura_core::host::{
-    ChildEnd, ClientId, Completion, Effect, Engine, FileId, FileStep, IoError, Peer, Signal, SnapshotJob,
-    Ticket, write_snapshot,
+    ChildEnd, ClientId, Completion, Disk, EIO, ENOENT, Effect, Engine, FileId, FileStep, IoError, Peer,
+    Signal, SnapshotJob, Ticket, write_snapshot,
 };
 use perdura_core::time::Now;
 
@@ -730,6 +730,10 @@ impl<E: Engine> World<E> {
                 self.tell_now(server, Completion::DirChanged(result));
             }
             Effect::Listen { .. } => self.tell_now(server, Completion::Listening(Ok(()))),
+            Effect::ReadConfig { path } => {
+                let result = read_text(&path, &mut self.disk.handle(server.process));
+                self.tell_now(server, Completion::ConfigRead(result));
+            }
             Effect::WriteConfig { path, text } => {
                 server.work.job(Purpose::Config, config_steps(&path, text), self.disk.cwd(server.process));
             }
@@ -880,10 +884,7 @@ impl<E: Engine> World<E> {
         let job = server.work.job_front();
         let cwd = self.disk.cwd(process);
         self.disk.set_cwd(process, job.cwd);
-        let result = job.steps.get(job.index).map_or(Ok(()), |step| {
-            use perdura_core::host::Disk as _;
-            self.disk.handle(process).perform(step)
-        });
+        let result = job.steps.get(job.index).map_or(Ok(()), |step| self.disk.handle(process).perform(step));
         self.disk.set_cwd(process, cwd);
         if self.disk.has_tripped() {
             return;
@@ -1068,6 +1069,16 @@ fn peer(key: ClientKey) -> Peer {
         is_local: true,
         descriptor: 8 + (key.0 % 1_000) as i32,
     }
+}
+
+/// A whole file as text.
+pub(crate) fn read_text(path: &str, disk: &mut dyn Disk) -> Result<String, i32> {
+    let errno = |error: IoError| error.errno;
+    let len = disk.len(path).map_err(errno)?.ok_or(ENOENT)?;
+    let mut bytes = vec![0; len as usize];
+    let count = disk.read_at(path, 0, &mut bytes).map_err(errno)?;
+    bytes.truncate(count);
+    String::from_utf8(bytes).map_err(|_| EIO)
 }
 
 /// The configuration file is written beside and renamed, like every file that replaces one.

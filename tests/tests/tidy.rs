@@ -48,8 +48,9 @@ const ROWS: &[&[&str]] = &[
     &["error", "store"],
     &["config"],
     &["rdb"],
-    &["blocked", "session", "pubsub", "acl", "script"],
+    &["blocked", "pubsub", "tracking", "session", "script"],
     &["commands", "persist"],
+    &["acl"],
     &["node"],
 ];
 

@@ -306,6 +306,8 @@ pub enum Completion {
     DirChanged(Result<String, i32>),
     /// A [`Effect::Listen`] ended; on failure the old listeners still stand.
     Listening(Result<(), String>),
+    /// A [`Effect::ReadConfig`] ended: the file's text, errno on failure.
+    ConfigRead(Result<String, i32>),
     /// A [`Effect::WriteConfig`] ended, errno on failure.
     ConfigWritten(Result<(), i32>),
 }
@@ -373,6 +375,11 @@ pub enum Effect {
         bind: Vec<String>,
         /// TCP port, 0 for none.
         port: u16,
+    },
+    /// Read the configuration file, here and now. Completes with `ConfigRead`.
+    ReadConfig {
+        /// Absolute path of the file.
+        path: String,
     },
     /// Replace the configuration file atomically and durably. Completes with `ConfigWritten`.
     WriteConfig {

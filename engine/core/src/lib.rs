@@ -28,6 +28,8 @@ pub mod tracking;
 
 pub mod commands;
 
+pub mod acl;
+
 pub mod persist;
 
 pub mod mutant;

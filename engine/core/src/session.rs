@@ -164,6 +164,8 @@ pub struct Session {
     pub user: String,
     /// It has logged in, or needs not to.
     pub is_authenticated: bool,
+    /// State of the users (`Acl::generation`) in which its user was found to be allowed everything.
+    pub unrestricted_at: Option<u64>,
     /// Selected database.
     pub db: usize,
     /// Monotonic time of its arrival.
@@ -209,8 +211,8 @@ pub struct Session {
     pub last_write: Offset,
     /// The connection ends once the output is sent; further input is ignored.
     pub is_closing: bool,
-    /// Last command, `get` or `config|get`.
-    pub last_command: String,
+    /// Number of the last command's row, `None` before the first.
+    pub last_row: Option<usize>,
     /// Since when the output has been above its soft limit, monotonic microseconds.
     pub soft_limit_us: Option<u64>,
     /// Bytes received and sent.
@@ -228,6 +230,7 @@ impl Session {
             library: (Vec::new(), Vec::new()),
             user: "default".into(),
             is_authenticated: false,
+            unrestricted_at: None,
             db: 0,
             connected_us: now.mono_us,
             active_us: now.mono_us,
@@ -251,7 +254,7 @@ impl Session {
             tracking: Tracking::default(),
             last_write: 0,
             is_closing: false,
-            last_command: String::new(),
+            last_row: None,
             soft_limit_us: None,
             traffic: (0, 0),
         }

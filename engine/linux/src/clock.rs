@@ -11,6 +11,11 @@ pub fn now() -> Now {
     Now { mono_us: sys::clock_us(libc::CLOCK_MONOTONIC), wall_us: sys::clock_us(libc::CLOCK_REALTIME) }
 }
 
+/// A stopwatch: nanoseconds of CLOCK_MONOTONIC.
+pub fn nanoseconds() -> u64 {
+    sys::clock_ns(libc::CLOCK_MONOTONIC)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -372,6 +372,10 @@ impl<E: Engine> Host<E> {
                 let result = self.listen_tcp(&bind, port);
                 self.completions.push(Completion::Listening(result));
             }
+            Effect::ReadConfig { path } => {
+                let result = std::fs::read_to_string(path).map_err(|error| sys::errno(&error));
+                self.completions.push(Completion::ConfigRead(result));
+            }
             Effect::WriteConfig { path, text } => self.workers.write_config(path, text, &self.disk),
             Effect::Sleep { us } => thread::sleep(Duration::from_micros(us)),
             Effect::Exit(status) => self.exit_status = Some(status),

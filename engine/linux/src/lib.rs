@@ -15,6 +15,7 @@ pub mod signals;
 mod child;
 mod clock;
 mod connections;
+mod facts;
 mod files;
 mod host;
 mod listen;
@@ -23,7 +24,8 @@ mod readiness;
 mod sys;
 mod workers;
 
-pub use clock::now;
+pub use clock::{nanoseconds, now};
+pub use facts::{facts, purge_memory};
 pub use files::{DirLock, LinuxDisk};
 pub use host::run;
 pub use process::daemonize;

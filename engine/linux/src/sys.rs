@@ -40,10 +40,56 @@ fn c_path(path: &str) -> io::Result<CString> {
 
 /// Microseconds shown by a clock.
 pub fn clock_us(clock: libc::clockid_t) -> u64 {
+    clock_ns(clock) / 1_000
+}
+
+/// Nanoseconds shown by a clock.
+pub fn clock_ns(clock: libc::clockid_t) -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is valid for writing; the call fails only for an unknown clock, which leaves it zero.
     unsafe { libc::clock_gettime(clock, &mut time) };
-    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0) / 1_000
+    u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
+}
+
+// --- what the system knows of us ---
+
+/// Processor time used in the kernel and outside of it, microseconds; zeros for an unknown `who`.
+pub fn processor_time_us(who: libc::c_int) -> (u64, u64) {
+    // SAFETY: all-zero bytes are a valid rusage, which has numbers only.
+    let mut usage: libc::rusage = unsafe { mem::zeroed() };
+    // SAFETY: `usage` is valid for writing; the call fails only for an unknown `who`, which leaves it zero.
+    unsafe { libc::getrusage(who, &mut usage) };
+    let us = |time: libc::timeval| {
+        u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000 + u64::try_from(time.tv_usec).unwrap_or(0)
+    };
+    (us(usage.ru_stime), us(usage.ru_utime))
+}
+
+/// Memory of the machine and of one page, bytes.
+pub fn memory_and_page_bytes() -> (u64, u64) {
+    // SAFETY: sysconf takes no pointer.
+    let (pages, page) = unsafe { (libc::sysconf(libc::_SC_PHYS_PAGES), libc::sysconf(libc::_SC_PAGESIZE)) };
+    let page = u64::try_from(page).unwrap_or(4096);
+    (u64::try_from(pages).unwrap_or(0) * page, page)
+}
+
+/// The allocator gives unused memory back to the system.
+pub fn purge_memory() {
+    /// jemalloc's number for all arenas together (`MALLCTL_ARENAS_ALL`).
+    const PURGE_ALL: &[u8] = b"arena.4096.purge\0";
+    // SAFETY: the name ends in a zero byte, and this command takes and gives no value, so all pointers may be null.
+    let status = unsafe {
+        tikv_jemalloc_sys::mallctl(
+            PURGE_ALL.as_ptr().cast(),
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+            std::ptr::null_mut(),
+            0,
+        )
+    };
+    if status != 0 {
+        tracing::warn!("The allocator does not give memory back: error {status}");
+    }
 }
 
 // --- files ---

@@ -6,12 +6,13 @@ use std::{
     collections::hash_map::RandomState,
     hash::{BuildHasher, Hasher},
     io,
+    path::Path,
     process::ExitCode,
 };
 
 use perdura_core::{
     config::Config,
-    node::{Node, Seeds},
+    node::{HostHooks, Node, Seeds},
 };
 use perdura_server::{
     banner,
@@ -47,18 +48,35 @@ fn start(invocation: &Invocation) -> ExitCode {
     }
 }
 
-fn node(config: Config) -> Node {
-    let seeds = Seeds { seed: seed(), process_id: std::process::id(), stopwatch: nanoseconds };
-    Node::new(config, seeds, perdura_linux::now())
+/// The engine, with its users.
+fn node(config: Config) -> Result<Node, String> {
+    let seeds = Seeds { seed: seed(), process_id: std::process::id(), stopwatch: perdura_linux::nanoseconds };
+    let data_dir = std::path::absolute(&config.dir).unwrap_or_else(|_| config.dir.clone().into());
+    let users = read_users(&config, &data_dir)?;
+    let mut node = Node::new(config, seeds, perdura_linux::now());
+    node.set_data_dir(data_dir.to_string_lossy().into_owned());
+    node.set_host_hooks(HostHooks { facts: perdura_linux::facts, purge_memory: perdura_linux::purge_memory });
+    node.load_users(users.as_deref())?;
+    Ok(node)
+}
+
+/// The text of the file of users, if one is named.
+fn read_users(config: &Config, data_dir: &Path) -> Result<Option<String>, String> {
+    if config.aclfile.is_empty() {
+        return Ok(None);
+    }
+    let path = data_dir.join(&config.aclfile);
+    std::fs::read_to_string(&path).map(Some).map_err(|error| {
+        format!(
+            "Aborting Redis startup because of ACL errors: Error loading ACLs, opening file '{}': {error}",
+            config.aclfile
+        )
+    })
 }
 
 /// What the system's random source gives: the keys of a fresh hasher come from there.
 fn seed() -> u64 {
     RandomState::new().build_hasher().finish()
-}
-
-fn nanoseconds() -> u64 {
-    perdura_linux::now().mono_us * 1_000
 }
 
 fn check_system() -> ExitCode {

@@ -25,11 +25,12 @@ use crate::{
 
 /// Runs the server until it is told to leave, and gives its exit status.
 ///
-/// `build` makes the engine from the final configuration; `config_of` is where the engine keeps it from then on.
+/// `build` makes the engine from the final configuration, or says why it cannot; `config_of` is where the engine
+/// keeps it from then on.
 pub fn serve<E: Engine>(
     mut config: Config,
     start_dir: Option<PathBuf>,
-    build: impl FnOnce(Config) -> E,
+    build: impl FnOnce(Config) -> Result<E, String>,
     config_of: fn(&E) -> &Config,
 ) -> i32 {
     let log = match leave_terminal(&config).and_then(|()| logging::install(&config)) {
@@ -44,7 +45,13 @@ pub fn serve<E: Engine>(
     say_what_matters(&config);
     tracing::info!("Server initialized");
     let settings = host_settings(&config, start_dir);
-    perdura_linux::run(Watched { engine: build(config), log, config_of }, settings)
+    match build(config) {
+        Ok(engine) => perdura_linux::run(Watched { engine, log, config_of }, settings),
+        Err(reason) => {
+            tracing::error!("{reason}");
+            1
+        }
+    }
 }
 
 /// Goes to the background, if that is wanted, before anything remembers the process id.

@@ -679,6 +679,24 @@ mod tests {
     }
 
     #[test]
+    fn half_of_a_fill_is_measured_in_what_the_setting_names() {
+        let table = [
+            (-1, 1000, 2048, true),
+            (-1, 1, 2049, false),
+            (4, 2, 1 << 20, true),
+            (4, 3, 10, false),
+            (1, 1, 10, false),
+        ];
+        for (setting, elements, bytes, expected) in table {
+            assert_eq!(
+                Fill::new(setting).allows_half(elements, bytes),
+                expected,
+                "{setting} {elements} {bytes}"
+            );
+        }
+    }
+
+    #[test]
     fn fill_reads_the_setting_as_redis_does() {
         for (setting, elements_max, bytes_max) in [
             (1, 1, 8192),

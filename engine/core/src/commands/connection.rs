@@ -22,10 +22,10 @@ pub const COMMANDS: &[Command] = &[
         "Authenticates the connection.",
         "O(N) where N is the number of passwords defined for the user",
     ),
-    Command::container("client", CLIENT).acl(acl::CONNECTION).doc(
+    Command::container("client", CLIENT).doc(
         "connection",
         "2.4.0",
-        "A container for client connection commands.",
+        "Commands about connections.",
         "Depends on subcommand.",
     ),
     Command::node("echo", 2, flag::LOADING | flag::STALE | flag::FAST, NodeCommand::Echo)
@@ -63,12 +63,80 @@ const CLIENT: &[Command] = &[
         "Instructs the server whether to track the keys in the next request.",
         "O(1)",
     ),
+    Command::node("getname", 2, flag::NOSCRIPT | flag::LOADING | flag::STALE, NodeCommand::ClientGetName)
+        .acl(acl::CONNECTION)
+        .doc("connection", "2.6.9", "The name of this connection.", "O(1)"),
     Command::node("getredir", 2, CLIENT_SELF, NodeCommand::ClientGetRedir).acl(acl::CONNECTION).doc(
         "connection",
         "6.0.0",
         "Returns the client ID to which the connection's tracking notifications are redirected.",
         "O(1)",
     ),
+    Command::node("help", 2, flag::LOADING | flag::STALE, NodeCommand::ClientHelp).acl(acl::CONNECTION).doc(
+        "connection",
+        "5.0.0",
+        "What CLIENT can do.",
+        "O(1)",
+    ),
+    Command::node("id", 2, flag::NOSCRIPT | flag::LOADING | flag::STALE, NodeCommand::ClientId)
+        .acl(acl::CONNECTION)
+        .doc("connection", "5.0.0", "The number of this connection.", "O(1)"),
+    Command::node("info", 2, flag::NOSCRIPT | flag::LOADING | flag::STALE, NodeCommand::ClientInfo)
+        .acl(acl::CONNECTION)
+        .doc("connection", "6.2.0", "All about this connection.", "O(1)")
+        .tips(&["nondeterministic_output"]),
+    Command::node(
+        "kill",
+        -3,
+        flag::ADMIN | flag::NOSCRIPT | flag::LOADING | flag::STALE,
+        NodeCommand::ClientKill,
+    )
+    .acl(acl::CONNECTION)
+    .doc("connection", "2.4.0", "Ends connections.", "O(N) where N is the number of client connections"),
+    Command::node(
+        "list",
+        -2,
+        flag::ADMIN | flag::NOSCRIPT | flag::LOADING | flag::STALE,
+        NodeCommand::ClientList,
+    )
+    .acl(acl::CONNECTION)
+    .doc(
+        "connection",
+        "2.4.0",
+        "All about every connection.",
+        "O(N) where N is the number of client connections",
+    )
+    .tips(&["nondeterministic_output"]),
+    Command::node(
+        "no-evict",
+        3,
+        flag::ADMIN | flag::NOSCRIPT | flag::LOADING | flag::STALE,
+        NodeCommand::ClientNoEvict,
+    )
+    .acl(acl::CONNECTION)
+    .doc("connection", "7.0.0", "Keeps this connection when clients take too much memory.", "O(1)"),
+    Command::node("no-touch", 3, flag::NOSCRIPT | flag::LOADING | flag::STALE, NodeCommand::ClientNoTouch)
+        .acl(acl::CONNECTION)
+        .doc("connection", "7.2.0", "Leaves idle times of keys as they are.", "O(1)"),
+    Command::node(
+        "pause",
+        -3,
+        flag::ADMIN | flag::NOSCRIPT | flag::LOADING | flag::STALE,
+        NodeCommand::ClientPause,
+    )
+    .acl(acl::CONNECTION)
+    .doc("connection", "2.9.50", "Lets commands wait for a while.", "O(1)"),
+    Command::node("reply", 3, flag::NOSCRIPT | flag::LOADING | flag::STALE, NodeCommand::ClientReply)
+        .acl(acl::CONNECTION)
+        .doc("connection", "3.2.0", "Chooses which replies this connection gets.", "O(1)"),
+    Command::node("setinfo", 4, flag::NOSCRIPT | flag::LOADING | flag::STALE, NodeCommand::ClientSetInfo)
+        .acl(acl::CONNECTION)
+        .doc("connection", "7.2.0", "Says which library talks to the server.", "O(1)")
+        .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
+    Command::node("setname", 3, flag::NOSCRIPT | flag::LOADING | flag::STALE, NodeCommand::ClientSetName)
+        .acl(acl::CONNECTION)
+        .doc("connection", "2.6.9", "Gives this connection a name.", "O(1)")
+        .tips(&["request_policy:all_nodes", "response_policy:all_succeeded"]),
     Command::node("tracking", -3, CLIENT_SELF, NodeCommand::ClientTracking).acl(acl::CONNECTION).doc(
         "connection",
         "6.0.0",
@@ -81,4 +149,25 @@ const CLIENT: &[Command] = &[
         "Returns information about server-assisted client-side caching for the connection.",
         "O(1)",
     ),
+    Command::node(
+        "unblock",
+        -3,
+        flag::ADMIN | flag::NOSCRIPT | flag::LOADING | flag::STALE,
+        NodeCommand::ClientUnblock,
+    )
+    .acl(acl::CONNECTION)
+    .doc(
+        "connection",
+        "5.0.0",
+        "Ends a blocking command of another client.",
+        "O(log N) where N is the number of client connections",
+    ),
+    Command::node(
+        "unpause",
+        2,
+        flag::ADMIN | flag::NOSCRIPT | flag::LOADING | flag::STALE,
+        NodeCommand::ClientUnpause,
+    )
+    .acl(acl::CONNECTION)
+    .doc("connection", "6.2.0", "Ends CLIENT PAUSE.", "O(N) Where N is the number of paused clients"),
 ];

@@ -48,7 +48,8 @@ impl Place {
 
     /// The middle of the cell that a score means.
     pub fn of_score(score: f64) -> Place {
-        let cell = Cell::of_bits(score as u64, STEP_MAX);
+        // Below zero is no place, but shown as one, from the other end of the world, as in Redis.
+        let cell = Cell::of_bits(score as i64 as u64, STEP_MAX);
         let Bounds { west, east, south, north } = cell.bounds();
         Place {
             longitude: ((west + east) / 2.0).clamp(-LONGITUDE_MAX, LONGITUDE_MAX),

@@ -499,7 +499,7 @@ fn hincrby(call: &mut Call) -> CommandResult {
         };
         let sum = old.checked_add(delta).ok_or(INCREMENT_OVERFLOW)?;
         hash.update(field, format_i64(sum, &mut DecimalBuffer::default()), &limits);
-        Ok(sum)
+        Ok::<_, Error>(sum)
     })??;
     call.store.touch(key, 1);
     call.store.notify(Class::Hash, "hincrby", key);
@@ -523,7 +523,7 @@ fn hincrbyfloat(call: &mut Call) -> CommandResult {
         };
         let sum = old.checked_add(delta).ok_or(NAN_OR_INFINITY)?.format();
         hash.update(field, &sum, &limits);
-        Ok((sum, hash.expiry_of(field).unwrap_or(0)))
+        Ok::<_, Error>((sum, hash.expiry_of(field).unwrap_or(0)))
     })??;
     call.store.touch(key, 1);
     call.store.notify(Class::Hash, "hincrbyfloat", key);
@@ -1019,7 +1019,8 @@ mod tests {
         bench.store.now_ms = NOW_MS + 10;
         bench.check(&[("HLEN h", ":3"), ("HPTTL h FIELDS 3 a c x", "[:0, :10, :-2]")]);
         bench.store.now_ms = NOW_MS + 11;
-        (bench.records(), bench.events());
+        bench.records();
+        bench.events();
         bench.check(&[("HGETALL h", "[\"c\", \"3\"]")]);
         assert_eq!((bench.records(), bench.events()), (vec!["HDEL h a b".into()], vec!["hexpired h".into()]));
         bench.store.now_ms = NOW_MS + 21;

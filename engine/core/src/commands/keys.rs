@@ -202,7 +202,8 @@ fn randomkey(call: &mut Call) -> CommandResult {
             return Ok(());
         };
         // One whose time has come is removed by looking it up, so the next turn has one less to choose from.
-        if call.store.exists(&key) {
+        // While writes are paused none is removed, and one that is past will do.
+        if call.store.exists(&key) || call.store.is_paused {
             call.reply.bulk(&key);
             return Ok(());
         }

@@ -11,7 +11,9 @@
 pub mod spec;
 pub mod table;
 
+pub mod acl;
 pub mod bitmap;
+pub mod cluster;
 pub mod connection;
 pub mod counter;
 pub mod dump;
@@ -19,6 +21,7 @@ pub mod expire;
 pub mod geo;
 pub mod geohash;
 pub mod hash;
+pub mod hyperloglog;
 pub mod keys;
 pub mod lcs;
 pub mod list;
@@ -26,7 +29,9 @@ pub mod persistence;
 pub mod pubsub;
 pub mod scan;
 pub mod server;
+pub mod set;
 pub mod sort;
+pub mod stream;
 pub mod string;
 pub mod transaction;
 pub mod zset;
@@ -88,6 +93,8 @@ pub struct Context {
     pub rdb_version: u16,
     /// Compress long strings in DUMP payloads.
     pub rdb_compression: bool,
+    /// The user may read every key.
+    pub may_read_all: bool,
     /// The command is replayed from a log.
     pub is_replay: bool,
 }

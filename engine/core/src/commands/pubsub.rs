@@ -14,26 +14,25 @@ pub const COMMANDS: &[Command] = &[
     Command::node("psubscribe", -2, SUBSCRIBING, NodeCommand::PSubscribe).doc(
         "pubsub",
         "2.0.0",
-        "Listens for messages published to channels that match one or more patterns.",
+        "Hear messages to all channels that match.",
         "O(N) where N is the number of patterns to subscribe to.",
     ),
     Command::node("publish", 3, PUBLISHING, NodeCommand::Publish).doc(
         "pubsub",
         "2.0.0",
-        "Posts a message to a channel.",
-        "O(N+M) where N is the number of clients subscribed to the receiving channel and M is the total number of \
-         subscribed patterns (by any client).",
+        "Send a message to all who listen to a channel.",
+        "O(N+M) where N is the number of clients that listen to the channel and M the number of patterns",
     ),
     Command::container("pubsub", PUBSUB).doc(
         "pubsub",
         "2.8.0",
-        "A container for Pub/Sub commands.",
+        "Who listens to what.",
         "Depends on subcommand.",
     ),
     Command::node("punsubscribe", -1, SUBSCRIBING, NodeCommand::PUnsubscribe).doc(
         "pubsub",
         "2.0.0",
-        "Stops listening to messages published to channels that match one or more patterns.",
+        "End subscriptions to patterns.",
         "O(N) where N is the number of patterns to unsubscribe.",
     ),
     Command::node("spublish", 3, PUBLISHING, NodeCommand::SPublish)
@@ -41,7 +40,7 @@ pub const COMMANDS: &[Command] = &[
         .doc(
             "pubsub",
             "7.0.0",
-            "Post a message to a shard channel",
+            "Send a message to all who listen to a shard channel.",
             "O(N) where N is the number of clients subscribed to the receiving shard channel.",
         ),
     Command::node("ssubscribe", -2, SUBSCRIBING, NodeCommand::SSubscribe)
@@ -49,13 +48,13 @@ pub const COMMANDS: &[Command] = &[
         .doc(
             "pubsub",
             "7.0.0",
-            "Listens for messages published to shard channels.",
+            "Hear messages to shard channels.",
             "O(N) where N is the number of shard channels to subscribe to.",
         ),
     Command::node("subscribe", -2, SUBSCRIBING, NodeCommand::Subscribe).doc(
         "pubsub",
         "2.0.0",
-        "Listens for messages published to channels.",
+        "Hear messages to channels.",
         "O(N) where N is the number of channels to subscribe to.",
     ),
     Command::node("sunsubscribe", -1, SUBSCRIBING, NodeCommand::SUnsubscribe)
@@ -63,13 +62,13 @@ pub const COMMANDS: &[Command] = &[
         .doc(
             "pubsub",
             "7.0.0",
-            "Stops listening to messages posted to shard channels.",
+            "End subscriptions to shard channels.",
             "O(N) where N is the number of shard channels to unsubscribe.",
         ),
     Command::node("unsubscribe", -1, SUBSCRIBING, NodeCommand::Unsubscribe).doc(
         "pubsub",
         "2.0.0",
-        "Stops listening to messages posted to channels.",
+        "End subscriptions to channels.",
         "O(N) where N is the number of channels to unsubscribe.",
     ),
 ];
@@ -78,39 +77,37 @@ const PUBSUB: &[Command] = &[
     Command::node("channels", -2, LOOKING, NodeCommand::PubsubChannels).doc(
         "pubsub",
         "2.8.0",
-        "Returns the active channels.",
-        "O(N) where N is the number of active channels, and assuming constant time pattern matching (relatively short \
-         channels and patterns)",
+        "Channels somebody subscribed to.",
+        "O(N) where N is the number of active channels",
     ),
     Command::node("help", 2, flag::LOADING | flag::STALE, NodeCommand::PubsubHelp).doc(
         "pubsub",
         "6.2.0",
-        "Returns helpful text about the different subcommands.",
+        "What PUBSUB can do.",
         "O(1)",
     ),
     Command::node("numpat", 2, LOOKING, NodeCommand::PubsubNumPat).doc(
         "pubsub",
         "2.8.0",
-        "Returns a count of unique pattern subscriptions.",
+        "How many patterns somebody subscribed to.",
         "O(1)",
     ),
     Command::node("numsub", -2, LOOKING, NodeCommand::PubsubNumSub).doc(
         "pubsub",
         "2.8.0",
-        "Returns a count of subscribers to channels.",
-        "O(N) for the NUMSUB subcommand, where N is the number of requested channels",
+        "How many clients subscribed to each channel.",
+        "O(N) where N is the number of channels asked for",
     ),
     Command::node("shardchannels", -2, LOOKING, NodeCommand::PubsubShardChannels).doc(
         "pubsub",
         "7.0.0",
-        "Returns the active shard channels.",
-        "O(N) where N is the number of active shard channels, and assuming constant time pattern matching (relatively \
-         short shard channels).",
+        "Shard channels somebody subscribed to.",
+        "O(N) where N is the number of active shard channels",
     ),
     Command::node("shardnumsub", -2, LOOKING, NodeCommand::PubsubShardNumSub).doc(
         "pubsub",
         "7.0.0",
-        "Returns the count of subscribers of shard channels.",
-        "O(N) for the SHARDNUMSUB subcommand, where N is the number of requested shard channels",
+        "How many clients subscribed to each shard channel.",
+        "O(N) where N is the number of shard channels asked for",
     ),
 ];

@@ -62,7 +62,8 @@ struct Options<'a> {
 }
 
 impl<'a> Options<'a> {
-    fn parse(args: Args<'a>) -> Result<Options<'a>, Error> {
+    /// `may_read_all` tells whether the patterns of BY and GET, which name no keys beforehand, are allowed.
+    fn parse(args: Args<'a>, may_read_all: bool) -> Result<Options<'a>, Error> {
         let mut options = Options::default();
         let mut rest = &args[2..];
         while let Some((word, after)) = rest.split_first() {
@@ -88,10 +89,20 @@ impl<'a> Options<'a> {
                     after
                 }
                 (b"by", [pattern, after @ ..]) => {
+                    if !may_read_all && pattern.contains(&b'*') {
+                        return Err(Error::new(
+                            "ERR BY option of SORT denied due to insufficient ACL permissions",
+                        ));
+                    }
                     options.by = Some(pattern);
                     after
                 }
                 (b"get", [pattern, after @ ..]) => {
+                    if !may_read_all {
+                        return Err(Error::new(
+                            "ERR GET option of SORT denied due to insufficient ACL permissions",
+                        ));
+                    }
                     options.gets.push(pattern);
                     after
                 }
@@ -119,7 +130,7 @@ impl<'a> Options<'a> {
 }
 
 fn sort(call: &mut Call) -> CommandResult {
-    let options = Options::parse(call.args)?;
+    let options = Options::parse(call.args, call.context.may_read_all)?;
     let output = output(call, options.store.is_some(), &options)?;
     match options.store {
         Some(target) => store_output(call, target, output),
@@ -129,7 +140,7 @@ fn sort(call: &mut Call) -> CommandResult {
 }
 
 fn sort_ro(call: &mut Call) -> CommandResult {
-    let options = Options::parse(call.args)?;
+    let options = Options::parse(call.args, call.context.may_read_all)?;
     if options.store.is_some() {
         return Err(SYNTAX);
     }

@@ -17,9 +17,14 @@ pub const GROUPS: &[&[Command]] = &[
     super::counter::COMMANDS,
     super::lcs::COMMANDS,
     super::bitmap::COMMANDS,
+    super::hyperloglog::COMMANDS,
     super::list::COMMANDS,
+    super::set::COMMANDS,
     super::zset::COMMANDS,
+    super::zset_range::COMMANDS,
+    super::zset_algebra::COMMANDS,
     super::hash::COMMANDS,
+    super::stream::COMMANDS,
     super::geo::COMMANDS,
     super::keys::COMMANDS,
     super::dump::COMMANDS,
@@ -29,10 +34,10 @@ pub const GROUPS: &[&[Command]] = &[
     super::pubsub::COMMANDS,
     super::transaction::COMMANDS,
     super::connection::COMMANDS,
+    super::acl::COMMANDS,
     super::persistence::COMMANDS,
     super::server::COMMANDS,
-    super::zset_algebra::COMMANDS,
-    super::zset_range::COMMANDS,
+    super::cluster::COMMANDS,
 ];
 
 /// Longest command name, bytes; longer input is no command. (`georadiusbymember_ro` has 20.)

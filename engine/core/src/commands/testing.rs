@@ -55,6 +55,7 @@ impl Bench {
                 skip_checksum: false,
                 rdb_version: 11,
                 rdb_compression: true,
+                may_read_all: true,
                 is_replay: false,
             },
             protocol: Protocol::Resp2,
@@ -185,7 +186,7 @@ fn show_reply(bytes: &[u8]) -> String {
 }
 
 /// The first frame as text, and what follows it.
-fn show_frame(bytes: &[u8]) -> (String, &[u8]) {
+pub(crate) fn show_frame(bytes: &[u8]) -> (String, &[u8]) {
     let end = bytes.windows(2).position(|pair| pair == b"\r\n").expect("a line ends");
     let (line, rest) = (core::str::from_utf8(&bytes[..end]).expect("a header is text"), &bytes[end + 2..]);
     let count = || line[1..].parse::<i64>().expect("a header has a count");

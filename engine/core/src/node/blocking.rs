@@ -83,6 +83,11 @@ impl Waiters {
         self.by_kind.len()
     }
 
+    /// Number of clients whose wait ends by itself.
+    pub(crate) fn timeout_count(&self) -> usize {
+        self.timeouts.len()
+    }
+
     /// Number of keys somebody waits for.
     pub(crate) fn key_count(&self) -> usize {
         self.by_key.len()

@@ -1,13 +1,14 @@
-//! Clients coming, going, and speaking about themselves: AUTH, HELLO, SELECT, QUIT, RESET, PING, ECHO.
+//! Clients coming, going, and speaking about themselves: HELLO, SELECT, QUIT, RESET, PING, ECHO.
 //!
-//! Not here: CLIENT and its subcommands (`client.rs`), sockets (the host).
+//! Not here: AUTH (`acl.rs`), CLIENT and its subcommands (`client.rs`), sockets (the host).
 
-use alloc::{format, string::String};
+use alloc::format;
 
 use super::Node;
 use crate::{
+    acl::DEFAULT,
     commands::{Args, CommandResult, parse_int},
-    error::{DB_OUT_OF_RANGE, Error, SYNTAX},
+    error::{DB_OUT_OF_RANGE, Error},
     host::{ClientId, Effect, Effects, Peer},
     resp::Protocol,
     session::{ReplyMode, Session},
@@ -65,12 +66,8 @@ impl Node {
             node.stop_tracking(session);
         });
         self.gated.remove(&client);
+        self.monitors.remove(&client);
         self.sessions.close(client);
-    }
-
-    /// Whether a new client must authenticate.
-    pub(super) fn is_auth_required(&self) -> bool {
-        !self.config.requirepass.is_empty()
     }
 
     pub(super) fn ping(&mut self, session: &mut Session, args: Args<'_>) -> CommandResult {
@@ -98,42 +95,6 @@ impl Node {
             .ok_or(DB_OUT_OF_RANGE)?;
         session.db = index;
         session.reply.ok();
-        Ok(())
-    }
-
-    pub(super) fn auth(&mut self, session: &mut Session, args: Args<'_>) -> CommandResult {
-        let (user, password) = match args {
-            [_, password] if !self.is_auth_required() => {
-                let _ = password;
-                return Err(Error::new(
-                    "ERR AUTH <password> called without any password configured for the default user. Are you sure your \
-                     configuration is correct?",
-                ));
-            }
-            [_, password] => (&b"default"[..], *password),
-            [_, user, password] => (*user, *password),
-            _ => return Err(SYNTAX),
-        };
-        self.authenticate(session, user, password)?;
-        session.reply.ok();
-        Ok(())
-    }
-
-    pub(super) fn authenticate(
-        &mut self,
-        session: &mut Session,
-        user: &[u8],
-        password: &[u8],
-    ) -> CommandResult {
-        let is_open = !self.is_auth_required();
-        let is_right = user == b"default"
-            && (is_open || is_equal_in_constant_time(password, self.config.requirepass.as_bytes()));
-        if !is_right {
-            self.counters.acl_denied_auth += 1;
-            return Err(Error::new("WRONGPASS invalid username-password pair or user is disabled."));
-        }
-        session.is_authenticated = true;
-        session.user = "default".into();
         Ok(())
     }
 
@@ -167,7 +128,7 @@ impl Node {
             }
         }
         if let Some((user, password)) = credentials {
-            self.authenticate(session, user, password)?;
+            self.authenticate(session, args[0], user, password)?;
         }
         if !session.is_authenticated && self.is_auth_required() {
             return Err(Error::new(
@@ -215,7 +176,8 @@ impl Node {
         session.no_touch = false;
         session.reply_mode = ReplyMode::On;
         session.is_authenticated = !self.is_auth_required();
-        session.user = String::from("default");
+        session.user = DEFAULT.into();
+        session.unrestricted_at = None;
         session.reply.set_protocol(Protocol::Resp2);
         session.reply.simple("RESET");
         Ok(())
@@ -232,14 +194,4 @@ pub(super) fn set_name(session: &mut Session, name: &[u8]) -> CommandResult {
     }
     session.name = name.to_vec();
     Ok(())
-}
-
-/// Compares without telling by its duration where the difference is.
-pub(super) fn is_equal_in_constant_time(given: &[u8], right: &[u8]) -> bool {
-    let mut difference = given.len() ^ right.len();
-    for index in 0..given.len() {
-        let expected = right.get(index).copied().unwrap_or(0);
-        difference |= usize::from(given[index] ^ expected);
-    }
-    difference == 0
 }

@@ -167,6 +167,11 @@ impl Conversation {
         self.node.disconnect(self.now, client, &mut self.effects);
     }
 
+    /// Whether the server is ending a connection.
+    pub fn is_closing(&self, client: ClientId) -> bool {
+        self.node.sessions.get(client).is_none_or(|session| session.is_closing)
+    }
+
     /// Time passes.
     pub fn wait_ms(&mut self, ms: u64) {
         self.now.mono_us += ms * 1_000;

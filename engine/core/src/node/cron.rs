@@ -16,6 +16,9 @@ use crate::{
     store::{Class, DbKey},
 };
 
+/// What the server takes without any data, bytes, roughly.
+pub(super) const FIXED_BYTES: usize = 1 << 20;
+
 /// Keys expired in one run of the cycle at effort 1: about a millisecond's work.
 const EXPIRED_PER_CYCLE: usize = 4000;
 
@@ -29,15 +32,18 @@ impl Node {
         if self.loading.is_some() {
             return;
         }
-        self.expire_cycle();
+        self.timed("expire-cycle", Node::expire_cycle);
         self.check_save_points(effects);
         self.check_aof_growth();
         self.check_clients(effects);
+        let counters = &self.counters;
+        let counts = [counters.commands, counters.input_bytes, counters.output_bytes];
+        self.rates.sample(self.now.mono_us, counts);
         self.counters.peak_memory = self.counters.peak_memory.max(self.used_memory() as u64);
     }
 
     fn expire_cycle(&mut self) {
-        if self.debug.no_active_expire {
+        if self.debug.no_active_expire || self.is_data_paused() {
             return;
         }
         let mut budget = EXPIRED_PER_CYCLE * self.config.active_expire_effort as usize;
@@ -148,7 +154,6 @@ impl Node {
 
     /// Bytes that count towards `maxmemory`: data and clients, not the log's buffers.
     pub(crate) fn used_memory(&self) -> usize {
-        const FIXED_BYTES: usize = 1 << 20;
         FIXED_BYTES
             + self.store.memory()
             + self.sessions.iter().map(|session| session.memory()).sum::<usize>()
@@ -156,6 +161,11 @@ impl Node {
 
     /// Removes keys until memory is below the limit; `false` if that could not be done.
     pub(super) fn evict_to_limit(&mut self) -> bool {
+        let is_below = self.used_memory() <= self.config.maxmemory as usize;
+        is_below || self.timed("eviction-cycle", Node::evict)
+    }
+
+    fn evict(&mut self) -> bool {
         let limit = self.config.maxmemory as usize;
         while self.used_memory() > limit {
             let Some(victim) = self.choose_victim() else { return false };
@@ -211,8 +221,12 @@ impl Node {
         Some((score, entry.key().to_vec()))
     }
 
-    /// Whether writes wait while CLIENT PAUSE lasts.
-    pub(super) fn end_pause(&mut self, effects: &mut Effects) {
+    /// Lets those go on who waited for the end of CLIENT PAUSE.
+    pub(super) fn end_pause_if_due(&mut self, effects: &mut Effects) {
+        if self.is_data_paused() {
+            return;
+        }
+        self.pause = None;
         for client in self.waiting.clients(super::blocking::WaitKind::Paused) {
             self.with_session(client, |node, session| {
                 if let Some(blocked) = node.unblock(session)

@@ -6,7 +6,7 @@
 
 use alloc::{format, string::String, vec::Vec};
 
-use super::{Node, no_stopwatch};
+use super::{Node, acl::denied};
 use crate::{
     commands::{Action, Args, Call, Context, NodeCommand, printable, spec::flag, table::Row},
     error::{Error, OUT_OF_MEMORY},
@@ -142,11 +142,12 @@ impl Node {
                 return;
             }
         };
+        session.last_row = Some(row.id);
         let mut is_pushing = false;
         match self.check(session, &row, &request) {
             Err(error) => self.refuse(session, Some(&row), &error),
+            Ok(()) if self.is_paused(session, &row) => self.block_until_unpaused(session, &request),
             Ok(()) if self.is_queued(session, &row) => self.queue(session, &request),
-            Ok(()) if self.is_paused(&row) => self.block_until_unpaused(session, &request),
             Ok(()) => {
                 self.execute(session, &row, &request, effects);
                 is_pushing = is_answered_by_pushes(&row);
@@ -185,7 +186,7 @@ impl Node {
         Ok(row)
     }
 
-    fn check(&mut self, session: &Session, row: &Row, request: &Request<'_>) -> Result<(), Error> {
+    fn check(&mut self, session: &mut Session, row: &Row, request: &Request<'_>) -> Result<(), Error> {
         let command = row.command;
         if !session.is_authenticated && self.is_auth_required() && !command.has(flag::NO_AUTH) {
             return Err(Error::new("NOAUTH Authentication required."));
@@ -193,10 +194,11 @@ impl Node {
         if session.transaction.is_some() && command.has(flag::NO_MULTI) {
             return Err(Error::new("ERR Command not allowed inside a transaction"));
         }
+        self.check_rights(session, row, request.args).map_err(|denial| denied(&session.user, denial, row))?;
         let is_write = command.has(flag::WRITE);
         let is_exec_of_writes = matches!(command.action, Action::Node(NodeCommand::Exec))
             && self.has_queued(session, flag::WRITE);
-        if self.config.maxmemory > 0 && self.loading.is_none() {
+        if self.config.maxmemory > 0 && self.loading.is_none() && !self.is_data_paused() {
             let is_over = !self.evict_to_limit();
             let denies = command.has(flag::DENYOOM) || self.has_queued_exec(session, row, flag::DENYOOM);
             if is_over && denies {
@@ -221,7 +223,6 @@ impl Node {
         if is_loading_refused {
             return Err(Error::new("LOADING Redis is loading the dataset in memory"));
         }
-        let _ = request;
         Ok(())
     }
 
@@ -315,13 +316,17 @@ impl Node {
             Action::Node(command) => self.run_node_command(session, row, command, request, effects),
             Action::Container => unreachable!("resolved to a subcommand"),
         };
-        let elapsed_us = ((self.seeds.stopwatch)() - started) / 1000;
+        let elapsed_ns = (self.seeds.stopwatch)().saturating_sub(started);
         let stats = &mut self.command_stats[row.id];
-        stats.us += elapsed_us;
+        stats.ns += elapsed_ns;
         if outcome == Outcome::Done {
             stats.calls += 1;
         }
-        self.note_slow(session, row, request.args, elapsed_us);
+        if outcome == Outcome::Done {
+            self.note_duration(row, elapsed_ns);
+            self.record_slow(session, row, request.args, elapsed_ns / 1000);
+            self.tell_monitors(session, row, request.args);
+        }
         self.after_command(session);
         self.remember_reads(session, row, request.args);
         outcome
@@ -342,9 +347,11 @@ impl Node {
         let mut record = core::mem::take(&mut self.record);
         record.clear();
         let reply_at = session.reply.len();
+        let mut context = self.context(deny_blocking || session.transaction.is_some());
+        context.may_read_all = self.may_read_all(session, row, request.args);
         let mut call = Call {
             args: request.args,
-            context: self.context(deny_blocking || session.transaction.is_some()),
+            context,
             store: &mut self.store,
             reply: &mut session.reply,
             record: &mut record,
@@ -381,13 +388,8 @@ impl Node {
             skip_checksum: self.debug.skip_checksum,
             rdb_version: self.config.rdb_version as u16,
             rdb_compression: self.config.rdbcompression,
+            may_read_all: true,
             is_replay: false,
-        }
-    }
-
-    fn note_slow(&mut self, session: &mut Session, row: &Row, args: Args<'_>, elapsed_us: u64) {
-        if self.seeds.stopwatch as usize != no_stopwatch as usize {
-            self.record_slow(session, row, args, elapsed_us);
         }
     }
 }

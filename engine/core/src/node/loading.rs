@@ -629,7 +629,7 @@ impl Node {
         }
     }
 
-    fn answer_loaded(&mut self, result: Result<(), &str>, effects: &mut Effects) {
+    pub(super) fn answer_loaded(&mut self, result: Result<(), &str>, effects: &mut Effects) {
         for client in self.waiting.clients(WaitKind::Loaded) {
             self.with_session(client, |node, session| {
                 node.unblock(session);

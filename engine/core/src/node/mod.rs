@@ -14,29 +14,41 @@
 //!
 //! Not here: what a command does (`commands/`), what durable means (`persist/`).
 
+mod acl;
 mod blocking;
 mod client;
+mod command;
 mod config;
 mod connection;
 #[cfg(test)]
 mod conversation;
 mod cron;
+mod debug;
+mod digest;
 mod execute;
 mod info;
+mod latency;
 mod loading;
+mod memory;
 mod monitoring;
 mod persistence;
 mod propagate;
 mod pubsub;
 mod server;
+mod slowlog;
 mod tracking;
 mod transaction;
+
+#[cfg(test)]
+pub mod testing;
 
 use alloc::{boxed::Box, collections::BTreeMap, collections::BTreeSet, string::String, vec, vec::Vec};
 
 use crate::{
+    acl::{Acl, Log},
+    bytes::sha,
     commands::{Record, table::Table},
-    config::{AppendFsync, Config},
+    config::{AclPubsubDefault, AppendFsync, Config},
     host::{
         ClientId, Completion, Disk, Effect, Effects, Encoder, Engine, Peer, Signal, SnapshotForm,
         SnapshotJob, Ticket,
@@ -58,6 +70,8 @@ use crate::{
     tracking::TrackingTable,
 };
 
+use debug::DebugSwitches;
+pub use info::{HostFacts, HostHooks};
 use loading::Loading;
 
 /// What a node is made from, beside its configuration.
@@ -88,7 +102,6 @@ struct Child {
     kind: ChildKind,
     ticket: Ticket,
     pid: i32,
-    started_us: u64,
     /// Ended on purpose: its failure is none.
     is_cancelled: bool,
     keys: u64,
@@ -114,26 +127,23 @@ pub(crate) struct Counters {
     pub output_limit_disconnections: u64,
     pub query_limit_disconnections: u64,
     pub acl_denied_auth: u64,
+    pub acl_denied_cmd: u64,
+    pub acl_denied_key: u64,
+    pub acl_denied_channel: u64,
     pub peak_memory: u64,
     pub dump_sanitizations: u64,
-    pub total_blocking: u64,
+    pub reads: u64,
+    pub writes: u64,
+    pub turns: u64,
 }
 
 /// What one command has done so far, for INFO commandstats.
 #[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct CommandStats {
     pub calls: u64,
-    pub us: u64,
+    pub ns: u64,
     pub rejected: u64,
     pub failed: u64,
-}
-
-/// Test aids set by DEBUG.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct DebugSwitches {
-    pub no_active_expire: bool,
-    pub pause_cron: bool,
-    pub skip_checksum: bool,
 }
 
 /// One server.
@@ -157,6 +167,10 @@ pub struct Node {
     pub(crate) waiting: blocking::Waiters,
     /// Clients that watch keys.
     pub(crate) watchers: BTreeMap<DbKey, BTreeSet<ClientId>>,
+    /// The users and their rights.
+    pub(crate) acl: Acl,
+    /// What was denied lately.
+    pub(crate) acl_log: Log,
     /// Who listens to which channels.
     pub(crate) subscriptions: Registry,
     /// Who may have cached which keys.
@@ -180,6 +194,25 @@ pub struct Node {
     /// Commands that wait until the node is free again (served blocked clients, resumed after CLIENT PAUSE).
     resumed: Vec<ClientId>,
     pub(crate) data_dir: String,
+    /// CLIENT PAUSE.
+    pause: Option<client::Pause>,
+    /// Clients that monitor, or did.
+    monitors: BTreeSet<ClientId>,
+    pub(crate) slowlog: slowlog::SlowLog,
+    spikes: latency::Spikes,
+    latencies: latency::Latencies,
+    rates: info::Rates,
+    hooks: HostHooks,
+    /// What the host is doing for a CONFIG command.
+    config_job: Option<config::ConfigJob>,
+    /// A DEBUG RELOAD or LOADAOF that has not begun to load.
+    reload: Option<debug::Reload>,
+    /// Forty hexadecimal digits that name this run.
+    run_id: String,
+    /// Forty hexadecimal digits that name this history of the data.
+    replication_id: String,
+    /// Identifiers made so far.
+    ids_made: u64,
 }
 
 impl Node {
@@ -188,6 +221,8 @@ impl Node {
         let names = Names { dir: config.appenddirname.clone(), prefix: config.appendfilename.clone() };
         let table = Table::new();
         let command_stats = vec![CommandStats::default(); table.len()];
+        let mut acl = Acl::new(&table, config.acl_pubsub_default == AclPubsubDefault::Allchannels);
+        acl.set_default_password(&config.requirepass);
         let mut node = Node {
             store: Store::new(config.databases as usize, seeds.seed),
             table,
@@ -201,6 +236,8 @@ impl Node {
             gated: BTreeSet::new(),
             waiting: blocking::Waiters::default(),
             watchers: BTreeMap::new(),
+            acl,
+            acl_log: Log::default(),
             subscriptions: Registry::default(),
             tracking: TrackingTable::default(),
             outbox: Vec::new(),
@@ -217,11 +254,33 @@ impl Node {
             spans: Vec::new(),
             resumed: Vec::new(),
             data_dir: config.dir.clone(),
+            pause: None,
+            monitors: BTreeSet::new(),
+            slowlog: slowlog::SlowLog::default(),
+            spikes: latency::Spikes::default(),
+            latencies: latency::Latencies::default(),
+            rates: info::Rates::default(),
+            hooks: HostHooks::default(),
+            config_job: None,
+            reload: None,
+            run_id: String::new(),
+            replication_id: String::new(),
+            ids_made: 0,
             config,
             seeds,
         };
+        node.run_id = node.new_id();
+        node.replication_id = node.new_id();
         node.apply_settings();
         node
+    }
+
+    /// Forty hexadecimal digits, different from all before.
+    fn new_id(&mut self) -> String {
+        self.ids_made += 1;
+        let source = [self.seeds.seed, self.started.wall_us, u64::from(self.seeds.process_id), self.ids_made];
+        let bytes: Vec<u8> = source.iter().flat_map(|number| number.to_le_bytes()).collect();
+        sha::hex(&sha::sha1(&bytes))
     }
 
     /// Carries settings over to the parts that keep their own copy.
@@ -257,6 +316,7 @@ impl Node {
             is_clock_frozen: self.child.is_some(),
             hash_seed: self.seeds.seed,
         };
+        self.acl.channels_by_default = config.acl_pubsub_default == AclPubsubDefault::Allchannels;
         self.store.event_mask = config.notify_keyspace_events.bits();
     }
 
@@ -288,6 +348,7 @@ impl Node {
     fn begin(&mut self, now: Now) {
         self.now = now;
         self.store.now_ms = now.wall_ms();
+        self.store.is_paused = self.is_data_paused();
     }
 
     /// Lets replies go whose gates have opened.
@@ -304,6 +365,16 @@ impl Node {
             }
             session.is_gated()
         });
+    }
+
+    /// Hands the journal's batch over, after the pause that DEBUG AOF-FLUSH-SLEEP asks for.
+    fn flush_journal(&mut self, effects: &mut Effects) {
+        let begun = effects.len();
+        self.aof.journal.flush(self.now, effects);
+        let us = self.debug.append_delay_us;
+        if us > 0 && effects[begun..].iter().any(|effect| matches!(effect, Effect::Append { .. })) {
+            effects.insert(begun, Effect::Sleep { us });
+        }
     }
 
     /// A session's output has grown: gates it and notes it for release.
@@ -346,6 +417,7 @@ impl Engine for Node {
     fn receive(&mut self, now: Now, client: ClientId, bytes: &[u8], effects: &mut Effects) {
         self.begin(now);
         self.counters.input_bytes += bytes.len() as u64;
+        self.counters.reads += 1;
         self.with_session(client, |node, session| {
             session.active_us = now.mono_us;
             session.traffic.0 += bytes.len() as u64;
@@ -372,10 +444,13 @@ impl Engine for Node {
 
     fn turn(&mut self, now: Now, effects: &mut Effects) {
         self.begin(now);
+        self.counters.turns += 1;
         self.run_cron(effects);
+        self.end_pause_if_due(effects);
         self.run_resumed(effects);
         self.drive_persistence(effects);
-        self.aof.journal.flush(now, effects);
+        self.drive_reload(effects);
+        self.flush_journal(effects);
         self.serve_synced_waiters(effects);
         self.broadcast_invalidations();
         self.release_replies(effects);
@@ -384,7 +459,8 @@ impl Engine for Node {
     fn wake_at(&self) -> u64 {
         let aof = self.aof.wake_at_us(self.now).unwrap_or(u64::MAX);
         let lag = if self.gated.is_empty() { u64::MAX } else { self.now.mono_us + 100_000 };
-        self.cron_at_us.min(aof).min(lag).min(self.next_timeout_us())
+        let pause = self.pause.map_or(u64::MAX, |pause| pause.until_us);
+        self.cron_at_us.min(aof).min(lag).min(pause).min(self.next_timeout_us())
     }
 
     fn output(&self, client: ClientId) -> &[u8] {
@@ -394,6 +470,7 @@ impl Engine for Node {
     fn sent(&mut self, now: Now, client: ClientId, count: usize, _effects: &mut Effects) {
         self.now = now;
         self.counters.output_bytes += count as u64;
+        self.counters.writes += 1;
         if let Some(session) = self.sessions.get_mut(client) {
             session.take_sent(count);
         }

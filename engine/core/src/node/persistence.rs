@@ -278,7 +278,6 @@ impl Node {
             kind,
             ticket,
             pid: 0,
-            started_us: self.now.mono_us,
             is_cancelled: false,
             keys: 0,
             keys_total: self.store.len() as u64,
@@ -377,7 +376,10 @@ impl Node {
                 self.aof.advance(now, &mut self.ids, effects);
             }
             Completion::Synced { file, elapsed_us, error } => {
-                self.aof.journal.synced(now, file, elapsed_us, error)
+                if self.config.appendfsync == AppendFsync::Always {
+                    self.note_latency("aof-fsync-always", elapsed_us);
+                }
+                self.aof.journal.synced(now, file, elapsed_us, error);
             }
             Completion::Files { ticket, error } => self.take_files(ticket, error, effects),
             Completion::Forked { ticket, result, elapsed_us } => {
@@ -398,7 +400,10 @@ impl Node {
                 let outcome = self.snapshots.saved(result, &mut self.ids, effects);
                 self.settle_snapshot(outcome, effects);
             }
-            Completion::DirChanged(_) | Completion::Listening(_) | Completion::ConfigWritten(_) => {
+            Completion::DirChanged(_)
+            | Completion::Listening(_)
+            | Completion::ConfigRead(_)
+            | Completion::ConfigWritten(_) => {
                 self.take_config_completion(completion, effects);
             }
         }
@@ -490,6 +495,7 @@ impl Node {
                 node.resume(session);
             });
         }
+        self.continue_reload(outcome.is_ok, effects);
         self.continue_after_save(outcome.is_ok, effects);
     }
 

@@ -1,4 +1,4 @@
-//! Client-side caching: CLIENT TRACKING, CACHING, TRACKINGINFO, GETREDIR, and telling clients which keys changed.
+//! Client-side caching: CLIENT TRACKING, CACHING, TRACKINGINFO, and telling clients which keys changed.
 //!
 //! Always true: a client that read a key under tracking hears of the key's next change, expiry or eviction, or
 //! that its table overflowed, or that all is gone; never before the change is as safe as a reply must be.
@@ -129,10 +129,6 @@ impl Node {
         tracking.caching = Some(is_yes);
         session.reply.ok();
         Ok(())
-    }
-
-    pub(super) fn client_getredir(&mut self, session: &mut Session) {
-        session.reply.integer(redirection(&session.tracking));
     }
 
     pub(super) fn client_trackinginfo(&mut self, session: &mut Session) {
@@ -307,7 +303,7 @@ impl Node {
 }
 
 /// The number CLIENT GETREDIR shows: -1 without tracking, 0 without redirection.
-fn redirection(tracking: &Tracking) -> i64 {
+pub(super) fn redirection(tracking: &Tracking) -> i64 {
     if !tracking.is_on {
         return -1;
     }

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use super::{
     Node,
+    acl::denied_in_exec,
     execute::{Outcome, Request},
 };
 use crate::{
@@ -123,6 +124,12 @@ impl Node {
 
     fn exec_one(&mut self, session: &mut Session, args: Args<'_>, effects: &mut Effects) {
         let row = self.table.resolve(args).expect("it was found when it was queued");
+        if let Err(denial) = self.check_rights(session, &row, args) {
+            let error = denied_in_exec(denial);
+            self.count_error(error.code());
+            session.reply.error(error.as_str());
+            return;
+        }
         let request = Request { args, frame: None };
         let outcome = self.execute(session, &row, &request, effects);
         assert!(outcome == Outcome::Done, "nothing blocks inside of EXEC");

@@ -278,12 +278,12 @@ impl Decoder {
     fn take_body(&mut self, reader: &mut Reader<'_>) -> Result<Taken, Fault> {
         let event = match reader.byte()? {
             opcode::EXPIRY_MS => {
-                self.attributes.expiry_ms = Some(expiry(reader.u64_le()? as i64));
+                self.attributes.expiry_ms = expiry(reader.u64_le()? as i64);
                 return Ok(Taken::Quiet);
             }
             opcode::EXPIRY_S => {
                 let seconds = i32::from_le_bytes(reader.array()?);
-                self.attributes.expiry_ms = Some(expiry(i64::from(seconds) * 1000));
+                self.attributes.expiry_ms = expiry(i64::from(seconds) * 1000);
                 return Ok(Taken::Quiet);
             }
             opcode::IDLE => {
@@ -335,25 +335,29 @@ impl Decoder {
     }
 
     fn take_trailer(&mut self, reader: &mut Reader<'_>) -> Result<Taken, Fault> {
-        let has_checksum = self.version >= CHECKSUM_VERSION_MIN;
-        let expected = if has_checksum { reader.u64_le()? } else { 0 };
-        if expected == 0 {
-            tracing::info!("RDB file was saved with checksum disabled: no check performed.");
-        } else if expected != self.crc && !self.settings.skip_checksum {
-            let what = format!(
-                "Wrong RDB checksum expected: ({expected:x}) but got ({:x}). Aborting now.",
-                self.crc
-            );
-            return Err(Fault::Bad { offset: 0, what: Cow::Owned(what) });
+        if self.version >= CHECKSUM_VERSION_MIN {
+            self.check_sum(reader.u64_le()?)?;
         }
         self.phase = Phase::Ended;
         Ok(Taken::Quiet)
     }
+
+    fn check_sum(&self, stored: u64) -> Result<(), Fault> {
+        if stored == 0 {
+            tracing::info!("RDB file was saved with checksum disabled: no check performed.");
+        }
+        if stored == 0 || stored == self.crc || self.settings.skip_checksum {
+            return Ok(());
+        }
+        let what =
+            format!("Wrong RDB checksum expected: ({stored:x}) but got ({:x}). Aborting now.", self.crc);
+        Err(Fault::Bad { offset: 0, what: Cow::Owned(what) })
+    }
 }
 
-/// A time before 1970 has come, whichever it is.
-fn expiry(ms: i64) -> u64 {
-    u64::try_from(ms).unwrap_or(0)
+/// The time -1 means never, as in Redis; any other before 1970 has come, whichever it is.
+fn expiry(ms: i64) -> Option<u64> {
+    (ms != -1).then(|| u64::try_from(ms).unwrap_or(0))
 }
 
 fn take_aux(reader: &mut Reader<'_>) -> Result<Event, Fault> {
@@ -577,11 +581,14 @@ mod tests {
     #[test]
     fn attributes_belong_to_the_next_key() {
         let mut decoder = Decoder::new(DecodeSettings { limits: Limits::default(), skip_checksum: true });
-        decoder.feed(b"REDIS0009\xfd\x01\0\0\0\xf8\x05\x00\x01a\x01x\xf9\x07\xfc\xff\xff\xff\xff\xff\xff\xff\xff\x00\x01b\x01x");
+        decoder.feed(b"REDIS0009\xfd\x01\0\0\0\xf8\x05\x00\x01a\x01x\xf9\x07\xfc\xfe\xff\xff\xff\xff\xff\xff\xff\x00\x01b\x01x");
+        decoder.feed(b"\xfc\xff\xff\xff\xff\xff\xff\xff\xff\x00\x01c\x01x");
         let Event::Key(first) = decoder.next().unwrap() else { panic!("a key") };
         assert_eq!((first.expiry_ms, first.idle_s, first.frequency), (Some(1000), Some(5), None));
         let Event::Key(second) = decoder.next().unwrap() else { panic!("a key") };
         assert_eq!((second.expiry_ms, second.idle_s, second.frequency), (Some(0), None, Some(7)));
+        let Event::Key(third) = decoder.next().unwrap() else { panic!("a key") };
+        assert_eq!((third.expiry_ms, third.idle_s, third.frequency), (None, None, None));
         assert!(matches!(decoder.next(), Ok(Event::NeedMore)));
     }
 }

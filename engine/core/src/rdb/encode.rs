@@ -12,7 +12,9 @@ use core::mem;
 use perdura_structures::table::Iter;
 
 use super::{
-    MAGIC, opcode,
+    MAGIC,
+    hash::EXPIRY_VERSION_MIN,
+    opcode,
     primitive::{put_int, put_len, put_raw, put_string},
     value::{Form, kind_of, put_value},
 };
@@ -74,7 +76,7 @@ enum Phase<'a> {
 pub struct RdbEncoder<'a> {
     store: &'a Store,
     settings: RdbSettings,
-    functions: &'a [&'a [u8]],
+    functions: Vec<&'a [u8]>,
     phase: Phase<'a>,
     crc: u64,
     keys: u64,
@@ -82,12 +84,17 @@ pub struct RdbEncoder<'a> {
 
 impl<'a> RdbEncoder<'a> {
     /// Stands before the first byte.
-    pub fn new(store: &'a Store, settings: RdbSettings) -> RdbEncoder<'a> {
-        RdbEncoder { store, settings, functions: &[], phase: Phase::Header, crc: 0, keys: 0 }
+    ///
+    /// Fields that expire raise the version to the first that knows them.
+    pub fn new(store: &'a Store, mut settings: RdbSettings) -> RdbEncoder<'a> {
+        if (0..store.db_count()).any(|index| store.db(index).next_field_expiry_ms().is_some()) {
+            settings.version = settings.version.max(EXPIRY_VERSION_MIN);
+        }
+        RdbEncoder { store, settings, functions: Vec::new(), phase: Phase::Header, crc: 0, keys: 0 }
     }
 
     /// Function libraries to write too: the source of each.
-    pub fn with_functions(mut self, functions: &'a [&'a [u8]]) -> RdbEncoder<'a> {
+    pub fn with_functions(mut self, functions: Vec<&'a [u8]>) -> RdbEncoder<'a> {
         self.functions = functions;
         self
     }
@@ -103,7 +110,7 @@ impl<'a> RdbEncoder<'a> {
         if let Some(offset) = self.settings.log_offset {
             self.put_aux(AUX_LOG_OFFSET, |out| put_int(offset as i64, out), out);
         }
-        for source in self.functions {
+        for source in &self.functions {
             out.push(opcode::FUNCTION);
             put_string(source, self.settings.is_compressed, out);
         }

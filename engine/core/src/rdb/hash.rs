@@ -7,8 +7,9 @@
 //! HASH_LISTPACK_EX   earliest expiry (8 bytes), a listpack: field, value, expiry …
 //! ```
 //!
-//! `ttl` is 0 if the field stays, else its expiry minus the earliest plus one; `expiry` is 0 if the field stays. Both
-//! belong to version 12, but are written in any: losing an expiry is worse than a file that older servers refuse.
+//! `ttl` is 0 if the field stays, else its expiry minus the earliest plus one; `expiry` is 0 if the field stays.
+//! Expiring fields came with version 12, and make what they are in one of that version, whichever was asked for: losing
+//! an expiry is worse than a file that older servers refuse.
 //!
 //! Read besides: both in their first forms, with absolute times and no earliest; a zipmap; a ziplist.
 //!
@@ -28,6 +29,9 @@ use crate::store::{
     Limits,
     hash::{Builder, Hash},
 };
+
+/// First version that knows fields which expire.
+pub const EXPIRY_VERSION_MIN: u16 = 12;
 
 /// Latest time an expiry may have, milliseconds since 1970: 48 bits.
 const EXPIRY_MS_MAX: u64 = 0xffff_ffff_ffff;

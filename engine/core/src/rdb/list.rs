@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 
 use perdura_structures::{
     listpack::Listpack,
-    quicklist::{Fill, NodeRef, Quicklist},
+    quicklist::{NodeRef, Quicklist},
 };
 
 use super::{
@@ -20,7 +20,10 @@ use super::{
     primitive::{Fault, Reader, put_len, put_string},
     value::Form,
 };
-use crate::store::{Limits, list::List};
+use crate::store::{
+    Limits,
+    list::{List, fill},
+};
 
 /// What the bytes of a node are.
 const NODE_PLAIN: u64 = 1;
@@ -97,23 +100,7 @@ pub fn read_one_ziplist(reader: &mut Reader<'_>, limits: &Limits) -> Result<Opti
     Ok(in_best_encoding(list, limits))
 }
 
-fn fill(limits: &Limits) -> Fill {
-    Fill::new(limits.list_listpack_size as i32)
-}
-
 /// A single node that keeps to the limits becomes a listpack of its own; without elements there is no list.
-fn in_best_encoding(mut list: Quicklist, limits: &Limits) -> Option<List> {
-    if list.is_empty() {
-        return None;
-    }
-    let is_small = {
-        let mut nodes = list.nodes();
-        matches!((nodes.next(), nodes.next()), (Some(NodeRef::Packed(pack)), None) if fits(pack, limits))
-    };
-    let pack = if is_small { list.take_only_listpack() } else { None };
-    Some(pack.map_or(List::Quicklist(list), List::Listpack))
-}
-
-fn fits(pack: &Listpack, limits: &Limits) -> bool {
-    fill(limits).allows(pack.len(), pack.byte_len())
+fn in_best_encoding(list: Quicklist, limits: &Limits) -> Option<List> {
+    (!list.is_empty()).then(|| List::from_nodes(list, fill(limits)))
 }

@@ -14,6 +14,7 @@ use perdura_structures::table::ContentRef;
 
 use super::{
     VERSION_MAX,
+    hash::EXPIRY_VERSION_MIN,
     primitive::Reader,
     value::{Form, LoadedValue, kind_of, put_value, read_value},
 };
@@ -32,7 +33,12 @@ pub const BAD_FOOTER: Error = Error::new("ERR DUMP payload version or checksum a
 pub const BAD_FORMAT: Error = Error::new("ERR Bad data format");
 
 /// The payload of a value.
+///
+/// Fields that expire raise the version to the first that knows them.
 pub fn dump(content: ContentRef<'_, Object>, version: u16, is_compressed: bool) -> Vec<u8> {
+    let has_expiring_fields =
+        matches!(content, ContentRef::Object(object) if object.next_expiry_ms().is_some());
+    let version = if has_expiring_fields { version.max(EXPIRY_VERSION_MIN) } else { version };
     let form = Form { version, is_compressed };
     let mut payload = alloc::vec![kind_of(content, form)];
     put_value(content, form, &mut payload);

@@ -10,15 +10,14 @@
 //!
 //! Not kept, as in Redis: idle times and frequencies.
 
-use alloc::{borrow::Cow, format, vec, vec::Vec};
-use core::mem;
+use alloc::{borrow::Cow, format, vec::Vec};
+use core::{mem, ops::ControlFlow};
 
 use perdura_structures::{
     listpack::{Item, Listpack},
     table::{ContentRef, Iter},
 };
 
-use super::stream::{NodeEntry, walk_node};
 use crate::{
     bytes::number::{self, DecimalBuffer},
     host::Encoder,
@@ -27,7 +26,7 @@ use crate::{
         hash::Hash,
         list::List,
         set::Set,
-        stream::{Group, Stream, StreamId},
+        stream::{self, Group, Stream, StreamId},
         zset::ZSet,
     },
     time::Now,
@@ -51,7 +50,7 @@ enum Phase<'a> {
 /// Writes a store as commands.
 pub struct CommandsEncoder<'a> {
     store: &'a Store,
-    functions: &'a [&'a [u8]],
+    functions: Vec<&'a [u8]>,
     now: Now,
     phase: Phase<'a>,
     keys: u64,
@@ -60,18 +59,18 @@ pub struct CommandsEncoder<'a> {
 impl<'a> CommandsEncoder<'a> {
     /// Stands before the first byte.
     pub fn new(store: &'a Store, now: Now) -> CommandsEncoder<'a> {
-        CommandsEncoder { store, functions: &[], now, phase: Phase::Header, keys: 0 }
+        CommandsEncoder { store, functions: Vec::new(), now, phase: Phase::Header, keys: 0 }
     }
 
     /// Function libraries to write too: the source of each.
-    pub fn with_functions(mut self, functions: &'a [&'a [u8]]) -> CommandsEncoder<'a> {
+    pub fn with_functions(mut self, functions: Vec<&'a [u8]>) -> CommandsEncoder<'a> {
         self.functions = functions;
         self
     }
 
     fn put_header(&self, out: &mut Vec<u8>) {
         out.extend(format!("#TS:{}\r\n", self.now.wall_s()).into_bytes());
-        for source in self.functions {
+        for source in &self.functions {
             put_command(&[b"FUNCTION", b"LOAD", source], out);
         }
     }
@@ -183,44 +182,48 @@ fn put_hash(key: &[u8], hash: &Hash, out: &mut Vec<u8>) {
 }
 
 fn put_stream(key: &[u8], stream: &Stream, out: &mut Vec<u8>) {
-    for (master_id, pack) in &stream.nodes {
-        let put_entry = &mut |entry: NodeEntry<'_>| {
-            let fields: Vec<_> = entry.fields.iter().map(|item| text(*item)).collect();
-            let id = id_text(entry.id);
-            let mut arguments: Vec<&[u8]> = vec![b"XADD", key, &id];
-            arguments.extend(fields.iter().map(|field| &**field));
-            put_command(&arguments, out);
-        };
-        walk_node(*master_id, pack, put_entry).expect("a stored stream is whole");
-    }
-    if stream.len == 0 {
+    let entries = &stream.entries;
+    entries.visit(StreamId::MIN, StreamId::MAX, |entry| {
+        put_entry(key, entry, out);
+        ControlFlow::Continue(())
+    });
+    if entries.is_empty() {
         // Makes the key and leaves nothing in it.
         put_command(&[b"XADD", key, b"MAXLEN", b"0", b"0-1", b"x", b"y"], out);
     }
-    let last_id = id_text(stream.last_id);
-    let (added, deleted_id) = (decimal(stream.entries_added as i64), id_text(stream.max_deleted_id));
+    let (last_id, deleted_id) = (entries.last_id.text(), entries.max_deleted_id.text());
+    let added = decimal(entries.added as i64);
     put_command(&[b"XSETID", key, &last_id, b"ENTRIESADDED", &added, b"MAXDELETEDID", &deleted_id], out);
-    for (name, group) in &stream.groups {
+    for (name, group) in stream.groups() {
         put_group(key, name, group, out);
+    }
+}
+
+fn put_entry(key: &[u8], entry: &stream::Entry<'_>, out: &mut Vec<u8>) {
+    put_number(b'*', 3 + 2 * entry.len(), out);
+    [b"XADD", key, &entry.id.text()].into_iter().for_each(|argument| put_argument(argument, out));
+    for (name, value) in entry.pairs() {
+        put_argument(&text(name), out);
+        put_argument(&text(value), out);
     }
 }
 
 fn put_group(key: &[u8], name: &[u8], group: &Group, out: &mut Vec<u8>) {
     // -1: unknown.
-    let entries_read = group.entries_read.map_or(-1, |count| count as i64);
-    let (last_id, entries_read) = (id_text(group.last_id), decimal(entries_read));
+    let entries_read = decimal(group.entries_read.map_or(-1, |count| count as i64));
+    let last_id = group.last_id.text();
     put_command(&[b"XGROUP", b"CREATE", key, name, &last_id, b"ENTRIESREAD", &entries_read], out);
-    for (consumer, _) in group.consumers.iter().filter(|(_, consumer)| consumer.pending.is_empty()) {
-        put_command(&[b"XGROUP", b"CREATECONSUMER", key, name, consumer], out);
+    for consumer in group.consumers().filter(|consumer| consumer.pending().is_empty()) {
+        put_command(&[b"XGROUP", b"CREATECONSUMER", key, name, consumer.name()], out);
     }
-    for (id, pending) in &group.pending {
-        let (id, time) = (id_text(*id), decimal(pending.delivered_ms as i64));
-        let deliveries = decimal(pending.deliveries as i64);
+    for (id, pending) in group.pending() {
+        let (id, owner) = (id.text(), group.consumer(pending.owner).name());
+        let (time, deliveries) = (decimal(pending.delivered_ms as i64), decimal(pending.deliveries as i64));
         let claim: [&[u8]; 12] = [
             b"XCLAIM",
             key,
             name,
-            &pending.consumer,
+            owner,
             b"0",
             &id,
             b"TIME",
@@ -239,10 +242,6 @@ fn each_pair<'a>(pack: &'a Listpack, mut visit: impl FnMut(Item<'a>, Item<'a>)) 
     while let (Some(first), Some(second)) = (items.next(), items.next()) {
         visit(first, second);
     }
-}
-
-fn id_text(id: StreamId) -> Vec<u8> {
-    format!("{}-{}", id.ms, id.seq).into_bytes()
 }
 
 fn decimal(number: i64) -> Vec<u8> {

@@ -10,11 +10,7 @@
 
 use alloc::vec::Vec;
 
-use perdura_structures::{
-    dict::Dict,
-    intset::Intset,
-    listpack::{Item, Listpack},
-};
+use perdura_structures::{dict::Dict, intset::Intset, listpack::Item};
 
 use super::{
     blob::{has_duplicates, read_blob, read_listpack},
@@ -22,13 +18,15 @@ use super::{
     primitive::{Fault, Reader, put_int, put_len, put_string},
     value::Form,
 };
-use crate::{
-    bytes::number,
-    store::{Limits, set::Set},
+use crate::store::{
+    Limits,
+    set::{Set, SetLimits},
 };
 
 /// First version that knows listpacks of members.
 const LISTPACK_VERSION_MIN: u16 = 11;
+
+const DUPLICATE: &str = "a member occurs twice in a set";
 
 /// The type byte of a set.
 pub fn kind_of(set: &Set, form: Form) -> u8 {
@@ -66,14 +64,16 @@ pub fn put_set(set: &Set, form: Form, out: &mut Vec<u8>) {
 
 /// Reads `SET`.
 pub fn read_members(reader: &mut Reader<'_>, limits: &Limits) -> Result<Option<Set>, Fault> {
-    let count = reader.count(1)?;
-    let mut table = Dict::new(limits.hash_seed);
+    let (count, limits) = (reader.count(1)?, SetLimits::new(limits));
+    let mut set = None;
     for _ in 0..count {
-        if table.insert(&reader.string()?, ()).is_some() {
-            return Err(reader.bad("a member occurs twice in a set"));
+        let member = reader.string()?;
+        let set = set.get_or_insert_with(|| Set::for_members(&member, count, limits));
+        if !set.add(&member, limits) {
+            return Err(reader.bad(DUPLICATE));
         }
     }
-    Ok((count > 0).then(|| in_best_encoding(table, limits)))
+    Ok(set)
 }
 
 /// Reads `SET_INTSET`.
@@ -82,42 +82,25 @@ pub fn read_intset(reader: &mut Reader<'_>, limits: &Limits) -> Result<Option<Se
     if ints.len() <= limits.set_intset_entries_max {
         return Ok(Some(Set::Intset(ints)));
     }
-    let mut table = Dict::new(limits.hash_seed);
-    for number in ints.iter() {
-        table.insert(number::format_i64(number, &mut Default::default()), ());
-    }
-    Ok(Some(in_best_encoding(table, limits)))
+    Ok(Some(table_of(ints.iter().map(Item::Int), limits)))
 }
 
 /// Reads `SET_LISTPACK`.
 pub fn read_packed(reader: &mut Reader<'_>, limits: &Limits) -> Result<Option<Set>, Fault> {
     let pack = read_listpack(reader)?;
     if has_duplicates(pack.iter()) {
-        return Err(reader.bad("a member occurs twice in a set"));
+        return Err(reader.bad(DUPLICATE));
     }
     if pack.len() <= limits.set_listpack_entries_max {
         return Ok((!pack.is_empty()).then_some(Set::Listpack(pack)));
     }
-    let mut table = Dict::new(limits.hash_seed);
-    for item in pack.iter() {
-        table.insert(item.text(&mut Default::default()), ());
-    }
-    Ok(Some(Set::Table(table)))
+    Ok(Some(table_of(pack.iter(), limits)))
 }
 
-/// An intset if all members are integers, else a listpack if they are few and short, else the table.
-fn in_best_encoding(table: Dict<()>, limits: &Limits) -> Set {
-    if table.len() <= limits.set_intset_entries_max
-        && let Some(ints) =
-            table.iter().map(|(member, ())| number::parse_i64(member)).collect::<Option<Vec<_>>>()
-    {
-        return Set::Intset(ints.into_iter().collect());
-    }
-    let is_short = |member: &[u8]| member.len() <= limits.set_listpack_value_max;
-    if table.len() <= limits.set_listpack_entries_max && table.iter().all(|(member, ())| is_short(member)) {
-        let mut pack = Listpack::new();
-        table.iter().for_each(|(member, ())| pack.push_back(member));
-        return Set::Listpack(pack);
-    }
+fn table_of<'a>(members: impl Iterator<Item = Item<'a>>, limits: &Limits) -> Set {
+    let mut table = Dict::new(limits.hash_seed);
+    members.for_each(|member| {
+        table.insert(member.text(&mut Default::default()), ());
+    });
     Set::Table(table)
 }

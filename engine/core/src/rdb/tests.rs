@@ -229,6 +229,20 @@ fn fields_without_expiry_stay_beside_others() {
     assert_eq!(words[4..], ["1004", "FIELDS", "1", "goes"]);
 }
 
+#[test]
+fn expiring_fields_raise_the_version() {
+    let earliest = 1000u64.to_le_bytes();
+    let bytes = body(&[&[24], &earliest[..], &[1, 1]].concat(), &[b"f", b"v"]);
+    let written =
+        with_content(&sealed(&bytes), &Limits::default(), |content| dump(content, 10, true)).unwrap();
+    assert_eq!(written, payload::seal(bytes.clone(), 12));
+    let mut store = Store::new(1, 1);
+    restore(&sealed(&bytes), &Limits::default(), false).unwrap().with(|value| store.set(b"k", value, false));
+    assert_eq!(file_of(&store, 10)[..9], *b"REDIS0012");
+    store.remove(b"k");
+    assert_eq!(file_of(&store, 10)[..9], *b"REDIS0010");
+}
+
 /// A stream of two entries in one node, one of them deleted, with a group; ends of the three forms differ.
 fn stream(kind: u8, with_active_time: bool) -> Vec<u8> {
     let node = listpack(&["1", "1", "1", "f", "0", "3", "0", "0", "x", "4", "2", "4", "1", "v", "4"]);
@@ -288,9 +302,9 @@ fn consumer_that_was_never_active_keeps_that() {
     let check = |bytes: &[u8], active_ms| {
         with_content(&sealed(bytes), &Limits::default(), |content| {
             let ContentRef::Object(Object::Stream(stream)) = content else { panic!("a stream") };
-            let consumer = &stream.groups[&b"g"[..]].consumers[&b"c"[..]];
-            assert_eq!((consumer.seen_ms, consumer.active_ms), (2000, active_ms));
-            assert_eq!(stream.first_id, StreamId { ms: 9, seq: 2 });
+            let consumer = stream.group(b"g").unwrap().consumers().next().unwrap();
+            assert_eq!((consumer.name(), consumer.seen_ms, consumer.active_ms), (&b"c"[..], 2000, active_ms));
+            assert_eq!(stream.entries.first_id(), StreamId { ms: 9, seq: 2 });
         })
         .unwrap();
     };
@@ -427,6 +441,16 @@ fn streams_that_break_a_rule_are_refused() {
 }
 
 #[test]
+fn last_id_goes_on_after_an_entry_that_is_deleted_only() {
+    let node = listpack(&["1", "1", "1", "f", "0", "2", "0", "0", "v", "4", "3", "4", "0", "x", "4"]);
+    let mut bytes = body(&[15, 1], &[&[0, 0, 0, 0, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 0, 1], &node]);
+    // Entries 5-1 and, deleted, 9-1; last id 6-0.
+    bytes.extend([1, 6, 0, 0]);
+    let words = told(&bytes, &Limits::default()).unwrap().2;
+    assert_eq!(words[..4], ["5-1", "f", "v", "9-1"]);
+}
+
+#[test]
 fn groups_that_break_a_rule_are_refused() {
     let good = stream(15, false);
     assert!(told(&good, &Limits::default()).is_ok());
@@ -524,6 +548,38 @@ fn any_limits() -> impl Strategy<Value = Limits> {
 /// Database, key, type, encoding, sorted words, expiry.
 type Listed = (usize, Vec<u8>, Type, &'static str, Vec<String>, Option<u64>);
 
+/// What every file says of itself, in the order in which stock servers say it.
+#[test]
+fn files_begin_with_who_wrote_them() {
+    let file = file_of(&Store::new(16, 1), 11);
+    let header =
+        b"REDIS0011\xfa\x09redis-ver\x057.2.4\xfa\x0aredis-bits\xc0\x40\xfa\x05ctime\xc2\x00\xf1\x53\x65\
+        \xfa\x08used-mem\xc0\x00\xfa\x08aof-base\xc0\x00\xff";
+    assert_eq!(file[..file.len() - 8], header[..]);
+}
+
+#[test]
+fn functions_come_before_all_keys() {
+    let mut store = Store::new(16, 1);
+    store.set(b"k", Value::Int(1), false);
+    let source: &[u8] = b"#!lua name=lib\nredis.register_function('f', function() return 1 end)";
+    let mut encoder = RdbEncoder::new(&store, settings(12)).with_functions(vec![source]);
+    let mut file = Vec::new();
+    while encoder.step(&mut file) {}
+    let mut decoder = Decoder::new(DecodeSettings { limits: Limits::default(), skip_checksum: false });
+    decoder.feed(&file);
+    let mut seen = Vec::new();
+    loop {
+        match decoder.next().unwrap() {
+            Event::Function(text) => seen.push(text),
+            Event::Key(key) => seen.push(key.key),
+            Event::End => break,
+            _ => {}
+        }
+    }
+    assert_eq!(seen, [source, b"k"]);
+}
+
 /// Everything a store holds, in an order that does not depend on its tables.
 fn listing(store: &Store) -> Vec<Listed> {
     let mut all = Vec::new();
@@ -551,19 +607,22 @@ fn listing(store: &Store) -> Vec<Listed> {
     all
 }
 
-fn file_of(store: &Store, version: u16) -> Vec<u8> {
-    let settings = RdbSettings {
+fn settings(version: u16) -> RdbSettings {
+    RdbSettings {
         version,
         is_compressed: true,
         has_checksum: true,
         is_aof_base: false,
         log_offset: None,
-        created_s: 1_700_000_000,
-        used_memory: store.memory() as u64,
+        created_s: 0x6553_f100,
+        used_memory: 0,
         has_idle_times: version == 10,
         has_frequencies: version == 11,
-    };
-    let mut encoder = RdbEncoder::new(store, settings);
+    }
+}
+
+fn file_of(store: &Store, version: u16) -> Vec<u8> {
+    let mut encoder = RdbEncoder::new(store, settings(version));
     let mut file = Vec::new();
     while encoder.step(&mut file) {}
     file

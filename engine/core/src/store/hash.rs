@@ -448,12 +448,16 @@ mod tests {
 
     /// Every fourth field is a number, every fifth value longer than a listpack holds.
     fn field_of(number: u8) -> Vec<u8> {
-        if number % 4 == 0 { format!("{number}").into_bytes() } else { format!("f{number}").into_bytes() }
+        if number.is_multiple_of(4) {
+            format!("{number}").into_bytes()
+        } else {
+            format!("f{number}").into_bytes()
+        }
     }
 
     fn value_of(number: u16) -> Vec<u8> {
         let mut value = format!("{number}").into_bytes();
-        if number % 50 == 0 {
+        if number.is_multiple_of(50) {
             value.resize(20, b'.');
         }
         value

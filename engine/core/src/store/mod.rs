@@ -12,6 +12,7 @@
 pub mod db;
 pub mod event;
 pub mod hash;
+pub mod hyperloglog;
 pub mod list;
 pub mod set;
 pub mod stream;
@@ -78,6 +79,8 @@ pub struct Store {
     pub now_ms: u64,
     /// While a log or a snapshot is loaded nothing expires by itself.
     pub is_loading: bool,
+    /// CLIENT PAUSE lasts: a key whose time has come is not shown, but stays.
+    pub is_paused: bool,
     /// Lookups do not refresh idle times or count hits (CLIENT NO-TOUCH, OBJECT, DEBUG).
     pub no_touch: bool,
     /// Changes since the last snapshot, as INFO's `rdb_changes_since_last_save` counts them.
@@ -110,6 +113,7 @@ impl Store {
             selected: 0,
             now_ms: 0,
             is_loading: false,
+            is_paused: false,
             no_touch: false,
             dirty: 0,
             limits: Limits::default(),
@@ -175,12 +179,14 @@ impl Store {
     pub fn read_hashed(&mut self, hash: u64, key: &[u8]) -> Option<Entry<'_>> {
         self.expire_if_due(self.selected, hash, key);
         let meta = (!self.no_touch).then(|| self.limits.touch_clock(self.now_ms));
+        let hidden_before_ms = self.hidden_before_ms();
         let rng = &mut self.rng;
         let limits = &self.limits;
         let found = self.dbs[self.selected].lookup(hash, key, |old| match meta {
             Some(clock) => limits.touched_meta(old, clock, rng),
             None => old,
         });
+        let found = found.filter(|entry| is_shown(entry, hidden_before_ms));
         match found {
             Some(_) if !self.no_touch => self.stats.hits += 1,
             None if !self.no_touch => self.stats.misses += 1,
@@ -199,7 +205,9 @@ impl Store {
     pub fn inspect(&mut self, key: &[u8]) -> Option<Entry<'_>> {
         let hash = self.current().hash(key);
         self.expire_if_due(self.selected, hash, key);
+        let hidden_before_ms = self.hidden_before_ms();
         let found = self.dbs[self.selected].get_hashed(hash, key);
+        let found = found.filter(|entry| is_shown(entry, hidden_before_ms));
         match found {
             Some(_) => self.stats.hits += 1,
             None => self.stats.misses += 1,
@@ -227,7 +235,8 @@ impl Store {
     pub fn find_in(&mut self, db: usize, key: &[u8]) -> Option<Entry<'_>> {
         let hash = self.dbs[db].hash(key);
         self.expire_if_due(db, hash, key);
-        self.dbs[db].get(key)
+        let hidden_before_ms = self.hidden_before_ms();
+        self.dbs[db].get_hashed(hash, key).filter(|entry| is_shown(entry, hidden_before_ms))
     }
 
     /// Whether the key is there (expiring it if due).
@@ -433,6 +442,11 @@ impl Store {
         !self.is_loading && expiry_ms.is_some_and(|at| at < self.now_ms)
     }
 
+    /// While paused: keys that expire before this moment are not shown.
+    fn hidden_before_ms(&self) -> u64 {
+        if self.is_paused { self.now_ms } else { 0 }
+    }
+
     /// Whether an expiry about to be set leaves nothing to see: the key goes at once. Never while loading.
     pub fn is_past(&self, expiry_ms: u64) -> bool {
         !self.is_loading && expiry_ms <= self.now_ms
@@ -445,7 +459,7 @@ impl Store {
         let database = &self.dbs[db];
         let (no_key, no_field) =
             (is_later(database.next_expiry_ms()), is_later(database.next_field_expiry_ms()));
-        if self.is_loading || (no_key && no_field) {
+        if self.is_loading || self.is_paused || (no_key && no_field) {
             return;
         }
         let is_due = database.get_hashed(hash, key).is_some_and(|entry| self.is_due(entry.expiry_ms()));
@@ -507,4 +521,8 @@ impl Store {
         self.notify_in(db, Class::Expired, "expired", &key);
         self.expired.push(DbKey { db, key });
     }
+}
+
+fn is_shown(entry: &Entry<'_>, hidden_before_ms: u64) -> bool {
+    hidden_before_ms == 0 || entry.expiry_ms().is_none_or(|at| at >= hidden_before_ms)
 }

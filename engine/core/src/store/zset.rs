@@ -372,7 +372,8 @@ mod tests {
 
     /// Numbers and words; one in eight too long for a listpack.
     fn name_of(number: u8) -> Vec<u8> {
-        let mut name = if number % 3 == 0 { format!("{number}") } else { format!("m{number}") }.into_bytes();
+        let mut name =
+            if number.is_multiple_of(3) { format!("{number}") } else { format!("m{number}") }.into_bytes();
         if number % 8 == 7 {
             name.resize(20, b'.');
         }
