@@ -16,7 +16,10 @@ fn main() -> ExitCode {
         Some("shrink") => sim::shrink::main(args),
         Some("explore") => sim::explorer::main(args),
         Some("mutants") => sim::mutants::main(args),
-        _ => Err(UsageError(format!("usage:\n{}\n{}\n{}", bench::USAGE, crash::USAGE, sim::command::USAGE)).into()),
+        _ => {
+            Err(UsageError(format!("usage:\n{}\n{}\n{}", bench::USAGE, crash::USAGE, sim::command::USAGE))
+                .into())
+        }
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("{error}");

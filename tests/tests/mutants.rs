@@ -15,8 +15,11 @@ fn mistakes_in_the_engine_and_lies_of_the_disk_are_found() {
     std::panic::set_hook(Box::new(|_| {}));
     let survivors: Vec<Mutant> =
         Mutant::ALL.iter().copied().filter(|mutant| hunt_mutant(*mutant, SEEDS, cores()).is_none()).collect();
-    let unnoticed: Vec<&str> =
-        canaries(SEEDS, cores()).into_iter().filter(|(_, caught)| caught.is_none()).map(|(name, _)| name).collect();
+    let unnoticed: Vec<&str> = canaries(SEEDS, cores())
+        .into_iter()
+        .filter(|(_, caught)| caught.is_none())
+        .map(|(name, _)| name)
+        .collect();
     let _ = std::panic::take_hook();
     assert_eq!((survivors, unnoticed), (vec![], vec![]));
 }

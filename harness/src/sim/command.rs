@@ -110,7 +110,8 @@ fn show_coverage(tally: &Tally) {
 /// The command that runs a failing seed again.
 pub fn replay_line(seed: u64, scope: Scope) -> String {
     let policy = scope.policy.map_or(String::new(), |policy| format!(" --policy {}", policy.name()));
-    let profile = scope.profile.map_or(String::new(), |profile| format!(" --profile {}", profile_name(profile)));
+    let profile =
+        scope.profile.map_or(String::new(), |profile| format!(" --profile {}", profile_name(profile)));
     format!("cargo run --release -p perdura-harness -- replay --seed {seed}{policy}{profile}")
 }
 
@@ -145,7 +146,10 @@ pub fn scope_of(args: &mut Args) -> Result<Scope, UsageError> {
             .transpose()?,
         profile: profile
             .map(|text| {
-                PROFILES.into_iter().find(|profile| profile_name(*profile) == text).ok_or(unknown("--profile", &text))
+                PROFILES
+                    .into_iter()
+                    .find(|profile| profile_name(*profile) == text)
+                    .ok_or(unknown("--profile", &text))
             })
             .transpose()?,
     })

@@ -62,7 +62,11 @@ pub const SCRIPTS: &[Script] = &[
         settings: RDB,
         lines: &["set a", "save", "incr c", "on", "incr c", "wait", "incr c", "wait"],
     },
-    Script { name: "switch-off", settings: ALWAYS, lines: &["set a", "incr c", "off", "incr c", "save", "incr c"] },
+    Script {
+        name: "switch-off",
+        settings: ALWAYS,
+        lines: &["set a", "incr c", "off", "incr c", "save", "incr c"],
+    },
     Script {
         name: "off-and-on",
         settings: ALWAYS,
@@ -75,12 +79,8 @@ const ALWAYS: &[(&str, &str)] = &[("appendonly", "yes"), ("appendfsync", "always
 const EVERYSEC: &[(&str, &str)] = &[("appendonly", "yes"), ("appendfsync", "everysec"), ("save", "\"\"")];
 const NO: &[(&str, &str)] = &[("appendonly", "yes"), ("appendfsync", "no"), ("save", "\"\"")];
 const RDB: &[(&str, &str)] = &[("appendonly", "no"), ("appendfsync", "always"), ("save", "\"\"")];
-const AS_COMMANDS: &[(&str, &str)] = &[
-    ("appendonly", "yes"),
-    ("appendfsync", "always"),
-    ("save", "\"\""),
-    ("aof-use-rdb-preamble", "no"),
-];
+const AS_COMMANDS: &[(&str, &str)] =
+    &[("appendonly", "yes"), ("appendfsync", "always"), ("save", "\"\""), ("aof-use-rdb-preamble", "no")];
 
 impl Script {
     /// The script as a plan.
@@ -91,7 +91,14 @@ impl Script {
             actions.push(Action { number: index + 1, pause_us, deed });
         }
         let round = Round { actions, ending: Ending::Terminate };
-        Plan { seed: 7, profile, settings: self.settings.to_vec(), slow_sync_permille: 0, clients: 2, rounds: vec![round] }
+        Plan {
+            seed: 7,
+            profile,
+            settings: self.settings.to_vec(),
+            slow_sync_permille: 0,
+            clients: 2,
+            rounds: vec![round],
+        }
     }
 }
 
@@ -128,7 +135,11 @@ fn deed_of(line: &str, index: usize) -> (u64, Deed) {
 ///
 /// # Errors
 /// The first violation.
-pub fn explore_script(script: &Script, profile: Profile, images_max: usize) -> Result<Exploration, Violation> {
+pub fn explore_script(
+    script: &Script,
+    profile: Profile,
+    images_max: usize,
+) -> Result<Exploration, Violation> {
     explore(&script.plan(profile), &Options { probe_permille: 0, ..Options::default() }, images_max)
 }
 
@@ -142,7 +153,10 @@ pub fn main(mut args: Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
     args.finish()?;
     let began = Instant::now();
     let (mut recoveries, mut failures) = (0, 0);
-    println!("{:<22} {:<12} {:>7} {:>9} {:>11} {:>7}", "script", "file system", "points", "images", "recoveries", "whole");
+    println!(
+        "{:<22} {:<12} {:>7} {:>9} {:>11} {:>7}",
+        "script", "file system", "points", "images", "recoveries", "whole"
+    );
     for script in SCRIPTS.iter().filter(|script| only.as_ref().is_none_or(|only| only == script.name)) {
         for profile in Profile::HONEST {
             match explore_script(script, profile, images_max) {

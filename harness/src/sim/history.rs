@@ -236,7 +236,9 @@ impl History {
         let logging = if self.is_closing { Logging::Off } else { self.logging };
         match op {
             Op::Config("appendonly", "no") => self.is_closing = matches!(self.logging, Logging::On(_)),
-            Op::Config("appendonly", "yes") => self.is_closing = self.is_closing && self.logging != Logging::Off,
+            Op::Config("appendonly", "yes") => {
+                self.is_closing = self.is_closing && self.logging != Logging::Off
+            }
             _ => {}
         }
         if let Some(narrate) = self.narrate {
@@ -382,9 +384,10 @@ impl History {
     pub fn disk_answered(&mut self, elapsed_us: Option<u64>, has_failed: bool, now: Now) {
         self.settle_bound(now);
         if elapsed_us.is_some() {
-            self.syncing_since = None;
+            // What counts is how long the engine waited, the queue before the device included.
+            let waited_us = self.syncing_since.take().map_or(0, |since| now.mono_us - since);
+            self.sync_us_max = self.sync_us_max.max(waited_us);
         }
-        self.sync_us_max = self.sync_us_max.max(elapsed_us.unwrap_or(0));
         if has_failed {
             self.suspend_bound(now);
         }
@@ -464,9 +467,9 @@ impl History {
 
     /// Whether a client waits for nothing.
     pub fn is_idle(&self, client: u64) -> bool {
-        self.conversations.get(&client).is_none_or(|conversation| {
-            conversation.owed.is_empty() && conversation.sent.is_empty()
-        })
+        self.conversations
+            .get(&client)
+            .is_none_or(|conversation| conversation.owed.is_empty() && conversation.sent.is_empty())
     }
 
     /// What is not answered, for reports.

@@ -46,7 +46,14 @@ pub struct Caught {
 /// Sweeps until a mutant is caught or the budget is spent. It must be switched on already.
 pub fn hunt(scope: Scope, options: &Options, seeds: u64, threads: usize) -> Option<Caught> {
     let began = Instant::now();
-    let hunt = Sweep { seeds: 0..seeds, scope, options: options.clone(), threads, twice_every: 0, stops_at_failure: true };
+    let hunt = Sweep {
+        seeds: 0..seeds,
+        scope,
+        options: options.clone(),
+        threads,
+        twice_every: 0,
+        stops_at_failure: true,
+    };
     let tally = sweep(&hunt, &|_| {});
     let (_, violation) = tally.failures.iter().next()?;
     Some(Caught { seeds: tally.seeds, seconds: began.elapsed().as_secs_f64(), kind: violation.kind() })
@@ -93,7 +100,8 @@ pub fn main(mut args: Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
     std::panic::set_hook(Box::new(|_| {}));
     let began = Instant::now();
     let mut survivors = 0;
-    let chosen = Mutant::ALL.iter().filter(|mutant| only.as_ref().is_none_or(|only| *only == format!("{mutant:?}")));
+    let chosen =
+        Mutant::ALL.iter().filter(|mutant| only.as_ref().is_none_or(|only| *only == format!("{mutant:?}")));
     let mut count = 0;
     for mutant in chosen {
         count += 1;
@@ -108,7 +116,9 @@ pub fn main(mut args: Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
 
 fn show(name: &str, caught: Option<Caught>) -> bool {
     match &caught {
-        Some(Caught { seeds, seconds, kind }) => println!("{name:<40} {seeds:>5} seeds {seconds:>7.2} s  {kind}"),
+        Some(Caught { seeds, seconds, kind }) => {
+            println!("{name:<40} {seeds:>5} seeds {seconds:>7.2} s  {kind}")
+        }
         None => println!("{name:<40} SURVIVED"),
     }
     caught.is_some()

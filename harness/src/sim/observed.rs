@@ -11,6 +11,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+use perdura_core::config::AppendFsync;
 use perdura_core::host::{
     ClientId, Completion, Disk, Effect, Effects, Encoder, Engine, FileStep, Peer, Signal, SnapshotForm,
     SnapshotJob, Ticket,
@@ -18,7 +19,6 @@ use perdura_core::host::{
 use perdura_core::node::Node;
 use perdura_core::persist::append_only::State as LogState;
 use perdura_core::time::Now;
-use perdura_core::config::AppendFsync;
 
 use super::history::{History, Logging, Sync};
 
@@ -51,7 +51,8 @@ impl Observed {
     fn look(&mut self, now: Now, effects: &Effects, from: usize) {
         let mut notes = self.notes.borrow_mut();
         notes.observe_logging(logging_of(&self.node));
-        if self.node.config().no_appendfsync_on_rewrite || self.node.append_only().journal.broken().is_some() {
+        if self.node.config().no_appendfsync_on_rewrite || self.node.append_only().journal.broken().is_some()
+        {
             notes.suspend_bound(now);
         }
         for effect in &effects[from..] {

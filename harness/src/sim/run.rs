@@ -10,7 +10,8 @@ use std::rc::Rc;
 use perdura_core::host::{Engine, Signal};
 use perdura_core::time::Now;
 use perdura_sim::{
-    ClientKey, Crash, Delay, FaultKind, Operation, End, Moment, SimDisk, SimRng, Sometimes, Step, World, WorldConfig,
+    ClientKey, Crash, Delay, End, FaultKind, Moment, Operation, SimDisk, SimRng, Sometimes, Step, World,
+    WorldConfig,
 };
 
 use super::history::{Death, History, Logging};
@@ -65,7 +66,8 @@ fn list_files(disk: &SimDisk) -> Vec<String> {
         let durable = disk.durable_len(&path).map_or("name in doubt".into(), |len| format!("{len} durable"));
         let bytes = disk.peek(&path).unwrap_or_default();
         let is_text = path.ends_with(".aof") || path.ends_with(".manifest");
-        let lines = bytes.split(|byte| *byte == b'\n').map(|line| String::from_utf8_lossy(line).trim().to_string());
+        let lines =
+            bytes.split(|byte| *byte == b'\n').map(|line| String::from_utf8_lossy(line).trim().to_string());
         let headers: Vec<String> =
             lines.filter(|line| is_text && (line.starts_with('#') || line.starts_with("file "))).collect();
         format!("{path}: {len} bytes, {durable} {}", headers.join(" "))
@@ -271,14 +273,10 @@ impl Runner {
         None
     }
 
-    /// An operator who switched the log off starts without it only if the snapshot is as new.
+    /// An operator who switched the log off, and left a set behind, starts with it: the server finds out which of set and
+    /// snapshot is newer.
     fn choose_log(&mut self) {
-        let history = self.notes.borrow();
-        let is_off = history.logging == Logging::Off && history.last() > 0;
-        if is_off && self.settings["appendonly"] == "no" && history.floors.dump < history.floors.kill {
-            drop(history);
-            self.settings.insert("appendonly", "yes");
-        }
+        self.settings = self.settings_now();
     }
 
     fn judge_start(&mut self, death: Death) -> Result<(), Violation> {
@@ -506,9 +504,8 @@ impl Runner {
     /// The settings an operator would start with now.
     fn settings_now(&self) -> Settings {
         let mut settings = self.settings.clone();
-        let history = self.notes.borrow();
-        let is_newer_in_log = history.floors.dump < history.floors.kill;
-        if history.logging != Logging::Off || settings["appendonly"] == "no" && is_newer_in_log {
+        let has_set = self.world.disk().files().contains_key(MANIFEST);
+        if self.notes.borrow().logging != Logging::Off || has_set {
             settings.insert("appendonly", "yes");
         }
         settings
@@ -658,6 +655,8 @@ impl Runner {
     }
 }
 
+/// Where a set's files are listed.
+const MANIFEST: &str = "appendonlydir/appendonly.aof.manifest";
 /// Operations of a start that are crashed in turn.
 const RECOVERY_OPERATIONS: u64 = 24;
 /// Time between two looks while nothing is awaited, microseconds.

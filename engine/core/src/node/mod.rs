@@ -53,6 +53,7 @@ use crate::{
         ClientId, Completion, Disk, Effect, Effects, Encoder, Engine, Peer, Signal, SnapshotForm,
         SnapshotJob, Ticket,
     },
+    mutant::{self, Mutant},
     persist::{
         append_only::{AppendOnly, Ids, Names},
         batch::Marked,
@@ -62,7 +63,6 @@ use crate::{
     },
     pubsub::Registry,
     rdb,
-    mutant::{self, Mutant},
     resp::{Protocol, Reply, Span},
     session::{Session, Sessions},
     store::{DbKey, Limits, Store},

@@ -10,8 +10,8 @@ use crate::{
     commands::{Args, CommandResult},
     config::{AppendFsync, ShutdownFlags},
     error::{Error, SYNTAX},
-    mutant::{self, Mutant},
     host::{ChildEnd, ClientId, Completion, Effect, Effects, Signal, SnapshotForm, Ticket},
+    mutant::{self, Mutant},
     persist::{
         append_only::{State, Wish},
         snapshot::{Origin, Outcome},
@@ -360,6 +360,7 @@ impl Node {
             log_offset: (form == SnapshotForm::AofBaseRdb && self.config.aof_checksum)
                 .then(|| self.aof.journal.offset_buffered()),
             created_s: now_ms / 1000,
+            created_ms: (form == SnapshotForm::Rdb).then_some(now_ms),
             used_memory: self.store.memory() as u64,
             has_idle_times: self.config.maxmemory_policy.is_lru(),
             has_frequencies: self.config.maxmemory_policy.is_lfu(),
@@ -546,10 +547,7 @@ impl Node {
     /// Goes on with a shutdown as far as the disk has come.
     fn drive_shutdown(&mut self, effects: &mut Effects) {
         let Some(shutdown) = self.shutdown.clone() else { return };
-        if shutdown.phase != ShutdownPhase::Syncing
-            || self.snapshots.is_in_foreground()
-            || self.has_child()
-        {
+        if shutdown.phase != ShutdownPhase::Syncing || self.snapshots.is_in_foreground() || self.has_child() {
             return;
         }
         if self.aof.state() == State::On {

@@ -26,8 +26,8 @@ use super::{
     manifest::{Manifest, Part},
 };
 use crate::{
-    mutant::{self, Mutant},
     host::{ChildEnd, Effect, Effects, FileId, FileStep, IoError, SnapshotForm, SnapshotJob, Ticket},
+    mutant::{self, Mutant},
     time::Now,
 };
 
@@ -702,9 +702,7 @@ impl AppendOnly {
             let removed = manifest.history.iter();
             steps.extend(removed.map(|part| FileStep::Remove { path: self.names.path(&part.name) }));
         }
-        steps.extend([
-            FileStep::Rename { from: written.path, to: self.names.path(&base.name) },
-        ]);
+        steps.extend([FileStep::Rename { from: written.path, to: self.names.path(&base.name) }]);
         if let (Purpose::Enable, [part]) = (rewrite.purpose, &kept[..]) {
             steps.push(FileStep::Rename {
                 from: self.names.incremental_temp(),

@@ -122,6 +122,8 @@ pub struct Journal {
     /// Replies wait for it. Not so while a set just switched on has no base yet.
     is_effective: bool,
     broken: Option<Broken>,
+    /// Everything below was answered under a policy that syncs, and is synced although the policy is `no` by now.
+    offset_owed: Offset,
     stats: JournalStats,
 }
 
@@ -162,6 +164,7 @@ impl Journal {
             is_closing: false,
             is_effective: false,
             broken: None,
+            offset_owed: 0,
             stats: JournalStats::default(),
         }
     }
@@ -173,6 +176,9 @@ impl Journal {
             && self.settings.fsync != Fsync::Always
         {
             self.offset_synced = self.offset_written;
+        }
+        if self.settings.fsync != Fsync::No && settings.fsync == Fsync::No {
+            self.offset_owed = self.offset_buffered;
         }
         self.settings = settings;
     }
@@ -189,10 +195,11 @@ impl Journal {
         self.is_closing = true;
     }
 
-    /// Nothing more is taken in and all of it is durable, or cannot become so.
+    /// Nothing more is taken in and all of it is durable. A failed write or sync is mended first: whoever waits for
+    /// `always` is not to be answered because somebody switched the log off.
     pub fn is_closed_safely(&self) -> bool {
         let is_safe = self.offset_synced == self.offset_buffered || mutant::is(Mutant::DisableDropsTail);
-        self.is_closing && (is_safe || self.broken.is_some() || self.file.is_none())
+        self.is_closing && (is_safe || self.file.is_none())
     }
 
     /// Nothing more is taken in.
@@ -259,7 +266,10 @@ impl Journal {
         if !self.forming.is_empty() && !gathers {
             self.seal(now, file, effects);
         }
-        if mutant::is(Mutant::EverysecRoundForgotten) && self.syncing.is_some() && now.mono_us >= self.sync_due_us() {
+        if mutant::is(Mutant::EverysecRoundForgotten)
+            && self.syncing.is_some()
+            && now.mono_us >= self.sync_due_us()
+        {
             self.sync_started_us = now.mono_us;
         }
         if self.wants_sync(now) {
@@ -332,7 +342,7 @@ impl Journal {
             Fsync::Always => true,
             Fsync::EverySec if mutant::is(Mutant::IdleTailNotSynced) && self.in_flight.is_empty() => false,
             Fsync::EverySec => !self.settings.sync_paused && now.mono_us >= self.sync_due_us(),
-            Fsync::No => false,
+            Fsync::No => self.offset_synced < self.offset_owed,
         }
     }
 

@@ -397,7 +397,8 @@ impl LogReader {
 /// The file cannot be read.
 pub fn first_offset(path: &str, disk: &mut dyn Disk) -> Result<Option<Offset>, IoError> {
     let bytes = read_range(path, 0, SELECT_BYTES_MAX + batch::HEADER_BYTES_MAX, disk)?;
-    let header_at = find(&bytes, b"#C:").filter(|&at| at == 0 || bytes.starts_with(b"*2\r\n$6\r\nSELECT\r\n"));
+    let header_at =
+        find(&bytes, b"#C:").filter(|&at| at == 0 || bytes.starts_with(b"*2\r\n$6\r\nSELECT\r\n"));
     let bytes = &bytes[header_at.unwrap_or(0)..];
     let line = find(bytes, b"\r\n").and_then(|end| batch::parse(&bytes[..end]));
     Ok(line.and_then(|header| header.start()))

@@ -13,10 +13,13 @@ pub fn check(disk: &SimDisk) -> Result<(), Violation> {
     if !leftovers.is_empty() {
         return Err(Violation::Leftovers(format!("{leftovers:?}")));
     }
-    let incrementals = files.keys().filter(|path| path.ends_with(".incr.aof") && !path.contains("cut-")).count();
+    let incrementals =
+        files.keys().filter(|path| path.ends_with(".incr.aof") && !path.contains("cut-")).count();
     let bases = files.keys().filter(|path| path.contains(".base.") && !path.contains("cut-")).count();
     if bases > 1 || incrementals > INCREMENTALS_MAX {
-        return Err(Violation::Leftovers(format!("{bases} bases, {incrementals} incremental files: {files:?}")));
+        return Err(Violation::Leftovers(format!(
+            "{bases} bases, {incrementals} incremental files: {files:?}"
+        )));
     }
     Ok(())
 }

@@ -65,9 +65,8 @@ fn string(value: &Value) -> Bytes {
 /// # Errors
 /// What is wrong with it.
 pub fn check_reply(expected: &Expected, reply: &Reply) -> Result<(), String> {
-    let is_refusal = |text: &String| {
-        ["MISCONF", "EXECABORT", "LOADING"].iter().any(|code| text.starts_with(code))
-    };
+    let is_refusal =
+        |text: &String| ["MISCONF", "EXECABORT", "LOADING"].iter().any(|code| text.starts_with(code));
     let is_right = match (expected, reply) {
         (Expected::Exactly(wanted), reply) if wanted == reply => true,
         (Expected::Exactly(_), Reply::Error(text)) => is_refusal(text),
