@@ -125,7 +125,7 @@ const PATIENCE_US: u64 = 70_000_000;
 /// Time a quiet server gets to clean up.
 const QUIET_US: u64 = 8_000_000;
 const TIDY_US: u64 = 777_777;
-const TIDY_TRIES: u32 = 12;
+const TIDY_TRIES: u32 = 40;
 
 struct Runner {
     world: World<Observed>,
