@@ -20,8 +20,10 @@ const SEEDS: &[(u64, &str)] = &[
     (1034, "a snapshot older than the closed set won because its child finished later"),
     (1578, "after a failed sync under `no` WAITAOF vouched for records that were gone"),
     (1873, "what was answered under everysec was never synced after a switch to `no`"),
+    (557, "a base and a snapshot of the same millisecond: the older one won"),
     (2394, "a repair under `no` named the fresh file while the old one was not durable"),
     (2485, "the length of a copied tail forgot its SELECT: the next repair cut the file too short"),
+    (4873, "WAITAOF vouched at once for what was written while AOF was off"),
     (2873, "appendonly no released replies of `always` although the disk had failed"),
 ];
 

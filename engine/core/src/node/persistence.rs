@@ -222,7 +222,7 @@ impl Node {
             true => journal.offset_written(),
             false => journal.offset_synced(),
         };
-        self.aof.state() == State::On && reached >= offset || offset == 0
+        self.aof.state() == State::On && reached >= offset
     }
 
     pub(super) fn reply_waitaof(&mut self, session: &mut Session) {
@@ -356,7 +356,7 @@ impl Node {
     /// When the data of a snapshot was frozen: never in the same millisecond as the end of a log that it is newer than.
     fn snapshot_ms(&self, now_ms: u64) -> u64 {
         let closing = self.aof.journal.is_closing().then(|| self.aof.journal.closing_since_ms());
-        let closed = closing.or(self.aof.manifest().closed_at_ms);
+        let closed = closing.or(self.aof.manifest().closed_at_ms).max(self.aof.base_cut_ms());
         closed.map_or(now_ms, |closed_ms| now_ms.max(closed_ms + 1))
     }
 

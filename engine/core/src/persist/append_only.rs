@@ -307,6 +307,12 @@ impl AppendOnly {
         self.rewrite.as_ref().map(|rewrite| rewrite.job.ticket)
     }
 
+    /// Cut of a base being made while AOF is off, milliseconds since 1970: a snapshot of later is the newer one.
+    pub fn base_cut_ms(&self) -> Option<u64> {
+        let rewrite = self.rewrite.as_ref().filter(|rewrite| rewrite.purpose == Purpose::BaseOnly);
+        rewrite.map(|rewrite| rewrite.job.now_ms)
+    }
+
     /// Whether changes are logged.
     pub fn state(&self) -> State {
         self.state
