@@ -13,7 +13,7 @@ use crate::{
     host::{ChildEnd, ClientId, Completion, Effect, Effects, Signal, SnapshotForm, Ticket},
     persist::{
         append_only::{State, Wish},
-        snapshot::{Origin, Outcome},
+        snapshot::{Order, Origin, Outcome},
     },
     rdb::RdbSettings,
     session::{Session, Waiting},
@@ -251,7 +251,8 @@ impl Node {
     pub(super) fn begin_snapshot(&mut self, origin: Origin, effects: &mut Effects) {
         let target = self.config.dbfilename.clone();
         let delay = i64::from(self.config.rdb_key_save_delay);
-        self.snapshots.begin(self.now, origin, &target, self.store.dirty, delay, &mut self.ids, effects);
+        let order = Order { origin, target: &target, dirty: self.store.dirty, key_delay_us: delay };
+        self.snapshots.begin(self.now, order, &mut self.ids, effects);
         if origin == Origin::Background {
             self.expect_child(ChildKind::Rdb);
         }
@@ -548,7 +549,8 @@ impl Node {
             journal.flush_all(self.now, effects);
             journal.sync_all(self.now, effects);
             let is_safe = journal.offset_synced() == journal.offset_buffered();
-            if !is_safe && !(shutdown.force && journal.broken().is_some()) {
+            let is_forced = shutdown.force && journal.broken().is_some();
+            if !is_safe && !is_forced {
                 return;
             }
         }
