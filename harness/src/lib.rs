@@ -16,5 +16,6 @@ pub mod os;
 pub mod process;
 pub mod record;
 pub mod rng;
+pub mod sim;
 pub mod table;
 pub mod workload;

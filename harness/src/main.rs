@@ -3,7 +3,7 @@
 //! Not here: anything but the choice of the subcommand.
 
 use perdura_harness::args::{Args, UsageError};
-use perdura_harness::{bench, crash};
+use perdura_harness::{bench, crash, sim};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -11,7 +11,15 @@ fn main() -> ExitCode {
     let outcome = match args.word().as_deref() {
         Some("bench") => bench::main(args),
         Some("crash") => crash::main(args),
-        _ => Err(UsageError(format!("usage:\n{}\n{}", bench::USAGE, crash::USAGE)).into()),
+        Some("sweep") => sim::command::sweep_main(args),
+        Some("replay") => sim::replay::main(args),
+        Some("shrink") => sim::shrink::main(args),
+        Some("explore") => sim::explorer::main(args),
+        Some("mutants") => sim::mutants::main(args),
+        _ => {
+            Err(UsageError(format!("usage:\n{}\n{}\n{}", bench::USAGE, crash::USAGE, sim::command::USAGE))
+                .into())
+        }
     };
     outcome.unwrap_or_else(|error| {
         eprintln!("{error}");

@@ -44,6 +44,16 @@ pub struct Entry {
     pub expires_at_ms: Option<u64>,
 }
 
+impl Entry {
+    /// Whether its time has come.
+    pub fn is_due(&self, now_ms: u64) -> bool {
+        self.expires_at_ms.is_some_and(|at_ms| at_ms < now_ms)
+    }
+}
+
+/// Bytes of a value shown in a report.
+const SHOWN_BYTES_MAX: usize = 60;
+
 /// One write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
@@ -146,6 +156,48 @@ impl Keyspace {
     /// Whether no key exists.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
+    }
+
+    /// Puts a key in as it was read.
+    pub fn insert(&mut self, key: Bytes, entry: Entry) {
+        self.entries.insert(key, entry);
+    }
+
+    /// Removes a key whose time has come: one that expires at this very millisecond is still there.
+    pub fn expire(&mut self, key: &[u8], now_ms: u64) {
+        if self.entries.get(key).is_some_and(|entry| entry.is_due(now_ms)) {
+            self.entries.remove(key);
+        }
+    }
+
+    /// Whether both show the same to somebody who looks now.
+    pub fn is_equal_at(&self, other: &Keyspace, now_ms: u64) -> bool {
+        self.visible(now_ms).eq(other.visible(now_ms))
+    }
+
+    /// Where two keyspaces differ for somebody who looks now, key by key.
+    pub fn difference(&self, other: &Keyspace, now_ms: u64) -> String {
+        let show = |entry: Option<&Entry>| match entry.filter(|entry| !entry.is_due(now_ms)) {
+            None => String::from("nothing"),
+            Some(Entry { value: Value::String(bytes), expires_at_ms }) => {
+                let text = String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN_BYTES_MAX)]).into_owned();
+                let expiry = expires_at_ms.map_or(String::new(), |at| format!(" until {at}"));
+                format!("{text:?} ({} bytes){expiry}", bytes.len())
+            }
+            Some(entry) => format!("{entry:?}"),
+        };
+        let keys: BTreeSet<&Bytes> = self.entries.keys().chain(other.entries.keys()).collect();
+        let seen = |entry: Option<&Entry>| entry.filter(|entry| !entry.is_due(now_ms)).cloned();
+        let differing = keys.into_iter().filter(|key| seen(self.get(key)) != seen(other.get(key)));
+        let lines = differing.map(|key| {
+            let name = String::from_utf8_lossy(key);
+            format!("{name}: {} became {}", show(self.get(key)), show(other.get(key)))
+        });
+        lines.collect::<Vec<_>>().join("; ")
+    }
+
+    fn visible(&self, now_ms: u64) -> impl Iterator<Item = (&Bytes, &Entry)> {
+        self.entries.iter().filter(move |(_, entry)| !entry.is_due(now_ms))
     }
 
     /// Makes the change and gives the reply a server must send (RESP2).

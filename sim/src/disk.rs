@@ -855,10 +855,13 @@ impl host::Disk for Handle<'_> {
                 disk.sync_end(&started)
             }
             FileStep::Close { file } => {
-                disk.description(process, *file)?;
-                disk.processes.get_mut(&process).expect("it has the file open").files.remove(file);
-                disk.forget_closed();
-                Ok(())
+                // One that is not open is fine, but not for a dead process.
+                if let Some(process) = disk.processes.get_mut(&process) {
+                    process.files.remove(file);
+                    disk.forget_closed();
+                    return Ok(());
+                }
+                disk.description(process, *file).map(drop)
             }
             FileStep::Rename { from, to } => disk.operate(process, Operation::Rename, from, |disk, _| {
                 let (from, to) = (disk.slot(process, from)?, disk.slot(process, to)?);

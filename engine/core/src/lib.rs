@@ -32,4 +32,5 @@ pub mod acl;
 
 pub mod persist;
 
+pub mod mutant;
 pub mod node;

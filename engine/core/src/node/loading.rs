@@ -27,6 +27,7 @@ use super::{Node, blocking::WaitKind};
 use crate::{
     commands::{Action, Call, NodeCommand, Record},
     host::{Disk, Effect, Effects, Encoder, FileStep, SnapshotForm, write_snapshot},
+    mutant::{self, Mutant},
     persist::{
         journal::Offset,
         log_reader::{self, Bad, LogReader, Next},
@@ -109,6 +110,8 @@ pub(super) struct Loading {
     /// Part of the last file with records that no header calls durable: name, from, to. A kill -9 may have left it in the
     /// page cache alone, and a failed write-back, which the kernel tells only once, not even there for long.
     unsynced: Option<(String, u64, u64)>,
+    /// Database that is selected where it begins.
+    unsynced_db: usize,
     /// The next file was begun with batch headers, as far as one can know.
     expects_headers: bool,
     /// The last file with records has headers, so that what is not in `unsynced` is known to be durable.
@@ -140,6 +143,7 @@ impl Loading {
             multi: None,
             offset: None,
             unsynced: None,
+            unsynced_db: 0,
             expects_headers: false,
             is_checked: false,
             last_len: 0,
@@ -160,6 +164,7 @@ impl Loading {
         if reader.valid_to() > 0 {
             self.expects_headers = reader.has_headers();
             self.unsynced = reader.unsynced_from().map(|from| (name.into(), from, reader.valid_to()));
+            self.unsynced_db = reader.unsynced_db();
             self.is_checked = reader.has_headers();
         }
     }
@@ -239,7 +244,11 @@ impl Node {
             }
             Choice::AdoptBase(name) => {
                 tracing::warn!("Loading {name}, left by a server that was switching AOF on");
-                loading.sources.push_back(Source::Rdb { path: names.path(name), is_base: true });
+                let path = names.path(name);
+                loading.sources.push_back(match name.ends_with(".aof") {
+                    true => Source::Log { path, name: name.clone(), is_last: true, until: None },
+                    false => Source::Rdb { path, is_base: true },
+                });
             }
             Choice::Upgrade => {
                 manifest = recovery::upgrade(&names, &mut self.ids, disk)?;
@@ -489,6 +498,9 @@ impl Node {
             tracing::warn!("Revert incomplete MULTI/EXEC transaction in AOF file {name}");
         }
         tracing::warn!("!!! Warning: short read while loading the AOF file {name}: {} !!!", bad.reason);
+        if mutant::is(Mutant::TailNotCut) {
+            return Ok(());
+        }
         let (copy, len) = recovery::cut_tail(&self.aof.names, name, bad.at, &mut self.ids, disk)?;
         tracing::warn!("{}", recovery::cut_message(name, bad.at, len, &copy));
         tracing::warn!("AOF {name} loaded anyway because aof-load-truncated is enabled");
@@ -659,6 +671,11 @@ impl Node {
             self.open_set(loading, manifest, disk)?;
         } else {
             self.aof.set_manifest(manifest);
+            if loading.choice == Some(Choice::Dump) {
+                // A kill -9 between rename and sync leaves a snapshot that only the page cache knows by this name.
+                let dump = FileStep::SyncPath { path: self.config.dbfilename.clone() };
+                recovery::perform_all(&[dump, FileStep::SyncDir { path: String::new() }], disk)?;
+            }
         }
         recovery::sweep(&names, self.aof.manifest(), disk)?;
         self.aof.clean_up(&mut self.ids, effects);
@@ -699,6 +716,15 @@ impl Node {
         } else if let Some((name, from, to)) = loading.unsynced.clone() {
             let path = names.path(&name);
             self.begin_part(&mut manifest, file, disk)?;
+            if loading.unsynced_db != 0 {
+                // A file begins in database 0, what is copied may not.
+                let mut select = Vec::new();
+                crate::resp::encode_command(
+                    &[b"SELECT", format!("{}", loading.unsynced_db).as_bytes()],
+                    &mut select,
+                );
+                disk.perform(&FileStep::Append { file, bytes: select.into() })?;
+            }
             recovery::copy_range(&path, from, to, file, disk)?;
             let mut steps = vec![FileStep::Sync { file }];
             steps.extend(names.manifest_steps(&manifest, &mut self.ids));
@@ -721,7 +747,9 @@ impl Node {
                 recovery::perform_all(&names.manifest_steps(&manifest, &mut self.ids), disk)?;
             }
         }
-        recovery::settle(&names, &manifest, loading.is_checked, disk)?;
+        if !mutant::is(Mutant::StartNotSettled) {
+            recovery::settle(&names, &manifest, loading.is_checked, disk)?;
+        }
         let offset = loading.offset.unwrap_or(0);
         self.aof.resume(manifest, file, last_len, closed_len, base_len, offset);
         Ok(())
@@ -760,9 +788,7 @@ impl Node {
         let temp = "temp-rewriteaof-start.aof";
         let written = {
             let mut encoder: alloc::boxed::Box<dyn Encoder + '_> = match form {
-                SnapshotForm::AofBaseCommands => {
-                    alloc::boxed::Box::new(crate::rdb::CommandsEncoder::new(&self.store, self.now))
-                }
+                SnapshotForm::AofBaseCommands => alloc::boxed::Box::new(self.commands_encoder()),
                 form => alloc::boxed::Box::new(RdbEncoder::new(
                     &self.store,
                     self.rdb_settings(form, self.now.wall_ms()),

@@ -53,8 +53,10 @@ use crate::{
         ClientId, Completion, Disk, Effect, Effects, Encoder, Engine, Peer, Signal, SnapshotForm,
         SnapshotJob, Ticket,
     },
+    mutant::{self, Mutant},
     persist::{
         append_only::{AppendOnly, Ids, Names},
+        batch::Marked,
         journal::{Fsync, JournalSettings},
         manifest::Manifest,
         snapshot::Snapshots,
@@ -377,7 +379,11 @@ impl Node {
 
     /// A session's output has grown: gates it and notes it for release.
     fn owe(&mut self, session: &mut Session) {
-        session.gate(self.aof.journal.offset_buffered());
+        let offset = match mutant::is(Mutant::ReadsNotGated) {
+            true => session.last_write,
+            false => self.aof.journal.offset_buffered(),
+        };
+        session.gate(offset);
         if session.is_gated() {
             self.gated.insert(session.client);
         }
@@ -388,6 +394,12 @@ impl Node {
         let Some(mut session) = self.sessions.take(client) else { return };
         work(self, &mut session);
         self.sessions.put_back(session);
+    }
+
+    /// The data set as commands, and where the log goes on.
+    fn commands_encoder(&self) -> Marked<rdb::CommandsEncoder<'_>> {
+        let offset = self.config.aof_checksum.then(|| self.aof.journal.offset_buffered());
+        Marked::new(rdb::CommandsEncoder::new(&self.store, self.now), offset)
     }
 
     /// A reply to write into that belongs to nobody.
@@ -479,7 +491,7 @@ impl Engine for Node {
 
     fn encoder<'a>(&'a self, job: &SnapshotJob) -> Box<dyn Encoder + 'a> {
         match job.form {
-            SnapshotForm::AofBaseCommands => Box::new(rdb::CommandsEncoder::new(&self.store, self.now)),
+            SnapshotForm::AofBaseCommands => Box::new(self.commands_encoder()),
             form => Box::new(rdb::RdbEncoder::new(&self.store, self.rdb_settings(form, job.now_ms))),
         }
     }

@@ -11,6 +11,7 @@ use crate::{
     config::{AppendFsync, ShutdownFlags},
     error::{Error, SYNTAX},
     host::{ChildEnd, ClientId, Completion, Effect, Effects, Signal, SnapshotForm, Ticket},
+    mutant::{self, Mutant},
     persist::{
         append_only::{State, Wish},
         snapshot::{Order, Origin, Outcome},
@@ -75,6 +76,12 @@ impl Node {
             return Err(Error::new("ERR Background save already in progress"));
         }
         let in_exec = self.unit.is_some();
+        // A SAVE, or the snapshot after FLUSHALL, is still being put in place: this one comes next.
+        if self.snapshots.is_in_foreground() {
+            self.snapshots.is_scheduled = true;
+            session.reply.simple("Background saving scheduled");
+            return Ok(());
+        }
         if self.has_child() || in_exec || self.aof.is_rewriting() {
             if !is_scheduling && !in_exec {
                 return Err(Error::new(
@@ -208,7 +215,12 @@ impl Node {
 
     fn is_locally_synced(&self, offset: u64) -> bool {
         // Not before the set counts: a set just switched on has no base yet.
-        self.aof.state() == State::On && self.aof.journal.offset_synced() >= offset || offset == 0
+        let journal = &self.aof.journal;
+        let reached = match mutant::is(Mutant::WaitaofEarly) {
+            true => journal.offset_written(),
+            false => journal.offset_synced(),
+        };
+        self.aof.state() == State::On && reached >= offset || offset == 0
     }
 
     pub(super) fn reply_waitaof(&mut self, session: &mut Session) {
@@ -300,7 +312,10 @@ impl Node {
                 let delay = i64::from(self.config.rdb_key_save_delay);
                 self.aof.begin_rewrite(self.now, use_rdb, delay, &mut self.ids, effects);
                 self.expect_child(ChildKind::Aof);
-            } else if self.snapshots.wants_scheduled(self.now) && !self.aof.is_rewriting() {
+            } else if self.snapshots.wants_scheduled(self.now)
+                && !self.snapshots.is_in_foreground()
+                && !self.aof.is_rewriting()
+            {
                 self.begin_snapshot(Origin::Background, effects);
             }
         }
@@ -532,25 +547,26 @@ impl Node {
     /// Goes on with a shutdown as far as the disk has come.
     fn drive_shutdown(&mut self, effects: &mut Effects) {
         let Some(shutdown) = self.shutdown.clone() else { return };
-        if shutdown.phase != ShutdownPhase::Syncing
-            || self.snapshots.is_in_foreground()
-            || self.child.is_some()
-        {
+        if shutdown.phase != ShutdownPhase::Syncing || self.snapshots.is_in_foreground() || self.has_child() {
             return;
         }
         if self.aof.state() == State::On {
             let journal = &mut self.aof.journal;
-            if journal.broken().is_some() && !shutdown.force {
+            let is_forced = shutdown.force || mutant::is(Mutant::ShutdownIgnoresFailure);
+            if journal.broken().is_some() && !is_forced {
                 // W15: what was acknowledged is not safe, so this is no orderly stop.
                 tracing::warn!("The AOF could not be synced, can't exit.");
                 self.fail_shutdown(effects);
                 return;
             }
-            journal.flush_all(self.now, effects);
-            journal.sync_all(self.now, effects);
-            let is_safe = journal.offset_synced() == journal.offset_buffered();
-            let is_forced = shutdown.force && journal.broken().is_some();
-            if !is_safe && !is_forced {
+            if !mutant::is(Mutant::ShutdownWithoutFlush) {
+                journal.flush_all(self.now, effects);
+                journal.sync_all(self.now, effects);
+            }
+            let is_safe = journal.offset_synced() == journal.offset_buffered()
+                || mutant::is(Mutant::ShutdownWithoutFlush);
+            let is_hopeless = is_forced && journal.broken().is_some();
+            if !is_safe && !is_hopeless {
                 return;
             }
         }

@@ -27,6 +27,7 @@ use super::{
 };
 use crate::{
     host::{ChildEnd, Effect, Effects, FileId, FileStep, IoError, SnapshotForm, SnapshotJob, Ticket},
+    mutant::{self, Mutant},
     time::Now,
 };
 
@@ -95,14 +96,23 @@ impl Names {
     pub fn manifest_steps(&self, manifest: &Manifest, ids: &mut Ids) -> Vec<FileStep> {
         let file = ids.file();
         let temp = self.manifest_temp();
-        vec![
+        let mut steps = vec![
             FileStep::CreateTemp { file, path: temp.clone() },
             FileStep::Append { file, bytes: Bytes::from(manifest.format().into_bytes()) },
             FileStep::Sync { file },
             FileStep::Close { file },
             FileStep::Rename { from: temp, to: self.manifest() },
             FileStep::SyncDir { path: self.dir.clone() },
-        ]
+        ];
+        if mutant::is(Mutant::ManifestNotSynced) {
+            steps.remove(2);
+        } else if mutant::is(Mutant::ManifestNameNotSynced) {
+            steps.pop();
+        } else if mutant::is(Mutant::ManifestInPlace) {
+            steps[0] = FileStep::CreateTemp { file, path: self.manifest() };
+            steps.remove(4);
+        }
+        steps
     }
 }
 
@@ -423,7 +433,7 @@ impl AppendOnly {
         if purpose == Purpose::Shorten {
             self.journal.flush_all(now, effects);
         }
-        if purpose != Purpose::BaseOnly {
+        if purpose == Purpose::Enable || purpose == Purpose::Shorten && !mutant::is(Mutant::CutWithoutHold) {
             self.journal.hold();
         }
         let job = SnapshotJob {
@@ -485,17 +495,32 @@ impl AppendOnly {
             FileStep::CreateExclusive { file, path: self.names.path(&next.name) },
             FileStep::SyncDir { path: self.names.dir.clone() },
         ];
-        steps.extend(self.names.manifest_steps(&manifest, ids));
+        if mutant::is(Mutant::OldPartNotSynced) {
+            steps.remove(0);
+        } else if mutant::is(Mutant::PartNameNotSynced) {
+            steps.remove(2);
+        }
+        let manifest_steps = self.names.manifest_steps(&manifest, ids);
+        if mutant::is(Mutant::ManifestBeforePart) {
+            steps.splice(0..0, manifest_steps);
+        } else {
+            steps.extend(manifest_steps);
+        }
         (steps, next, file, manifest)
     }
 
     fn enabling_steps(&mut self, ids: &mut Ids) -> (Vec<FileStep>, Part, FileId, Manifest) {
         let (next, file) = (self.next_part(), ids.file());
-        let steps = vec![
+        let mut steps = vec![
             FileStep::CreateDir { path: self.names.dir.clone() },
             FileStep::SyncDir { path: String::new() },
-            FileStep::CreateTemp { file, path: self.names.incremental_temp() },
         ];
+        if self.manifest.is_empty() {
+            // Parts without a manifest are a lost manifest (W17). A crash while the first parts are put in place must not
+            // look like that.
+            steps.extend(self.names.manifest_steps(&self.manifest, ids));
+        }
+        steps.push(FileStep::CreateTemp { file, path: self.names.incremental_temp() });
         (steps, next, file, self.manifest.clone())
     }
 
@@ -672,15 +697,21 @@ impl AppendOnly {
         let mut steps = vec![
             FileStep::CreateDir { path: self.names.dir.clone() },
             FileStep::SyncDir { path: String::new() },
-            FileStep::Rename { from: written.path, to: self.names.path(&base.name) },
         ];
+        if mutant::is(Mutant::OldPartsRemovedFirst) {
+            let removed = manifest.history.iter();
+            steps.extend(removed.map(|part| FileStep::Remove { path: self.names.path(&part.name) }));
+        }
+        steps.extend([FileStep::Rename { from: written.path, to: self.names.path(&base.name) }]);
         if let (Purpose::Enable, [part]) = (rewrite.purpose, &kept[..]) {
             steps.push(FileStep::Rename {
                 from: self.names.incremental_temp(),
                 to: self.names.path(&part.name),
             });
         }
-        steps.push(FileStep::SyncDir { path: self.names.dir.clone() });
+        if !mutant::is(Mutant::PartNameNotSynced) {
+            steps.push(FileStep::SyncDir { path: self.names.dir.clone() });
+        }
         steps.push(FileStep::SyncDir { path: String::new() });
         steps.extend(self.names.manifest_steps(&manifest, ids));
         let (ticket, steps_len) = (ids.ticket(), steps.len());
@@ -726,7 +757,10 @@ impl AppendOnly {
         self.stats.failures_consecutive = 0;
         self.retry_at_us = 0;
         self.stats.last_s = Some(now.mono_us.saturating_sub(rewrite.started_us) / 1_000_000);
-        self.finish_enabling();
+        // A base that was asked for while AOF was off, and AOF switched on since: the set still needs one of its own.
+        if rewrite.purpose == Purpose::Enable {
+            self.finish_enabling();
+        }
         self.rewrite = None;
         tracing::info!("Background AOF rewrite finished successfully");
         self.clean_up(ids, effects);
@@ -773,6 +807,9 @@ impl AppendOnly {
         self.stats.has_failed = true;
         self.count_failure(now);
         let mut leftovers = vec![];
+        if mutant::is(Mutant::FailedRewriteDropsPart) && self.manifest.incrementals.len() > 1 {
+            self.manifest.incrementals.remove(0);
+        }
         if let Some(ChildEnd::Written(written)) = &rewrite.end {
             leftovers.push(FileStep::Remove { path: written.path.clone() });
         }
@@ -848,7 +885,9 @@ impl AppendOnly {
             FileStep::Sync { file },
             FileStep::SyncDir { path: self.names.dir.clone() },
         ];
-        steps.extend(self.names.manifest_steps(&manifest, ids));
+        if !mutant::is(Mutant::RepairNotListed) {
+            steps.extend(self.names.manifest_steps(&manifest, ids));
+        }
         let (ticket, steps_len) = (ids.ticket(), steps.len());
         effects.push(Effect::Files { ticket, steps });
         self.closed_len += salvage.old_len;

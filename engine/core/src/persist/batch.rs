@@ -23,6 +23,7 @@ use alloc::{format, vec::Vec};
 use bytes::Bytes;
 
 use super::journal::Offset;
+use crate::host::Encoder;
 
 /// Longest header line, bytes: three 64-bit numbers, a checksum, punctuation.
 pub const HEADER_BYTES_MAX: usize = 3 + 16 + 1 + 16 + 1 + 16 + 1 + 8 + 2;
@@ -71,6 +72,34 @@ pub fn parse(line: &[u8]) -> Option<Header> {
     let mut hex = || u64::from_str_radix(parts.next()?, 16).ok();
     let header = Header { end: hex()?, len: hex()?, synced: hex()?, crc: u32::try_from(hex()?).ok()? };
     parts.next().is_none().then_some(header)
+}
+
+/// A base of commands, ended by an empty batch that says where its log goes on: so the incremental file after it is
+/// known to have been begun with headers, as an RDB base says by its auxiliary field.
+pub struct Marked<E> {
+    inner: E,
+    offset: Option<Offset>,
+}
+
+impl<E: Encoder> Marked<E> {
+    /// The commands of `inner`, and the mark if `offset` is given.
+    pub fn new(inner: E, offset: Option<Offset>) -> Marked<E> {
+        Marked { inner, offset }
+    }
+}
+
+impl<E: Encoder> Encoder for Marked<E> {
+    fn step(&mut self, out: &mut Vec<u8>) -> bool {
+        let has_more = self.inner.step(out);
+        if !has_more && let Some(offset) = self.offset.take() {
+            out.extend_from_slice(&seal(offset, offset, &[]));
+        }
+        has_more
+    }
+
+    fn keys(&self) -> u64 {
+        self.inner.keys()
+    }
 }
 
 fn fields(end: Offset, len: u64, synced: Offset) -> alloc::string::String {

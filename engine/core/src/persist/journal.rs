@@ -24,6 +24,7 @@ use super::batch;
 pub use crate::host::Offset;
 use crate::{
     host::{Effect, Effects, FileId, IoError},
+    mutant::{self, Mutant},
     resp::encode_command,
     time::Now,
 };
@@ -81,6 +82,8 @@ struct Batch {
     file_bytes: u64,
     /// Monotonic time at which it was sealed.
     sealed_us: u64,
+    /// Database that its records begin in, unless they select one themselves.
+    db_before: Option<usize>,
 }
 
 /// Why the journal does not take the disk's word any more.
@@ -101,6 +104,8 @@ pub struct Journal {
     file_len_written: u64,
     forming: Vec<u8>,
     selected: Option<usize>,
+    /// What `selected` was where the forming batch begins.
+    selected_before: Option<usize>,
     timestamp_s: u64,
     in_flight: VecDeque<Batch>,
     unsynced: VecDeque<Batch>,
@@ -144,6 +149,7 @@ impl Journal {
             file_len_written: 0,
             forming: Vec::new(),
             selected: None,
+            selected_before: None,
             timestamp_s: 0,
             in_flight: VecDeque::new(),
             unsynced: VecDeque::new(),
@@ -162,6 +168,12 @@ impl Journal {
 
     /// Takes over new settings.
     pub fn configure(&mut self, settings: JournalSettings) {
+        if mutant::is(Mutant::SwitchTrustsBacklog)
+            && settings.fsync == Fsync::Always
+            && self.settings.fsync != Fsync::Always
+        {
+            self.offset_synced = self.offset_written;
+        }
         self.settings = settings;
     }
 
@@ -179,8 +191,8 @@ impl Journal {
 
     /// Nothing more is taken in and all of it is durable, or cannot become so.
     pub fn is_closed_safely(&self) -> bool {
-        self.is_closing
-            && (self.offset_synced == self.offset_buffered || self.broken.is_some() || self.file.is_none())
+        let is_safe = self.offset_synced == self.offset_buffered || mutant::is(Mutant::DisableDropsTail);
+        self.is_closing && (is_safe || self.broken.is_some() || self.file.is_none())
     }
 
     /// Nothing more is taken in.
@@ -202,7 +214,7 @@ impl Journal {
             return;
         }
         self.annotate_time(now);
-        let is_framed = commands.len() > 1;
+        let is_framed = commands.len() > 1 && !mutant::is(Mutant::MultiNotFramed);
         if is_framed {
             encode_command(&[b"MULTI"], &mut self.forming);
         }
@@ -243,11 +255,21 @@ impl Journal {
         let Some(file) = self.file.filter(|_| !self.is_held && self.broken.is_none()) else { return };
         // Under `always` the next batch forms while this one syncs: that is the group commit.
         let gathers = self.settings.fsync == Fsync::Always && self.syncing.is_some();
+        let at = effects.len();
         if !self.forming.is_empty() && !gathers {
             self.seal(now, file, effects);
         }
+        if mutant::is(Mutant::EverysecRoundForgotten)
+            && self.syncing.is_some()
+            && now.mono_us >= self.sync_due_us()
+        {
+            self.sync_started_us = now.mono_us;
+        }
         if self.wants_sync(now) {
             self.start_sync(now, file, effects);
+            if mutant::is(Mutant::SyncBeforeWrite) {
+                effects[at..].reverse();
+            }
         }
     }
 
@@ -287,6 +309,7 @@ impl Journal {
             end,
             file_bytes: bytes.len() as u64,
             sealed_us: now.mono_us,
+            db_before: core::mem::replace(&mut self.selected_before, self.selected),
         });
         effects.push(Effect::Append { file, bytes });
     }
@@ -294,6 +317,9 @@ impl Journal {
     fn start_sync(&mut self, now: Now, file: FileId, effects: &mut Effects) {
         self.syncing = Some(self.in_flight.back().map_or(self.offset_written, |batch| batch.end));
         self.sync_started_us = now.mono_us;
+        if mutant::is(Mutant::SyncedAtSubmit) {
+            self.offset_synced = self.offset_written;
+        }
         effects.push(Effect::Sync { file });
     }
 
@@ -304,7 +330,10 @@ impl Journal {
         }
         match self.settings.fsync {
             _ if self.is_closing => true,
+            Fsync::Always if mutant::is(Mutant::AlwaysWithoutSync) => false,
+            Fsync::Always if mutant::is(Mutant::RewritePausesAlways) => !self.settings.sync_paused,
             Fsync::Always => true,
+            Fsync::EverySec if mutant::is(Mutant::IdleTailNotSynced) && self.in_flight.is_empty() => false,
             Fsync::EverySec => !self.settings.sync_paused && now.mono_us >= self.sync_due_us(),
             Fsync::No => false,
         }
@@ -318,6 +347,9 @@ impl Journal {
     pub fn wake_at_us(&self, now: Now) -> Option<u64> {
         let is_behind = self.offset_written > self.offset_synced && self.syncing.is_none();
         let is_timed = self.settings.fsync == Fsync::EverySec && !self.settings.sync_paused;
+        if mutant::is(Mutant::IdleTailNotSynced) {
+            return None;
+        }
         let is_usable = self.file.is_some() && !self.is_held && self.broken.is_none();
         (is_behind && is_timed && is_usable).then(|| self.sync_due_us().max(now.mono_us))
     }
@@ -329,7 +361,9 @@ impl Journal {
         if self.file != Some(file) {
             return; // A file that was given up: its batches live on in the fresh one.
         }
-        if let Some(error) = error {
+        if let Some(error) = error
+            && !mutant::is(Mutant::WriteErrorIgnored)
+        {
             self.break_down(now, error);
             return;
         }
@@ -358,10 +392,16 @@ impl Journal {
         self.stats.last_sync_us = elapsed_us;
         self.stats.slowest_sync_us = self.stats.slowest_sync_us.max(elapsed_us);
         self.stats.syncs += 1;
-        if let Some(error) = error {
+        if error.is_some() && mutant::is(Mutant::SyncErrorRetried) {
+            return;
+        }
+        if let Some(error) = error
+            && !mutant::is(Mutant::SyncErrorIgnored)
+        {
             self.break_down(now, error);
             return;
         }
+        let covered = if mutant::is(Mutant::SyncCoversLater) { self.offset_written } else { covered };
         if self.broken.is_some() {
             return; // It may have covered a write that failed.
         }
@@ -425,12 +465,23 @@ impl Journal {
 
     /// Replies that need no more than this may leave.
     pub fn offset_safe(&self, now: Now) -> Offset {
+        if self.is_held && mutant::is(Mutant::HoldAnswersAll) {
+            return Offset::MAX;
+        }
         if (self.file.is_none() && !self.is_held) || !self.is_effective {
             return Offset::MAX;
         }
         match self.settings.fsync {
             _ if self.is_closing => self.offset_synced,
+            Fsync::Always
+                if mutant::is(Mutant::AlwaysWithoutSync)
+                    || mutant::is(Mutant::ReplyBeforeSync)
+                    || mutant::is(Mutant::RewritePausesAlways) && self.settings.sync_paused =>
+            {
+                self.offset_written
+            }
             Fsync::Always => self.offset_synced,
+            _ if mutant::is(Mutant::ReplyBeforeWrite) => self.offset_buffered,
             Fsync::EverySec if self.is_lagging(now) => self.offset_synced,
             Fsync::EverySec | Fsync::No => self.offset_written,
         }
@@ -439,6 +490,7 @@ impl Journal {
     /// The disk is so far behind that answering more writes would break the bound of `everysec`.
     pub fn is_lagging(&self, now: Now) -> bool {
         self.settings.fsync == Fsync::EverySec
+            && !mutant::is(Mutant::NoBackpressure)
             && !self.settings.sync_paused
             && self.oldest_unsynced_us().is_some_and(|at| now.mono_us > at + self.settings.lag_max_ms * 1000)
     }
@@ -488,6 +540,7 @@ impl Journal {
     /// Opens the journal on a file of this length, all of it durable, the log standing at `offset`.
     pub fn open(&mut self, file: FileId, file_len: u64, offset: Offset) {
         assert!(self.is_drained());
+        let offset = if mutant::is(Mutant::OffsetForgotten) { 0 } else { offset };
         self.file = Some(file);
         self.file_len_written = file_len;
         self.offset_buffered = offset;
@@ -496,6 +549,7 @@ impl Journal {
         self.unsynced.clear();
         self.syncing = None;
         self.selected = None;
+        self.selected_before = None;
         self.timestamp_s = 0;
         self.is_held = false;
         self.broken = None;
@@ -510,7 +564,10 @@ impl Journal {
     pub fn hold(&mut self) {
         assert!(self.forming.is_empty(), "a file ends where a batch ends");
         self.is_held = true;
-        self.selected = None;
+        if !mutant::is(Mutant::SelectNotRepeated) {
+            self.selected = None;
+        }
+        self.selected_before = None;
     }
 
     /// Goes on with the first file of a set that was just switched on; what was held back is its beginning.
@@ -553,10 +610,18 @@ impl Journal {
         let retained: u64 = self.unsynced.iter().map(|batch| batch.payload.len() as u64).sum();
         let retained_file_bytes: u64 = self.unsynced.iter().map(|batch| batch.file_bytes).sum();
         let start = self.offset_written - retained;
+        if mutant::is(Mutant::SalvageDropsUnsynced) {
+            self.unsynced.clear();
+        }
         let mut bytes = Vec::new();
         let mut end = start;
         // What waits in memory goes too, so that the fresh file alone is whole.
         let forming = core::mem::take(&mut self.forming);
+        let first = self.unsynced.front().or(self.in_flight.front());
+        if let Some(db) = first.map_or(self.selected_before, |batch| batch.db_before) {
+            // A file begins in database 0, its first record may not.
+            encode_command(&[b"SELECT", alloc::format!("{db}").as_bytes()], &mut bytes);
+        }
         let payloads = self.unsynced.iter().chain(&self.in_flight).map(|batch| batch.payload.clone());
         for payload in payloads.chain((!forming.is_empty()).then(|| Bytes::from(forming.clone()))) {
             end += payload.len() as u64;
@@ -587,6 +652,7 @@ impl Journal {
         self.offset_synced = salvage.end;
         self.file = Some(file);
         self.file_len_written = salvage.bytes.len() as u64;
+        self.selected_before = None;
         self.is_held = false;
         self.broken = None;
         assert!(self.offset_written <= self.offset_buffered);

@@ -17,6 +17,7 @@ use super::{
 };
 use crate::{
     host::{Disk, IoError},
+    mutant::{self, Mutant},
     resp::Span,
 };
 
@@ -76,8 +77,14 @@ pub struct LogReader {
     until: Option<Offset>,
     /// Highest offset that a header called durable.
     synced: Offset,
-    /// Ends of batches beyond `synced`: the log's offset, and the position in the file.
-    unsynced_ends: VecDeque<(Offset, u64)>,
+    /// Ends of batches beyond `synced`: the log's offset, the position in the file, the database selected there.
+    unsynced_ends: VecDeque<(Offset, u64, usize)>,
+    /// Database that the records read so far have selected, and the one selected at `synced_to`.
+    db: usize,
+    synced_db: usize,
+    /// Bytes of records before the first header: a fresh file selects its database before it goes on with batches of
+    /// another, and those bytes count for no offset.
+    leading: u64,
     /// Position in the file up to which everything was once called durable.
     synced_to: u64,
 }
@@ -111,6 +118,9 @@ impl LogReader {
             until,
             synced: 0,
             unsynced_ends: VecDeque::new(),
+            db: 0,
+            synced_db: 0,
+            leading: 0,
             synced_to: start,
         }
     }
@@ -141,6 +151,11 @@ impl LogReader {
     /// has no headers, or no such part.
     pub fn unsynced_from(&self) -> Option<u64> {
         (self.has_headers && self.synced_to < self.valid_to).then_some(self.synced_to)
+    }
+
+    /// Database that is selected where `unsynced_from` begins.
+    pub fn unsynced_db(&self) -> usize {
+        self.synced_db
     }
 
     /// A batch header was seen.
@@ -192,6 +207,11 @@ impl LogReader {
                     self.timestamp_s = Some(second);
                     self.consume(len);
                 }
+                // Where a header must stand, a comment of another kind is a header that a crash tore. Taken for a comment, the
+                // records after it would be run unchecked.
+                Read::Item(Item::Annotation, _) if self.follows_checked && self.batch_left == 0 => {
+                    return self.bad("a header that is none", true, disk).map(Next::Bad);
+                }
                 Read::Item(_, len) => self.consume(len),
             }
         }
@@ -203,11 +223,14 @@ impl LogReader {
         line_len: usize,
         disk: &mut dyn Disk,
     ) -> Result<Option<Bad>, IoError> {
-        self.has_headers = true;
+        let is_first = !core::mem::replace(&mut self.has_headers, true);
         if self.multi_at.is_some() {
             return self.bad("a batch begins inside of a MULTI", true, disk).map(Some);
         }
-        if header.start().is_none() || self.offset.is_some_and(|offset| header.start() != Some(offset)) {
+        let leading = if is_first { self.leading } else { 0 };
+        let follows = |start: Offset, offset: Offset| start == offset || start + leading == offset;
+        let is_next = |start| self.offset.is_none_or(|offset| follows(start, offset));
+        if !header.start().is_some_and(is_next) {
             return self.bad("a batch does not follow the one before it", true, disk).map(Some);
         }
         // A length that the file cannot hold is known without reading it all.
@@ -219,7 +242,7 @@ impl LogReader {
         let Some(payload) = self.buffer.get(start..start.saturating_add(header.len as usize)) else {
             return self.bad("the file ends inside of a batch", true, disk).map(Some);
         };
-        if !header.matches(payload) {
+        if !header.matches(payload) && !mutant::is(Mutant::ChecksumIgnored) {
             return self.bad("a batch does not match its checksum", true, disk).map(Some);
         }
         self.consumed += line_len;
@@ -242,6 +265,7 @@ impl LogReader {
         } else {
             // A stock server's record, or an annotation: headers that may follow count on from here.
             self.offset = self.offset.map(|offset| offset + len as u64);
+            self.leading += if self.has_headers { 0 } else { len as u64 };
             self.follows_checked = false;
             if self.multi_at.is_none() {
                 self.valid_to = self.position();
@@ -254,11 +278,11 @@ impl LogReader {
             self.offset = Some(self.batch_end);
             self.follows_checked = true;
             self.valid_to = self.position();
-            self.unsynced_ends.push_back((self.batch_end, self.valid_to));
-            while let Some(&(end, position)) = self.unsynced_ends.front()
+            self.unsynced_ends.push_back((self.batch_end, self.valid_to, self.db));
+            while let Some(&(end, position, db)) = self.unsynced_ends.front()
                 && end <= self.synced
             {
-                self.synced_to = position;
+                (self.synced_to, self.synced_db) = (position, db);
                 self.unsynced_ends.pop_front();
             }
         }
@@ -271,6 +295,13 @@ impl LogReader {
             self.multi_at = Some(self.position());
         } else if name.is_some_and(|name| name.eq_ignore_ascii_case(b"exec")) {
             self.multi_at = None;
+        } else if name.is_some_and(|name| name.eq_ignore_ascii_case(b"select")) {
+            let text = self.spans.get(1).map(|span| {
+                let base = self.consumed;
+                &self.buffer[base + span.start..base + span.end]
+            });
+            let number = text.and_then(|text| core::str::from_utf8(text).ok()?.parse().ok());
+            self.db = number.unwrap_or(self.db);
         }
     }
 
@@ -304,6 +335,9 @@ impl LogReader {
 
     /// Bytes that begin no record: the tail of a crash if they are all NUL, or in a file whose good part is checksummed.
     fn is_zero_filled_or_checked(&mut self, disk: &mut dyn Disk) -> Result<bool, IoError> {
+        if mutant::is(Mutant::ZeroTailRefused) {
+            return Ok(false);
+        }
         if self.follows_checked && self.batch_left == 0 {
             return Ok(true);
         }
@@ -362,10 +396,16 @@ impl LogReader {
 /// # Errors
 /// The file cannot be read.
 pub fn first_offset(path: &str, disk: &mut dyn Disk) -> Result<Option<Offset>, IoError> {
-    let bytes = read_range(path, 0, batch::HEADER_BYTES_MAX, disk)?;
-    let line = find(&bytes, b"\r\n").and_then(|end| batch::parse(&bytes[..end]));
+    let bytes = read_range(path, 0, SELECT_BYTES_MAX + batch::HEADER_BYTES_MAX, disk)?;
+    let header_at =
+        find(&bytes, b"#C:").filter(|&at| at == 0 || bytes.starts_with(b"*2\r\n$6\r\nSELECT\r\n"));
+    let bytes = &bytes[header_at.unwrap_or(0)..];
+    let line = find(bytes, b"\r\n").and_then(|end| batch::parse(&bytes[..end]));
     Ok(line.and_then(|header| header.start()))
 }
+
+/// Longest record that selects a database, bytes.
+const SELECT_BYTES_MAX: usize = 48;
 
 fn find(haystack: &[u8], needle: &[u8]) -> Option<usize> {
     haystack.windows(needle.len()).position(|window| window == needle)

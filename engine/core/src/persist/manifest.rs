@@ -52,6 +52,8 @@ pub struct ManifestError {
     pub reason: &'static str,
 }
 
+/// Stands in a manifest that names no file: a set is being made for the first time, and does not count yet.
+const BEGUN_LINE: &str = "#perdura: begun\n";
 const CLOSED_PREFIX: &str = "#perdura: closed-at-ms ";
 
 impl Manifest {
@@ -79,7 +81,7 @@ impl Manifest {
 
     /// Its text.
     pub fn format(&self) -> String {
-        let mut text = String::new();
+        let mut text = String::from(if self.is_empty() { BEGUN_LINE } else { "" });
         if let Some(at) = self.closed_at_ms {
             text += &format!("{CLOSED_PREFIX}{at}\n");
         }

@@ -11,6 +11,7 @@
 //!   yes         valid     a part missing   any              refuse, naming the part
 //!   yes         missing   none       there any              upgrade it, then load the set
 //!   yes         missing   stray parts with records          refuse: the manifest is lost, not the data (W17)
+//!   yes         begun     stray parts     as if there were none: the set did not count yet
 //!   yes         missing   none       none  there            import the dump (W20)
 //!   yes         missing   none       none  missing          first start
 //! ```
@@ -34,6 +35,7 @@ use super::{
     manifest::{Manifest, Part},
 };
 use crate::host::{Disk, ENOENT, FileId, FileStep, IoError};
+use crate::mutant::{self, Mutant};
 
 /// Why the server does not start. The text is logged as it stands.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -85,8 +87,9 @@ pub fn decide(sources: &Sources<'_>, disk: &mut dyn Disk) -> Result<(Choice, Man
         return Ok((choice, manifest.unwrap_or_default()));
     }
     let old_len = disk.len(&sources.names.prefix)?;
+    let is_begun = manifest.is_some();
     let Some(manifest) = manifest.filter(|manifest| !manifest.is_empty()) else {
-        let choice = decide_without_set(sources, dump_len, old_len, disk)?;
+        let choice = decide_without_set(sources, dump_len, old_len, is_begun, disk)?;
         return Ok((choice, Manifest::default()));
     };
     if is_upgrade_interrupted(sources.names, &manifest, old_len, disk)? {
@@ -101,6 +104,7 @@ pub fn decide(sources: &Sources<'_>, disk: &mut dyn Disk) -> Result<(Choice, Man
         }
     }
     let is_superseded = match (manifest.closed_at_ms, dump_len) {
+        (Some(_), _) if mutant::is(Mutant::ClosedSetWins) => false,
         (Some(closed_at), Some(_)) => modified_ms(sources.dump, disk)? > closed_at,
         _ => false,
     };
@@ -111,13 +115,15 @@ fn decide_without_set(
     sources: &Sources<'_>,
     dump_len: Option<u64>,
     old_len: Option<u64>,
+    is_begun: bool,
     disk: &mut dyn Disk,
 ) -> Result<Choice, Refusal> {
     if old_len.is_some() {
         return Ok(Choice::Upgrade);
     }
     let parts = stray_parts(sources.names, &Manifest::default(), disk)?;
-    let with_records = parts.iter().find(|entry| entry.name.contains(".incr.") && entry.len > 0);
+    let with_records =
+        parts.iter().filter(|_| !is_begun).find(|entry| entry.name.contains(".incr.") && entry.len > 0);
     if let Some(part) = with_records {
         return Err(Refusal(format!(
             "Fatal error: {} has records but {} is missing: restore the manifest, or move the directory away to start \

@@ -14,6 +14,7 @@ use crate::{
     host::{
         ChildEnd, Effect, Effects, FileStep, IoError, SnapshotForm, SnapshotJob, SnapshotWritten, Ticket,
     },
+    mutant::{self, Mutant},
     time::Now,
 };
 
@@ -244,6 +245,9 @@ impl Snapshots {
         match result {
             Ok(written) => {
                 self.install(written, ids, effects);
+                if mutant::is(Mutant::SaveAnsweredEarly) {
+                    return self.finish(Some(Now::default()));
+                }
                 None
             }
             Err(error) => {
@@ -261,10 +265,13 @@ impl Snapshots {
     fn install(&mut self, written: SnapshotWritten, ids: &mut Ids, effects: &mut Effects) {
         let Some(running) = self.running.as_mut() else { return };
         let ticket = ids.ticket();
-        let steps: Vec<FileStep> = vec![
+        let mut steps: Vec<FileStep> = vec![
             FileStep::Rename { from: written.path, to: running.target.clone() },
             FileStep::SyncDir { path: String::new() },
         ];
+        if mutant::is(Mutant::DumpNameNotSynced) {
+            steps.pop();
+        }
         effects.push(Effect::Files { ticket, steps });
         running.phase = Phase::Installing(ticket);
     }

@@ -1,0 +1,169 @@
+//! The subcommands of simulation: `sweep`, `replay`, `shrink`, `mutants`, `explore`.
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use super::plan::{Policy, Scope};
+use super::run::Options;
+use super::sweep::{Sweep, Tally, sweep};
+use crate::args::{Args, UsageError};
+use perdura_sim::{Happening, Profile};
+
+/// How they are called.
+pub const USAGE: &str = "perdura-harness sweep [--seeds 0..1000] [--policy always|everysec|no|rdb|switching]
+    [--profile strict|ext4|xfs|btrfs] [--minutes N] [--threads N] [--probe permille] [--all] [--coverage]
+perdura-harness replay --seed N [--without 1,2,…] [--html file] [--policy …] [--profile …]
+perdura-harness shrink --seed N [--policy …] [--profile …]
+perdura-harness explore [--images 256] [--script name]
+perdura-harness mutants [--seeds 2000] [--only Name]          (built with --features mutants)";
+
+/// What went wrong with a subcommand.
+type Failure = Box<dyn std::error::Error>;
+
+/// `sweep`
+///
+/// # Errors
+/// A command line that is wrong.
+pub fn sweep_main(mut args: Args) -> Result<ExitCode, Failure> {
+    let minutes = args.number("--minutes", 0u64)?;
+    let seeds = seeds_of(&mut args, 0..1_000)?;
+    let scope = scope_of(&mut args)?;
+    let options = Options { probe_permille: args.number("--probe", 150)?, ..Options::default() };
+    let threads = args.number("--threads", cores())?;
+    let stops_at_failure = !args.flag("--all");
+    let shows_coverage = args.flag("--coverage");
+    args.finish()?;
+    let began = Instant::now();
+    let mut total = Tally::default();
+    let mut batch = seeds.clone();
+    loop {
+        let part = Sweep {
+            seeds: batch.clone(),
+            scope,
+            options: options.clone(),
+            threads,
+            twice_every: 50,
+            stops_at_failure,
+        };
+        let tally = sweep(&part, &|tally| show_progress(tally, &batch, began));
+        merge(&mut total, tally);
+        let is_time_left = began.elapsed() < Duration::from_secs(60 * minutes);
+        if !is_time_left || stops_at_failure && !total.failures.is_empty() {
+            break;
+        }
+        batch = batch.end..batch.end + (seeds.end - seeds.start);
+    }
+    report(&total, began.elapsed(), threads, scope);
+    if shows_coverage {
+        show_coverage(&total);
+    }
+    Ok(if total.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn merge(total: &mut Tally, part: Tally) {
+    total.seeds += part.seeds;
+    total.recoveries += part.recoveries;
+    total.commands += part.commands;
+    total.replies += part.replies;
+    total.sometimes.add(&part.sometimes);
+    total.failures.extend(part.failures);
+}
+
+fn show_progress(tally: &Tally, seeds: &std::ops::Range<u64>, began: Instant) {
+    if !tally.seeds.is_multiple_of(256) {
+        return;
+    }
+    let per_s = tally.recoveries as f64 / began.elapsed().as_secs_f64();
+    eprint!(
+        "\r{}/{} seeds, {} recoveries ({per_s:.0}/s), {} failed ",
+        tally.seeds,
+        seeds.end - seeds.start,
+        tally.recoveries,
+        tally.failures.len()
+    );
+}
+
+fn report(tally: &Tally, elapsed: Duration, threads: usize, scope: Scope) {
+    let per_core = tally.recoveries as f64 / elapsed.as_secs_f64() / threads as f64;
+    println!(
+        "\n{} seeds, {} commands, {} replies, {} crash-recoveries in {:.1} s on {threads} threads: {per_core:.0} \
+         crash-recoveries/s/core",
+        tally.seeds,
+        tally.commands,
+        tally.replies,
+        tally.recoveries,
+        elapsed.as_secs_f64()
+    );
+    for (seed, violation) in tally.failures.iter().take(20) {
+        println!("SIM FAIL seed={seed} {violation}");
+        println!("  replay: {}", replay_line(*seed, scope));
+    }
+    println!("{} of {} seeds failed", tally.failures.len(), tally.seeds);
+}
+
+fn show_coverage(tally: &Tally) {
+    for happening in Happening::ALL {
+        println!("{:>10}  {happening:?}", tally.sometimes.count(happening));
+    }
+}
+
+/// The command that runs a failing seed again.
+pub fn replay_line(seed: u64, scope: Scope) -> String {
+    let policy = scope.policy.map_or(String::new(), |policy| format!(" --policy {}", policy.name()));
+    let profile =
+        scope.profile.map_or(String::new(), |profile| format!(" --profile {}", profile_name(profile)));
+    format!("cargo run --release -p perdura-harness -- replay --seed {seed}{policy}{profile}")
+}
+
+/// All cores.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Takes `--seeds A..B`.
+///
+/// # Errors
+/// It is no range.
+pub fn seeds_of(args: &mut Args, default: std::ops::Range<u64>) -> Result<std::ops::Range<u64>, UsageError> {
+    let Some(text) = args.text("--seeds")? else { return Ok(default) };
+    let range = text.split_once("..").and_then(|(from, to)| Some(from.parse().ok()?..to.parse().ok()?));
+    range.ok_or_else(|| UsageError(format!("--seeds {text}: not a range A..B")))
+}
+
+/// Takes `--policy` and `--profile`.
+///
+/// # Errors
+/// A name that is unknown.
+pub fn scope_of(args: &mut Args) -> Result<Scope, UsageError> {
+    let policy = args.text("--policy")?;
+    let profile = args.text("--profile")?;
+    let unknown = |name: &str, text: &str| UsageError(format!("{name} {text}: unknown"));
+    Ok(Scope {
+        policy: policy
+            .map(|text| {
+                Policy::ALL.into_iter().find(|policy| policy.name() == text).ok_or(unknown("--policy", &text))
+            })
+            .transpose()?,
+        profile: profile
+            .map(|text| {
+                PROFILES
+                    .into_iter()
+                    .find(|profile| profile_name(*profile) == text)
+                    .ok_or(unknown("--profile", &text))
+            })
+            .transpose()?,
+    })
+}
+
+const PROFILES: [Profile; 5] =
+    [Profile::Strict, Profile::Ext4Ordered, Profile::Xfs, Profile::Btrfs, Profile::LyingDisk];
+
+fn profile_name(profile: Profile) -> &'static str {
+    match profile {
+        Profile::Strict => "strict",
+        Profile::Ext4Ordered => "ext4",
+        Profile::Xfs => "xfs",
+        Profile::Btrfs => "btrfs",
+        Profile::LyingDisk => "lying",
+    }
+}

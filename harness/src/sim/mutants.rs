@@ -1,0 +1,125 @@
+//! The judge is judged: one mistake at a time is put into the engine, and a sweep must notice.
+//!
+//! A mutant that survives is a hole in the judge and gets an oracle or a fault, not a longer run. The canaries are mistakes
+//! of the other side, of the disk and of the judge itself: a run in which they go unnoticed is worth nothing.
+//!
+//! Not here: the mistakes themselves (`perdura_core::mutant`).
+
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use perdura_core::mutant::Mutant;
+use perdura_sim::Profile;
+
+use super::command::cores;
+use super::plan::{Policy, Scope};
+use super::run::Options;
+use super::sweep::{Sweep, sweep};
+use crate::args::Args;
+
+/// Where a mutant shows soonest; `None` where any plan will do.
+fn scope_of(mutant: Mutant) -> Scope {
+    use Mutant::*;
+    let policy = match mutant {
+        AlwaysWithoutSync | ReplyBeforeSync | RewritePausesAlways | SyncedAtSubmit | SyncBeforeWrite => {
+            Some(Policy::Always)
+        }
+        IdleTailNotSynced | EverysecRoundForgotten | NoBackpressure => Some(Policy::Everysec),
+        SwitchTrustsBacklog | DisableDropsTail | ClosedSetWins => Some(Policy::Switching),
+        DumpNameNotSynced | SaveAnsweredEarly => Some(Policy::Rdb),
+        _ => None,
+    };
+    Scope { policy, profile: None }
+}
+
+/// How a mutant was caught.
+#[derive(Clone, Debug)]
+pub struct Caught {
+    /// Seeds until then.
+    pub seeds: u64,
+    /// Seconds until then.
+    pub seconds: f64,
+    /// By which kind of violation.
+    pub kind: &'static str,
+}
+
+/// Sweeps until a mutant is caught or the budget is spent. It must be switched on already.
+pub fn hunt(scope: Scope, options: &Options, seeds: u64, threads: usize) -> Option<Caught> {
+    let began = Instant::now();
+    let hunt = Sweep {
+        seeds: 0..seeds,
+        scope,
+        options: options.clone(),
+        threads,
+        twice_every: 0,
+        stops_at_failure: true,
+    };
+    let tally = sweep(&hunt, &|_| {});
+    let (_, violation) = tally.failures.iter().next()?;
+    Some(Caught { seeds: tally.seeds, seconds: began.elapsed().as_secs_f64(), kind: violation.kind() })
+}
+
+/// Hunts one mutant of the engine.
+#[cfg(feature = "mutants")]
+pub fn hunt_mutant(mutant: Mutant, seeds: u64, threads: usize) -> Option<Caught> {
+    perdura_core::mutant::set(Some(mutant));
+    let caught = hunt(scope_of(mutant), &Options::default(), seeds, threads);
+    perdura_core::mutant::set(None);
+    caught
+}
+
+/// Hunts one mutant of the engine: never, because they are not compiled in.
+#[cfg(not(feature = "mutants"))]
+pub fn hunt_mutant(mutant: Mutant, _seeds: u64, _threads: usize) -> Option<Caught> {
+    let _ = scope_of(mutant);
+    None
+}
+
+/// What must be noticed although the engine makes no mistake.
+pub fn canaries(seeds: u64, threads: usize) -> Vec<(&'static str, Option<Caught>)> {
+    let lying = Scope { policy: Some(Policy::Always), profile: Some(Profile::LyingDisk) };
+    let greedy = Options { is_greedy: true, ..Options::default() };
+    vec![
+        ("a disk whose syncs do nothing", hunt(lying, &Options::default(), seeds, threads)),
+        ("a judge that demands one state more", hunt(Scope::default(), &greedy, seeds, threads)),
+    ]
+}
+
+/// `mutants [--seeds N] [--only Name]`
+///
+/// # Errors
+/// A command line that is wrong.
+pub fn main(mut args: Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let seeds = args.number("--seeds", 2_000u64)?;
+    let only = args.text("--only")?;
+    let threads = args.number("--threads", cores())?;
+    args.finish()?;
+    if !perdura_core::mutant::ARE_COMPILED_IN {
+        return Err("mutants are not compiled in: cargo run --release -p perdura-harness --features mutants -- mutants".into());
+    }
+    std::panic::set_hook(Box::new(|_| {}));
+    let began = Instant::now();
+    let mut survivors = 0;
+    let chosen =
+        Mutant::ALL.iter().filter(|mutant| only.as_ref().is_none_or(|only| *only == format!("{mutant:?}")));
+    let mut count = 0;
+    for mutant in chosen {
+        count += 1;
+        survivors += u32::from(!show(&format!("{mutant:?}"), hunt_mutant(*mutant, seeds, threads)));
+    }
+    for (name, caught) in canaries(seeds, threads) {
+        survivors += u32::from(!show(name, caught));
+    }
+    println!("{count} mutants, {survivors} survived, {:?}", Duration::from_secs(began.elapsed().as_secs()));
+    Ok(if survivors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn show(name: &str, caught: Option<Caught>) -> bool {
+    match &caught {
+        Some(Caught { seeds, seconds, kind }) => {
+            println!("{name:<40} {seeds:>5} seeds {seconds:>7.2} s  {kind}")
+        }
+        None => println!("{name:<40} SURVIVED"),
+    }
+    caught.is_some()
+}

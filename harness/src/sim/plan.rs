@@ -1,0 +1,337 @@
+//! A plan: everything that will be done in one run, as explicit data drawn from a seed.
+//!
+//! Exists because seeds die with the next change of code, and because data can be made smaller: a plan is a list of
+//! rounds, each a list of actions and an end, and any action may be left out.
+//!
+//! Always true: the plan of a seed and the choices left out of it decide the run.
+//!
+//! Not here: doing it (`run.rs`), what commands there are (`workload.rs`).
+
+use std::collections::BTreeSet;
+
+use perdura_sim::{Crash, Fault, FaultKind, Moment, Operation, Profile, SimRng};
+
+use super::workload::{Op, Workload};
+
+/// Everything that will be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Where it came from; also decides delays and images.
+    pub seed: u64,
+    /// The file system.
+    pub profile: Profile,
+    /// Settings at the first start.
+    pub settings: Vec<(&'static str, &'static str)>,
+    /// Of a thousand syncs so many take seconds.
+    pub slow_sync_permille: u32,
+    /// Clients that are connected.
+    pub clients: usize,
+    /// Lives of the server, one after the other.
+    pub rounds: Vec<Round>,
+}
+
+/// One life of the server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Round {
+    /// What is done while it lives.
+    pub actions: Vec<Action>,
+    /// How it ends.
+    pub ending: Ending,
+}
+
+/// One thing done, and how long before it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Action {
+    /// Its place in the plan, by which it can be left out.
+    pub number: usize,
+    /// Microseconds since the last one.
+    pub pause_us: u64,
+    /// What.
+    pub deed: Deed,
+}
+
+impl Action {
+    /// It, in a line.
+    pub fn show(&self) -> String {
+        let deed = match &self.deed {
+            Deed::Send { client, ops } => {
+                format!("client {client} sends {}", ops.iter().map(Op::show).collect::<Vec<_>>().join(" | "))
+            }
+            other => format!("{other:?}"),
+        };
+        format!("[{}] {deed}", self.number)
+    }
+}
+
+/// What can be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// A client sends commands in one go.
+    Send {
+        /// Which client.
+        client: usize,
+        /// What it sends.
+        ops: Vec<Op>,
+    },
+    /// A client hangs up and comes back.
+    Reconnect(usize),
+    /// Something will go wrong with the disk.
+    Fault(Fault),
+    /// The disk has room for so many bytes more, or for all again.
+    Room(Option<u64>),
+    /// The next fork fails.
+    FailFork,
+    /// The snapshot child is killed.
+    KillChild,
+    /// The wall clock jumps ahead, microseconds.
+    Jump(i64),
+}
+
+/// How a life of the server ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// A crash after this many microseconds more.
+    Crash(Crash, u64),
+    /// A crash around a disk operation, counted from the end of the actions.
+    CrashAt(Crash, u64, Moment),
+    /// A crash around a disk operation, counted from the start of the server: in recovery.
+    CrashInRecovery(Crash, u64, Moment),
+    /// SIGTERM.
+    Terminate,
+    /// SHUTDOWN with these words.
+    Shutdown(&'static [&'static str]),
+}
+
+/// Which part of persistence a sweep is asked to look at.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Policy {
+    /// AOF, `appendfsync always`
+    Always,
+    /// AOF, `appendfsync everysec`
+    Everysec,
+    /// AOF, `appendfsync no`
+    No,
+    /// Snapshots only.
+    Rdb,
+    /// AOF and snapshots, switched at run time.
+    Switching,
+}
+
+impl Policy {
+    /// All of them.
+    pub const ALL: [Policy; 5] =
+        [Policy::Always, Policy::Everysec, Policy::No, Policy::Rdb, Policy::Switching];
+
+    /// As written on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Policy::Always => "always",
+            Policy::Everysec => "everysec",
+            Policy::No => "no",
+            Policy::Rdb => "rdb",
+            Policy::Switching => "switching",
+        }
+    }
+
+    fn fsync(self, rng: &mut SimRng) -> &'static str {
+        match self {
+            Policy::Always => "always",
+            Policy::Everysec => "everysec",
+            Policy::No => "no",
+            Policy::Rdb | Policy::Switching => FSYNCS[rng.index(3)],
+        }
+    }
+}
+
+const FSYNCS: [&str; 3] = ["always", "everysec", "no"];
+
+/// What to draw from: nothing said means anything.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Scope {
+    /// Only this policy.
+    pub policy: Option<Policy>,
+    /// Only this file system.
+    pub profile: Option<Profile>,
+}
+
+impl Plan {
+    /// The plan of a seed.
+    pub fn draw(seed: u64, scope: Scope) -> Plan {
+        let rng = &mut SimRng::new(seed ^ 0x9e1a_17bd);
+        let policy = scope.policy.unwrap_or(Policy::ALL[rng.index(5)]);
+        let profile = scope.profile.unwrap_or(PROFILES[rng.index(PROFILES.len())]);
+        let settings = draw_settings(policy, profile, rng);
+        let mut drawing = Drawing {
+            policy,
+            workload: Workload::draw(rng),
+            clients: rng.between(1, 4) as usize,
+            has_faults: rng.chance(450),
+            pause_us_max: [200, 3_000, 60_000, 400_000][rng.index(4)],
+            admin_permille: [10, 40, 120][rng.index(3)],
+            number: 0,
+        };
+        let slow_sync_permille = [0, 5, 100][rng.index(3)];
+        let rounds = (0..rng.between(2, 5)).map(|_| drawing.round(rng)).collect();
+        Plan { seed, profile, settings, slow_sync_permille, clients: drawing.clients, rounds }
+    }
+
+    /// The same plan without these actions.
+    pub fn without(mut self, left_out: &BTreeSet<usize>) -> Plan {
+        for round in &mut self.rounds {
+            round.actions.retain(|action| !left_out.contains(&action.number));
+        }
+        self
+    }
+
+    /// Numbers of all its actions.
+    pub fn numbers(&self) -> Vec<usize> {
+        self.rounds.iter().flat_map(|round| &round.actions).map(|action| action.number).collect()
+    }
+}
+
+/// Strict POSIX finds most, so it is drawn most.
+const PROFILES: [Profile; 6] =
+    [Profile::Strict, Profile::Strict, Profile::Strict, Profile::Ext4Ordered, Profile::Xfs, Profile::Btrfs];
+
+fn draw_settings(policy: Policy, profile: Profile, rng: &mut SimRng) -> Vec<(&'static str, &'static str)> {
+    let keeps_order = profile == Profile::Btrfs;
+    let yes_no = |rng: &mut SimRng, permille| if rng.chance(permille) { "yes" } else { "no" };
+    let has_aof = policy != Policy::Rdb && (policy != Policy::Switching || rng.chance(600));
+    vec![
+        ("appendonly", if has_aof { "yes" } else { "no" }),
+        ("appendfsync", policy.fsync(rng)),
+        ("save", if rng.chance(300) { "1 5" } else { "\"\"" }),
+        // Without checksums only a file system that keeps appends in order can be recovered from: the log has then no
+        // more than its grammar to tell a tear by, as in Redis.
+        ("aof-checksum", yes_no(rng, if keeps_order { 700 } else { 1_000 })),
+        ("aof-use-rdb-preamble", yes_no(rng, 700)),
+        ("aof-timestamp-enabled", yes_no(rng, 200)),
+        ("no-appendfsync-on-rewrite", yes_no(rng, 200)),
+        ("rdbcompression", yes_no(rng, 500)),
+        // A failed snapshot must not keep the log from being tested.
+        ("stop-writes-on-bgsave-error", "no"),
+        ("auto-aof-rewrite-min-size", if rng.chance(300) { "2kb" } else { "64mb" }),
+    ]
+}
+
+struct Drawing {
+    policy: Policy,
+    workload: Workload,
+    clients: usize,
+    has_faults: bool,
+    pause_us_max: u64,
+    admin_permille: u32,
+    number: usize,
+}
+
+impl Drawing {
+    fn round(&mut self, rng: &mut SimRng) -> Round {
+        let count = [0, 5, 40, 80][rng.index(4)];
+        let actions = (0..count).map(|_| self.action(rng)).collect();
+        Round { actions, ending: self.ending(rng) }
+    }
+
+    fn action(&mut self, rng: &mut SimRng) -> Action {
+        self.number += 1;
+        // Now and then nothing happens for seconds: the tail must be synced all the same.
+        let pause_us =
+            if rng.chance(20) { rng.between(1_000_000, 4_000_000) } else { rng.below(self.pause_us_max) };
+        Action { number: self.number, pause_us, deed: self.deed(rng) }
+    }
+
+    fn deed(&mut self, rng: &mut SimRng) -> Deed {
+        if self.has_faults && rng.chance(40) {
+            return self.fault(rng);
+        }
+        if rng.chance(10) {
+            return Deed::Reconnect(rng.index(self.clients));
+        }
+        if rng.chance(self.admin_permille) {
+            let op = self.admin(rng);
+            return Deed::Send { client: rng.index(self.clients), ops: vec![op] };
+        }
+        let client = rng.index(self.clients);
+        let db = client % 2;
+        let ops = match rng.below(10) {
+            0..7 => vec![self.workload.command(db, rng)],
+            7..9 => (0..rng.between(2, 8)).map(|_| self.workload.command(db, rng)).collect(),
+            _ => in_transaction(self.workload.transaction(db, rng)),
+        };
+        Deed::Send { client, ops }
+    }
+
+    fn admin(&mut self, rng: &mut SimRng) -> Op {
+        if self.policy == Policy::Switching && rng.chance(400) {
+            return match rng.below(4) {
+                0 => Op::Config("appendonly", "no"),
+                1 => Op::Config("appendonly", "yes"),
+                _ => Op::Config("appendfsync", FSYNCS[rng.index(3)]),
+            };
+        }
+        match (self.policy, rng.below(10)) {
+            (Policy::Rdb, 0..7) => Op::BgSave,
+            (Policy::Rdb, _) => Op::Save,
+            (_, 0..5) => Op::BgRewrite,
+            (_, 5..7) => Op::WaitAof,
+            (_, 7) => Op::Save,
+            _ => Op::BgSave,
+        }
+    }
+
+    fn fault(&mut self, rng: &mut SimRng) -> Deed {
+        const PATHS: [&str; 5] = ["", "incr", "manifest", "temp", "base"];
+        match rng.below(12) {
+            0 => Deed::FailFork,
+            1 => Deed::KillChild,
+            2 => Deed::Jump(rng.between(1_000_000, 3_600_000_000) as i64),
+            3 => Deed::Room(Some(rng.between(0, 6_000))),
+            4 => Deed::Room(None),
+            _ => {
+                let (operation, kind) = draw_fault(rng);
+                let path = PATHS[rng.index(PATHS.len())].into();
+                Deed::Fault(Fault { operation, path, skip: rng.below(6) as u32, kind })
+            }
+        }
+    }
+
+    fn ending(&mut self, rng: &mut SimRng) -> Ending {
+        let crash = [Crash::Power, Crash::Power, Crash::Server, Crash::Group, Crash::Power][rng.index(5)];
+        let moment = [Moment::Before, Moment::Within, Moment::After][rng.index(3)];
+        match rng.below(10) {
+            0..4 => Ending::Crash(crash, rng.below(self.pause_us_max * 2)),
+            4..7 => Ending::CrashAt(crash, rng.below(12), moment),
+            7..9 => Ending::CrashInRecovery(crash, rng.below(24), moment),
+            _ => match rng.below(4) {
+                0 => Ending::Shutdown(&[]),
+                1 => Ending::Shutdown(&["nosave"]),
+                2 => Ending::Shutdown(&["save"]),
+                _ => Ending::Terminate,
+            },
+        }
+    }
+}
+
+fn in_transaction(ops: Vec<Op>) -> Vec<Op> {
+    let queued = ops.iter().map(|op| Op::Queued(Box::new(op.clone())));
+    std::iter::once(Op::Multi).chain(queued).chain([Op::Exec(ops.clone())]).collect()
+}
+
+const EIO: i32 = 5;
+const ENOSPC: i32 = 28;
+
+fn draw_fault(rng: &mut SimRng) -> (Operation, FaultKind) {
+    match rng.below(14) {
+        0..3 => (Operation::Fdatasync, FaultKind::Errno(EIO)),
+        3 => (Operation::Fsync, FaultKind::Errno(EIO)),
+        4 => (Operation::Write, FaultKind::Errno(ENOSPC)),
+        5 => (Operation::Write, FaultKind::Short(rng.below(60) as u32)),
+        6 => (Operation::Write, FaultKind::Writeback),
+        7 => (Operation::Rename, FaultKind::Errno(EIO)),
+        8 => (Operation::Open, FaultKind::Errno(ENOSPC)),
+        9 => (Operation::Unlink, FaultKind::Errno(EIO)),
+        10 => (Operation::Write, FaultKind::Interrupted),
+        11 => (Operation::Truncate, FaultKind::Errno(EIO)),
+        12 => (Operation::Fdatasync, FaultKind::Interrupted),
+        _ => (Operation::Fdatasync, FaultKind::Slow(rng.between(500_000, 4_500_000))),
+    }
+}

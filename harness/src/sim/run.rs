@@ -1,0 +1,682 @@
+//! Runs a plan: a world, its clients, its crashes, and the judge after each.
+//!
+//! Always true: everything is decided by the plan; the run ends at the first violation.
+//!
+//! Not here: what is planned (`plan.rs`), what is right (`oracle/`).
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use perdura_core::host::{Engine, Signal};
+use perdura_core::time::Now;
+use perdura_sim::{
+    ClientKey, Crash, Delay, End, FaultKind, Moment, Operation, SimDisk, SimRng, Sometimes, Step, World,
+    WorldConfig,
+};
+
+use super::history::{Death, History, Logging};
+use super::observed::{Notes, Observed};
+use super::oracle::start::{Start, check_end};
+use super::oracle::{Violation, durability, leftovers};
+use super::plan::{Action, Deed, Ending, Plan};
+use super::probe::{self, Found, Settings, boot, config_of};
+use super::workload::Op;
+use crate::model::Keyspace;
+
+/// How a run is made and watched.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Of a thousand actions so many are followed by a probe, and of a thousand fresh replies so many.
+    pub probe_permille: u32,
+    /// The judge demands one state more than it may: a canary.
+    pub is_greedy: bool,
+    /// Told what happens, line by line.
+    pub narrate: Option<fn(String)>,
+}
+
+impl Default for Options {
+    fn default() -> Options {
+        Options { probe_permille: 150, is_greedy: false, narrate: None }
+    }
+}
+
+/// What came of a run.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The first broken promise.
+    pub violation: Option<Violation>,
+    /// Digest of everything that happened.
+    pub digest: u64,
+    /// Starts after a crash, probes included.
+    pub recoveries: u64,
+    /// Commands that were sent.
+    pub commands: u64,
+    /// Replies that came.
+    pub replies: u64,
+    /// What happened, for coverage.
+    pub sometimes: Sometimes,
+    /// The last operations on the disk.
+    pub recent: Vec<String>,
+    /// The files at the end: length, how much of it is durable, and for logs where each batch stands.
+    pub files: Vec<String>,
+}
+
+fn list_files(disk: &SimDisk) -> Vec<String> {
+    let describe = |(path, len): (String, u64)| {
+        let durable = disk.durable_len(&path).map_or("name in doubt".into(), |len| format!("{len} durable"));
+        let bytes = disk.peek(&path).unwrap_or_default();
+        let is_text = path.ends_with(".aof") || path.ends_with(".manifest");
+        let lines =
+            bytes.split(|byte| *byte == b'\n').map(|line| String::from_utf8_lossy(line).trim().to_string());
+        let headers: Vec<String> =
+            lines.filter(|line| is_text && (line.starts_with('#') || line.starts_with("file "))).collect();
+        format!("{path}: {len} bytes, {durable} {}", headers.join(" "))
+    };
+    disk.files().into_iter().map(describe).collect()
+}
+
+/// Runs a plan to its end or to the first violation.
+pub fn run(plan: &Plan, options: &Options) -> Outcome {
+    let mut runner = Runner::new(plan, options.clone());
+    let violation = runner.play(plan).err();
+    let history = runner.notes.borrow();
+    Outcome {
+        violation,
+        digest: runner.world.digest(),
+        recoveries: runner.recoveries,
+        commands: runner.commands,
+        replies: history.replies,
+        sometimes: runner.all_that_happened(),
+        recent: runner.world.disk().trace().recent().map(ToString::to_string).collect(),
+        files: list_files(runner.world.disk()),
+    }
+}
+
+/// What an exploration looked at.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Exploration {
+    /// Moments at which the disk had changed.
+    pub points: u64,
+    /// Images that were started from.
+    pub images: u64,
+    /// Starts, those from crashed starts included.
+    pub recoveries: u64,
+    /// No limit was reached: these are all coarse images of all points.
+    pub is_whole: bool,
+}
+
+/// Runs a plan and crashes it at every operation of the disk.
+///
+/// # Errors
+/// The first violation.
+pub fn explore(plan: &Plan, options: &Options, images_max: usize) -> Result<Exploration, Violation> {
+    let mut runner = Runner::new(plan, options.clone());
+    let exploration = Exploration { is_whole: true, ..Exploration::default() };
+    runner.exploring = Some((images_max, runner.world.disk().operation_next(), exploration));
+    runner.play(plan)?;
+    Ok(runner.exploring.expect("set above").2)
+}
+
+/// Longest wait for a start, for an answer, for a stop; virtual microseconds.
+const START_US: u64 = 60_000_000;
+const ANSWER_US: u64 = 90_000_000;
+/// How long a disk without faults may take before an unanswered request is a violation, virtual microseconds.
+const PATIENCE_US: u64 = 70_000_000;
+/// Time a quiet server gets to clean up.
+const QUIET_US: u64 = 8_000_000;
+const TIDY_US: u64 = 777_777;
+const TIDY_TRIES: u32 = 12;
+
+struct Runner {
+    world: World<Observed>,
+    notes: Notes,
+    options: Options,
+    rng: SimRng,
+    settings: Settings,
+    clients: Vec<Option<ClientKey>>,
+    all_clients: Vec<ClientKey>,
+    has_faults: bool,
+    recoveries: u64,
+    commands: u64,
+    /// Images at each point at most, operations looked at so far, what was found.
+    exploring: Option<(usize, u64, Exploration)>,
+    seen_in_probes: Sometimes,
+}
+
+impl Runner {
+    fn new(plan: &Plan, options: Options) -> Runner {
+        let mut history = History::default();
+        history.narrate = options.narrate;
+        let notes = Rc::new(RefCell::new(history));
+        let mut config = WorldConfig::new(plan.profile);
+        config.slow_sync_permille = plan.slow_sync_permille;
+        config.child = Delay::between(20, [200, 5_000, 60_000][(plan.seed % 3) as usize]);
+        Runner {
+            world: World::new(plan.seed, config),
+            notes,
+            options,
+            rng: SimRng::new(plan.seed ^ 0x51f3),
+            settings: plan.settings.iter().copied().collect(),
+            clients: vec![None; plan.clients],
+            all_clients: Vec::new(),
+            has_faults: false,
+            recoveries: 0,
+            commands: 0,
+            exploring: None,
+            seen_in_probes: Sometimes::default(),
+        }
+    }
+
+    fn play(&mut self, plan: &Plan) -> Result<(), Violation> {
+        let mut death = Death::Kill;
+        for round in &plan.rounds {
+            let crash = match round.ending {
+                Ending::CrashInRecovery(crash, number, moment) => Some((crash, number, moment)),
+                _ => None,
+            };
+            if let Some(end) = self.start(death, crash)? {
+                death = death_of(end, death);
+                continue;
+            }
+            let end = match self.act(&round.actions)? {
+                Some(end) => end,
+                None => self.end(&round.ending)?,
+            };
+            self.settle_end(end)?;
+            death = death_of(end, Death::Kill);
+        }
+        // Whatever happened, the last start serves, and is tidy once it had time. Orphans are gone by then.
+        self.start(death, None)?;
+        let end = self.world.crash(Crash::Group).expect("a server was running");
+        self.start(death_of(end, Death::Kill), None)?;
+        self.step_for(QUIET_US)?;
+        // Save points and growth may have begun something just now: only what stays is left over.
+        for _ in 0..TIDY_TRIES {
+            if self.world.children_count() == 0 && leftovers::check(self.world.disk()).is_ok() {
+                return Ok(());
+            }
+            self.step_for(TIDY_US)?;
+        }
+        leftovers::check(self.world.disk())
+    }
+
+    /// What happened to the world and in probes.
+    fn all_that_happened(&self) -> Sometimes {
+        let mut sum = self.world.sometimes().clone();
+        sum.add(&self.seen_in_probes);
+        sum
+    }
+
+    fn tell(&self, line: impl FnOnce() -> String) {
+        if let Some(narrate) = self.options.narrate {
+            narrate(line());
+        }
+    }
+
+    // --- Starting -----------------------------------------------------------------------------------------
+
+    /// Starts a server and judges what it serves. `Some` if it was crashed on the way.
+    fn start(&mut self, death: Death, crash: Option<(Crash, u64, Moment)>) -> Result<Option<End>, Violation> {
+        // Connections of an earlier life must not reach this one.
+        for key in std::mem::take(&mut self.all_clients) {
+            self.world.cut(key);
+        }
+        self.clients.fill(None);
+        self.choose_log();
+        if let Some((crash, number, moment)) = crash {
+            let operation = self.world.disk().operation_next() + number;
+            self.world.crash_at(operation, moment, crash);
+        }
+        let end = match self.try_start() {
+            None => None,
+            Some(end) => {
+                let had_errors = self.has_faults;
+                match check_end(end, had_errors, "")? {
+                    Start::Crashed(end) => return Ok(Some(end)),
+                    Start::Serves | Start::RefusedRightly => {
+                        // The disk failed the start: without its faults the next one must come up.
+                        self.clear_faults();
+                        self.try_start()
+                    }
+                }
+            }
+        };
+        if let Some(end) = end {
+            check_end(end, false, "")?;
+            return Ok(Some(end));
+        }
+        if self.world.engine().is_none_or(Engine::is_loading) {
+            return Err(Violation::Stuck("loading".into()));
+        }
+        self.clear_faults();
+        self.world.disk_mut().disarm();
+        self.judge_start(death)?;
+        if crash.is_some() {
+            // The start had fewer operations than that: it ends where they ended.
+            return Ok(self.world.crash(crash.expect("just seen").0));
+        }
+        Ok(None)
+    }
+
+    fn try_start(&mut self) -> Option<End> {
+        let (notes, config) = (self.notes.clone(), config_of(&self.settings));
+        self.world.start(|boot_with| {
+            let node = boot(&config, boot_with.seed, boot_with.pid as u32, boot_with.now);
+            Observed::new(node, notes)
+        });
+        let until = self.world.now().mono_us + START_US;
+        while self.world.engine().is_some_and(Engine::is_loading) && self.world.now().mono_us < until {
+            if let Step::Ended(end) = self.world.step() {
+                return Some(end);
+            }
+        }
+        None
+    }
+
+    /// An operator who switched the log off starts without it only if the snapshot is as new.
+    fn choose_log(&mut self) {
+        let history = self.notes.borrow();
+        let is_off = history.logging == Logging::Off && history.last() > 0;
+        if is_off && self.settings["appendonly"] == "no" && history.floors.dump < history.floors.kill {
+            drop(history);
+            self.settings.insert("appendonly", "yes");
+        }
+    }
+
+    fn judge_start(&mut self, death: Death) -> Result<(), Violation> {
+        self.recoveries += 1;
+        let now = self.world.now();
+        let mut node = self.world.engine().expect("it serves").node.clone();
+        let keyspace = probe::read(&mut node, now);
+        let with_log = self.settings["appendonly"] == "yes";
+        let state = self.judge(&keyspace, now, death, with_log)?;
+        self.tell(|| format!("{:>12} engine  serves state {state}", now.mono_us));
+        let mut history = self.notes.borrow_mut();
+        let logging = history.logging;
+        history.adopt(state, with_log, keyspace);
+        history.logging = logging;
+        Ok(())
+    }
+
+    fn judge(&self, keyspace: &Keyspace, now: Now, death: Death, with_log: bool) -> Result<usize, Violation> {
+        let history = self.notes.borrow();
+        let state = durability::check(&history, keyspace, now.wall_ms(), death, with_log)?;
+        if self.options.is_greedy && state < history.floor(death, with_log) + 1 && history.last() > 0 {
+            return Err(Violation::NeverWas("the canary demands more than was promised".into()));
+        }
+        Ok(state)
+    }
+
+    // --- Living -------------------------------------------------------------------------------------------
+
+    fn act(&mut self, actions: &[Action]) -> Result<Option<End>, Violation> {
+        for action in actions {
+            if let Some(end) = self.step_for(action.pause_us)? {
+                return Ok(Some(end));
+            }
+            self.tell(|| format!("{:>12} plan    {}", self.world.now().mono_us, action.show()));
+            if let Some(end) = self.perform(&action.deed)? {
+                return Ok(Some(end));
+            }
+            if self.rng.chance(self.options.probe_permille) {
+                self.probe()?;
+            }
+        }
+        Ok(None)
+    }
+
+    fn perform(&mut self, deed: &Deed) -> Result<Option<End>, Violation> {
+        match deed {
+            Deed::Send { client, ops } => {
+                self.send(*client, ops);
+                if ops.iter().any(Op::is_blocking) {
+                    return self.await_answers(*client);
+                }
+            }
+            Deed::Reconnect(client) => {
+                if let Some(key) = self.clients[*client].take() {
+                    self.world.cut(key);
+                    return self.step_for(1_000);
+                }
+            }
+            Deed::Fault(fault) => {
+                self.has_faults = true;
+                let loses_pages = matches!(fault.operation, Operation::Fdatasync | Operation::Fsync)
+                    && matches!(fault.kind, FaultKind::Errno(_))
+                    || fault.kind == FaultKind::Writeback;
+                self.notes.borrow_mut().is_cache_doubtful |= loses_pages;
+                self.world.disk_mut().add_fault(fault.clone());
+            }
+            Deed::Room(room) => {
+                self.has_faults = true;
+                let used: u64 = self.world.disk().files().values().sum();
+                self.world.disk_mut().set_capacity(room.map(|room| used + room));
+            }
+            Deed::FailFork => self.world.fail_fork(12),
+            Deed::KillChild => drop(self.world.crash(Crash::Children)),
+            Deed::Jump(us) => self.world.jump_wall_clock(*us),
+        }
+        Ok(None)
+    }
+
+    fn send(&mut self, client: usize, ops: &[Op]) {
+        let now_ms = self.world.now().wall_ms();
+        let mut bytes = Vec::new();
+        let key = match self.clients[client] {
+            Some(key) if !self.world.is_closed(key) => key,
+            _ => {
+                let key = self.world.connect();
+                self.all_clients.push(key);
+                self.clients[client] = Some(key);
+                if client % 2 == 1 {
+                    self.queue(key, Op::Select(1), &mut bytes);
+                }
+                key
+            }
+        };
+        for op in ops {
+            self.queue(key, op.at(now_ms), &mut bytes);
+        }
+        self.commands += ops.len() as u64;
+        self.world.send(key, bytes);
+    }
+
+    fn queue(&mut self, key: ClientKey, op: Op, bytes: &mut Vec<u8>) {
+        let encoded = op.encode();
+        self.notes.borrow_mut().sent(key.0, op, encoded.len());
+        bytes.extend_from_slice(&encoded);
+    }
+
+    fn await_answers(&mut self, client: usize) -> Result<Option<End>, Violation> {
+        let Some(key) = self.clients[client] else { return Ok(None) };
+        let until = self.world.now().mono_us + ANSWER_US;
+        while !self.notes.borrow().is_idle(key.0) && !self.world.is_closed(key) {
+            if self.has_faults && self.world.now().mono_us + PATIENCE_US > until {
+                // A full disk answers nothing; once there is room again everybody must be served.
+                self.clear_faults();
+            }
+            if self.world.now().mono_us > until {
+                let unanswered = self.notes.borrow().unanswered();
+                return Err(Violation::Stuck(format!("no answer to {unanswered:?}")));
+            }
+            if let Some(end) = self.step()? {
+                return Ok(Some(end));
+            }
+        }
+        Ok(None)
+    }
+
+    /// One step of the world, and a look at what it showed.
+    fn step(&mut self) -> Result<Option<End>, Violation> {
+        let step = self.world.step();
+        self.look()?;
+        match step {
+            Step::Ended(end) => Ok(Some(end)),
+            Step::Went => Ok(None),
+            Step::Idle => {
+                self.world.run_for(1_000);
+                Ok(None)
+            }
+        }
+    }
+
+    fn step_for(&mut self, us: u64) -> Result<Option<End>, Violation> {
+        if self.exploring.is_some() {
+            return self.explore_for(us);
+        }
+        let until = self.world.now().mono_us + us;
+        loop {
+            let left = until.saturating_sub(self.world.now().mono_us);
+            // A microsecond at a time is what the world needs to stop at the right moment; most of it is empty.
+            if let Some(end) = self.world.run_for(left.min(STRIDE_US)) {
+                self.look()?;
+                return Ok(Some(end));
+            }
+            self.look()?;
+            if left <= STRIDE_US {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// [`Runner::step_for`], one event after the other.
+    fn explore_for(&mut self, us: u64) -> Result<Option<End>, Violation> {
+        let until = self.world.now().mono_us + us;
+        while self.world.now().mono_us < until {
+            match self.world.step() {
+                Step::Ended(end) => {
+                    self.look()?;
+                    return Ok(Some(end));
+                }
+                Step::Idle => drop(self.world.run_for(1_000)),
+                Step::Went => {}
+            }
+            self.look()?;
+            self.explore_here()?;
+        }
+        Ok(None)
+    }
+
+    /// All images of the disk as it is now, if it has changed.
+    fn explore_here(&mut self) -> Result<(), Violation> {
+        let Some((images_max, seen, mut found)) = self.exploring else { return Ok(()) };
+        let operation = self.world.disk().operation_next();
+        if operation == seen || self.world.engine().is_none_or(Engine::is_loading) {
+            return Ok(());
+        }
+        found.points += 1;
+        let (images, is_whole) = self.world.disk().images(images_max);
+        found.is_whole &= is_whole;
+        for image in images {
+            found.images += 1;
+            self.world.disk().check_image(&image).map_err(Violation::IllegalImage)?;
+            let mut disk = self.world.disk().clone();
+            disk.lose_power_to(&image);
+            found.recoveries += self.start_from(disk.clone(), Death::Power, None)?;
+            // The start is hit as well, each time at another of its operations.
+            let crash = (found.images % RECOVERY_OPERATIONS, Moment::After);
+            found.recoveries += self.start_from(disk, Death::Power, Some(crash))?;
+        }
+        found.recoveries += self.start_from(self.world.disk().clone(), Death::Kill, None)?;
+        self.exploring = Some((images_max, operation, found));
+        Ok(())
+    }
+
+    /// Starts from a disk; if a crash is planned there, once more from one image of what it left. Gives the starts made.
+    fn start_from(
+        &mut self,
+        mut disk: SimDisk,
+        death: Death,
+        crash: Option<(u64, Moment)>,
+    ) -> Result<u64, Violation> {
+        let now = self.world.now();
+        self.notes.borrow_mut().settle_bound(now);
+        let settings = self.settings_now();
+        let with_log = settings["appendonly"] == "yes";
+        let config = config_of(&settings);
+        let mut found = probe::start(&mut disk, &config, now, crash);
+        let mut starts = 1;
+        if let Found::Crashed = found {
+            lose_power(&mut disk, &mut self.rng, &mut self.seen_in_probes)?;
+            found = probe::start(&mut disk, &config, now, None);
+            starts += 1;
+        }
+        self.judge_found(found, now, death, with_log)?;
+        Ok(starts)
+    }
+
+    /// The settings an operator would start with now.
+    fn settings_now(&self) -> Settings {
+        let mut settings = self.settings.clone();
+        let history = self.notes.borrow();
+        let is_newer_in_log = history.floors.dump < history.floors.kill;
+        if history.logging != Logging::Off || settings["appendonly"] == "no" && is_newer_in_log {
+            settings.insert("appendonly", "yes");
+        }
+        settings
+    }
+
+    fn look(&mut self) -> Result<(), Violation> {
+        let (violation, fresh) = {
+            let mut history = self.notes.borrow_mut();
+            let changed = std::mem::take(&mut history.settings_changed);
+            self.settings.extend(changed);
+            (history.take_violation(), std::mem::take(&mut history.fresh_replies))
+        };
+        if let Some(violation) = violation {
+            return Err(violation);
+        }
+        // Just now somebody was told of something: whatever it rests on must be there.
+        if fresh > 0 && self.rng.chance(self.options.probe_permille) {
+            self.probe()?;
+        }
+        Ok(())
+    }
+
+    // --- Ending -------------------------------------------------------------------------------------------
+
+    fn end(&mut self, ending: &Ending) -> Result<End, Violation> {
+        self.tell(|| format!("{:>12} plan    {ending:?}", self.world.now().mono_us));
+        match ending {
+            Ending::Crash(crash, after_us) => {
+                if let Some(end) = self.step_for(*after_us)? {
+                    return Ok(end);
+                }
+                Ok(self.world.crash(*crash).expect("a server was running"))
+            }
+            Ending::CrashAt(crash, number, moment) => {
+                let operation = self.world.disk().operation_next() + number;
+                self.world.crash_at(operation, *moment, *crash);
+                if let Some(end) = self.step_for(QUIET_US)? {
+                    return Ok(end);
+                }
+                Ok(self.world.crash(*crash).expect("a server was running"))
+            }
+            Ending::Terminate => {
+                self.world.signal(Signal::Terminate);
+                self.await_end()
+            }
+            Ending::Shutdown(words) => {
+                self.send(0, &[Op::Shutdown(words)]);
+                self.await_end()
+            }
+            Ending::CrashInRecovery(crash, ..) => Ok(self.world.crash(*crash).expect("a server was running")),
+        }
+    }
+
+    /// A stop that was asked for; refused, the server is killed instead.
+    fn await_end(&mut self) -> Result<End, Violation> {
+        match self.step_for(ANSWER_US)? {
+            Some(end) => Ok(end),
+            None => Ok(self.world.crash(Crash::Group).expect("a server was running")),
+        }
+    }
+
+    fn settle_end(&mut self, end: End) -> Result<(), Violation> {
+        self.look()?;
+        let now = self.world.now();
+        self.tell(|| format!("{:>12} world   {end:?}", now.mono_us));
+        let mut history = self.notes.borrow_mut();
+        history.settle_bound(now);
+        match end {
+            End::Crashed(_) => Ok(()),
+            End::Exited(0) => {
+                history.stopped(false);
+                Ok(())
+            }
+            other => Err(Violation::Ended(format!("{other:?}"))),
+        }
+    }
+
+    fn clear_faults(&mut self) {
+        self.has_faults = false;
+        self.world.disk_mut().clear_faults();
+        self.world.disk_mut().set_capacity(None);
+    }
+
+    // --- Probes -------------------------------------------------------------------------------------------
+
+    /// What if all ended now: a kill, a loss of power, or both with a start in between.
+    fn probe(&mut self) -> Result<(), Violation> {
+        if self.world.engine().is_none_or(Engine::is_loading) {
+            return Ok(());
+        }
+        let now = self.world.now();
+        self.notes.borrow_mut().settle_bound(now);
+        let mut disk = self.world.disk().clone();
+        disk.clear_faults();
+        disk.set_capacity(None);
+        disk.disarm();
+        let death = if self.rng.chance(300) { Death::Kill } else { Death::Power };
+        if death == Death::Power {
+            lose_power(&mut disk, &mut self.rng, &mut self.seen_in_probes)?;
+        }
+        let settings = self.settings_now();
+        let with_log = settings["appendonly"] == "yes";
+        let config = config_of(&settings);
+        let crash = self.rng.chance(300).then(|| (self.rng.below(24), Moment::After));
+        let mut found = probe::start(&mut disk, &config, now, crash);
+        self.recoveries += 1;
+        let mut floor_death = death;
+        if let Found::Crashed = found {
+            // Depth 2: the start itself was hit.
+            if self.rng.chance(700) {
+                lose_power(&mut disk, &mut self.rng, &mut self.seen_in_probes)?;
+                floor_death = Death::Power;
+            }
+            found = probe::start(&mut disk, &config, now, None);
+            self.recoveries += 1;
+        }
+        if matches!(found, Found::Refused) && self.notes.borrow().is_cache_doubtful {
+            // The kernel tells of pages it lost once, to whoever syncs next: that start was right to refuse.
+            found = probe::start(&mut disk, &config, now, None);
+        }
+        let state = self.judge_found(found, now, floor_death, with_log)?;
+        // K6: what was served must survive, whatever had become of it before.
+        if self.rng.chance(400) {
+            lose_power(&mut disk, &mut self.rng, &mut self.seen_in_probes)?;
+            let again = probe::start(&mut disk, &config, now, None);
+            self.recoveries += 1;
+            let again = self.judge_found(again, now, floor_death, with_log)?;
+            if again < state {
+                return Err(Violation::Lost {
+                    recovered: again,
+                    floor: state,
+                    last: self.notes.borrow().last(),
+                    difference: "served after a start, lost by the power loss that followed".into(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn judge_found(&self, found: Found, now: Now, death: Death, with_log: bool) -> Result<usize, Violation> {
+        match found {
+            Found::Keyspace(keyspace) => self.judge(&keyspace, now, death, with_log),
+            Found::Refused => Err(Violation::Refused("probe".into())),
+            Found::Crashed => Err(Violation::Stuck("a probe crashed twice".into())),
+            Found::Endless => Err(Violation::Stuck("a probe never ends loading".into())),
+        }
+    }
+}
+
+/// Operations of a start that are crashed in turn.
+const RECOVERY_OPERATIONS: u64 = 24;
+/// Time between two looks while nothing is awaited, microseconds.
+const STRIDE_US: u64 = 2_000;
+
+fn lose_power(disk: &mut SimDisk, rng: &mut SimRng, seen: &mut Sometimes) -> Result<(), Violation> {
+    let image = disk.draw_image(rng);
+    disk.check_image(&image).map_err(Violation::IllegalImage)?;
+    disk.lose_power_to(&image);
+    image.marks.iter().for_each(|mark| seen.note(*mark));
+    Ok(())
+}
+
+/// After two deaths in a row the worse one counts.
+fn death_of(end: End, before: Death) -> Death {
+    match end {
+        End::Crashed(Crash::Power) => Death::Power,
+        _ => before,
+    }
+}
