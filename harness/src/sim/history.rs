@@ -68,6 +68,8 @@ struct Owed {
     /// Last state that its client made.
     own_last: usize,
     logging: Logging,
+    /// It ran while the log was being switched off.
+    is_unlogged: bool,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -233,6 +235,7 @@ impl History {
         let last = self.last();
         let rests_on = self.rests_on(&op);
         // What is switched off is promised once: later changes are not logged any more.
+        let is_unlogged = self.is_closing;
         let logging = if self.is_closing { Logging::Off } else { self.logging };
         match op {
             Op::Config("appendonly", "no") => self.is_closing = matches!(self.logging, Logging::On(_)),
@@ -249,7 +252,7 @@ impl History {
             conversation.own_last = last;
         }
         let own_last = conversation.own_last;
-        conversation.owed.push_back(Owed { op, expected, rests_on, own_last, logging });
+        conversation.owed.push_back(Owed { op, expected, rests_on, own_last, logging, is_unlogged });
     }
 
     fn touch(&mut self, op: &Op) {
@@ -262,10 +265,12 @@ impl History {
         }
     }
 
-    /// A read rests on the last change of what it read, anything else on all that came before.
+    /// A read rests on the last change of what it read, and so does a write that is one or finds nothing to change; anything
+    /// else rests on all that came before.
     fn rests_on(&self, op: &Op) -> usize {
         match op {
             Op::Get(key) => self.touched.get(key).copied().unwrap_or(0).max(self.flushed),
+            Op::Write(step) => self.touched.get(&step.key).copied().unwrap_or(0).max(self.flushed),
             Op::Multi | Op::Queued(_) | Op::Select(_) => 0,
             _ => self.last(),
         }
@@ -324,7 +329,8 @@ impl History {
                 }
             }
             (Op::Save, _) => self.floors.dump = self.floors.dump.max(owed.rests_on),
-            (_, Logging::On(sync)) => self.tell(owed.rests_on, sync, now),
+            // What runs while the log is being switched off is answered, and logged no more.
+            (_, Logging::On(sync)) if !owed.is_unlogged => self.tell(owed.rests_on, sync, now),
             _ => {}
         }
         if let Op::Config(name, value) = owed.op {
@@ -384,9 +390,10 @@ impl History {
     pub fn disk_answered(&mut self, elapsed_us: Option<u64>, has_failed: bool, now: Now) {
         self.settle_bound(now);
         if elapsed_us.is_some() {
-            self.syncing_since = None;
+            // What counts is how long the engine waited, the queue before the device included.
+            let waited_us = self.syncing_since.take().map_or(0, |since| now.mono_us - since);
+            self.sync_us_max = self.sync_us_max.max(waited_us);
         }
-        self.sync_us_max = self.sync_us_max.max(elapsed_us.unwrap_or(0));
         if has_failed {
             self.suspend_bound(now);
         }
@@ -434,7 +441,7 @@ impl History {
 
     /// The server left by itself, in order: nothing is lost.
     pub fn stopped(&mut self, has_saved: bool) {
-        if matches!(self.logging, Logging::On(_)) {
+        if matches!(self.logging, Logging::On(_)) && !self.is_closing {
             self.promise_log(self.last());
         }
         if has_saved {

@@ -125,7 +125,7 @@ const PATIENCE_US: u64 = 70_000_000;
 /// Time a quiet server gets to clean up.
 const QUIET_US: u64 = 8_000_000;
 const TIDY_US: u64 = 777_777;
-const TIDY_TRIES: u32 = 12;
+const TIDY_TRIES: u32 = 40;
 
 struct Runner {
     world: World<Observed>,
@@ -273,14 +273,10 @@ impl Runner {
         None
     }
 
-    /// An operator who switched the log off starts without it only if the snapshot is as new.
+    /// An operator who switched the log off, and left a set behind, starts with it: the server finds out which of set and
+    /// snapshot is newer.
     fn choose_log(&mut self) {
-        let history = self.notes.borrow();
-        let is_off = history.logging == Logging::Off && history.last() > 0;
-        if is_off && self.settings["appendonly"] == "no" && history.floors.dump < history.floors.kill {
-            drop(history);
-            self.settings.insert("appendonly", "yes");
-        }
+        self.settings = self.settings_now();
     }
 
     fn judge_start(&mut self, death: Death) -> Result<(), Violation> {
@@ -508,9 +504,8 @@ impl Runner {
     /// The settings an operator would start with now.
     fn settings_now(&self) -> Settings {
         let mut settings = self.settings.clone();
-        let history = self.notes.borrow();
-        let is_newer_in_log = history.floors.dump < history.floors.kill;
-        if history.logging != Logging::Off || settings["appendonly"] == "no" && is_newer_in_log {
+        let has_set = self.world.disk().files().contains_key(MANIFEST);
+        if self.notes.borrow().logging != Logging::Off || has_set {
             settings.insert("appendonly", "yes");
         }
         settings
@@ -660,6 +655,8 @@ impl Runner {
     }
 }
 
+/// Where a set's files are listed.
+const MANIFEST: &str = "appendonlydir/appendonly.aof.manifest";
 /// Operations of a start that are crashed in turn.
 const RECOVERY_OPERATIONS: u64 = 24;
 /// Time between two looks while nothing is awaited, microseconds.

@@ -716,14 +716,14 @@ impl Node {
         } else if let Some((name, from, to)) = loading.unsynced.clone() {
             let path = names.path(&name);
             self.begin_part(&mut manifest, file, disk)?;
+            let mut select = Vec::new();
             if loading.unsynced_db != 0 {
                 // A file begins in database 0, what is copied may not.
-                let mut select = Vec::new();
                 crate::resp::encode_command(
                     &[b"SELECT", format!("{}", loading.unsynced_db).as_bytes()],
                     &mut select,
                 );
-                disk.perform(&FileStep::Append { file, bytes: select.into() })?;
+                disk.perform(&FileStep::Append { file, bytes: select.clone().into() })?;
             }
             recovery::copy_range(&path, from, to, file, disk)?;
             let mut steps = vec![FileStep::Sync { file }];
@@ -734,7 +734,7 @@ impl Node {
             if let Err(error) = disk.perform(&FileStep::Truncate { path, len: from }) {
                 tracing::warn!("Can't cut {} at {from}: errno {}", error.path, error.errno);
             }
-            last_len = to - from;
+            last_len = to - from + select.len() as u64;
             let parts: Vec<Part> = manifest.loaded().cloned().collect();
             closed_len = 0;
             for part in &parts[..parts.len() - 1] {

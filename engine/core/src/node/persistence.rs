@@ -336,7 +336,7 @@ impl Node {
     pub(super) fn switch_append_only(&mut self, is_on: bool, effects: &mut Effects) {
         if !is_on {
             // The reply to CONFIG SET waits, like every other, until what was logged so far is durable.
-            self.aof.journal.begin_closing();
+            self.aof.journal.begin_closing(self.now);
             self.finish_closing(effects);
         } else if self.aof.state() == State::Off {
             self.aof.enable();
@@ -352,6 +352,13 @@ impl Node {
         }
     }
 
+    /// When the data of a snapshot was frozen: never in the same millisecond as the end of a log that it is newer than.
+    fn snapshot_ms(&self, now_ms: u64) -> u64 {
+        let closing = self.aof.journal.is_closing().then(|| self.aof.journal.closing_since_ms());
+        let closed = closing.or(self.aof.manifest().closed_at_ms);
+        closed.map_or(now_ms, |closed_ms| now_ms.max(closed_ms + 1))
+    }
+
     pub(super) fn rdb_settings(&self, form: SnapshotForm, now_ms: u64) -> RdbSettings {
         RdbSettings {
             version: self.config.rdb_version as u16,
@@ -361,6 +368,7 @@ impl Node {
             log_offset: (form == SnapshotForm::AofBaseRdb && self.config.aof_checksum)
                 .then(|| self.aof.journal.offset_buffered()),
             created_s: now_ms / 1000,
+            created_ms: (form == SnapshotForm::Rdb).then(|| self.snapshot_ms(now_ms)),
             used_memory: self.store.memory() as u64,
             has_idle_times: self.config.maxmemory_policy.is_lru(),
             has_frequencies: self.config.maxmemory_policy.is_lfu(),
@@ -553,7 +561,7 @@ impl Node {
         if self.aof.state() == State::On {
             let journal = &mut self.aof.journal;
             let is_forced = shutdown.force || mutant::is(Mutant::ShutdownIgnoresFailure);
-            if journal.broken().is_some() && !is_forced {
+            if (journal.broken().is_some() || journal.has_hole()) && !is_forced {
                 // W15: what was acknowledged is not safe, so this is no orderly stop.
                 tracing::warn!("The AOF could not be synced, can't exit.");
                 self.fail_shutdown(effects);
@@ -565,7 +573,7 @@ impl Node {
             }
             let is_safe = journal.offset_synced() == journal.offset_buffered()
                 || mutant::is(Mutant::ShutdownWithoutFlush);
-            let is_hopeless = is_forced && journal.broken().is_some();
+            let is_hopeless = is_forced && (journal.broken().is_some() || journal.has_hole());
             if !is_safe && !is_hopeless {
                 return;
             }

@@ -233,6 +233,8 @@ pub struct AppendOnly {
     repair: Option<Repair>,
     repair_at_us: u64,
     cleanup: Option<(Ticket, Manifest)>,
+    /// The mark by which a set that was switched off is known, on its way to the disk.
+    closing: Option<(Ticket, Manifest)>,
     is_scheduled: bool,
     /// Switched on again while it was being closed.
     reopens: bool,
@@ -259,6 +261,7 @@ impl AppendOnly {
             repair: None,
             repair_at_us: 0,
             cleanup: None,
+            closing: None,
             is_scheduled: false,
             reopens: false,
             retry_at_us: 0,
@@ -370,6 +373,8 @@ impl AppendOnly {
     fn can_cut(&self) -> bool {
         self.repair.is_none()
             && self.cleanup.is_none()
+            && self.closing.is_none()
+            && !self.journal.is_closing()
             && self.journal.broken().is_none()
             && !self.journal.is_held()
     }
@@ -391,24 +396,35 @@ impl AppendOnly {
 
     /// `appendonly no` at run time, after everything was flushed and synced: stops logging; the set stays, marked with
     /// the time so that a later start knows it to be old (W12).
+    ///
+    /// The set is on until its mark is durable: a snapshot that is answered for afterwards would otherwise lose against
+    /// a set that looks alive. Called again until then.
     pub fn disable(&mut self, now: Now, ids: &mut Ids, effects: &mut Effects) -> Wish {
         let wish = self.abandon_rewrite(now, ids, effects);
-        let was_on = self.state == State::On;
+        if self.state != State::On {
+            self.switch_off(ids, effects);
+        } else if self.closing.is_none() && self.cleanup.is_none() && self.repair.is_none() {
+            let mut manifest = self.manifest.clone();
+            manifest.closed_at_ms = Some(self.journal.closing_since_ms());
+            let (ticket, steps) = (ids.ticket(), self.names.manifest_steps(&manifest, ids));
+            effects.push(Effect::Files { ticket, steps });
+            self.closing = Some((ticket, manifest));
+        }
+        wish
+    }
+
+    /// The set is closed, its mark in place.
+    fn switch_off(&mut self, ids: &mut Ids, effects: &mut Effects) {
         self.state = State::Off;
         self.is_scheduled = false;
         self.repair = None;
         if let Some(file) = self.journal.close() {
-            let mut steps = vec![FileStep::Close { file }];
-            if was_on {
-                self.manifest.closed_at_ms = Some(now.wall_ms());
-                steps.extend(self.names.manifest_steps(&self.manifest, ids));
-            }
+            let steps = vec![FileStep::Close { file }];
             effects.push(Effect::Files { ticket: ids.ticket(), steps });
         }
         if core::mem::take(&mut self.reopens) {
             self.enable();
         }
-        wish
     }
 
     // --- Rewriting --------------------------------------------------------------------------------------
@@ -557,6 +573,14 @@ impl AppendOnly {
     ) -> bool {
         if self.repair.as_ref().is_some_and(|repair| repair.ticket == ticket) {
             self.repair_done(now, error, ids, effects);
+            return true;
+        }
+        if let Some((_, manifest)) = self.closing.take_if(|(closing, _)| *closing == ticket) {
+            match error {
+                None => self.manifest = manifest,
+                Some((_, error)) => tracing::warn!("Can't mark the AOF as switched off: {error:?}"),
+            }
+            self.switch_off(ids, effects);
             return true;
         }
         if let Some((_, manifest)) = self.cleanup.take_if(|(cleanup, _)| *cleanup == ticket) {
@@ -761,6 +785,7 @@ impl AppendOnly {
         if rewrite.purpose == Purpose::Enable {
             self.finish_enabling();
         }
+        self.journal.fill_hole();
         self.rewrite = None;
         tracing::info!("Background AOF rewrite finished successfully");
         self.clean_up(ids, effects);
@@ -873,18 +898,23 @@ impl AppendOnly {
         }
         let old_file = self.journal.file().expect("a set in use has a file");
         let old = self.current.clone().expect("a set in use has a part");
-        let salvage = self.journal.salvage();
+        let is_write_failure = self.journal.broken().is_some_and(|broken| broken.error.operation == "write");
+        let mut salvage = self.journal.salvage();
         let (next, file) = (self.next_part(), ids.file());
         let mut manifest = self.manifest.clone();
         manifest.incrementals.push(next.clone());
         let path = self.names.path(&next.name);
-        let mut steps = vec![
-            FileStep::Close { file: old_file },
-            FileStep::CreateExclusive { file, path },
+        let mut steps = vec![FileStep::Close { file: old_file }, FileStep::CreateExclusive { file, path }];
+        if is_write_failure && !salvage.is_whole {
+            // Nobody kept what was written before (`no`), but no sync of it failed either: it is made durable here.
+            steps.push(FileStep::SyncPath { path: self.names.path(&old.name) });
+            salvage.is_whole = true;
+        }
+        steps.extend([
             FileStep::Append { file, bytes: salvage.bytes.clone() },
             FileStep::Sync { file },
             FileStep::SyncDir { path: self.names.dir.clone() },
-        ];
+        ]);
         if !mutant::is(Mutant::RepairNotListed) {
             steps.extend(self.names.manifest_steps(&manifest, ids));
         }

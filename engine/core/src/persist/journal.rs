@@ -122,6 +122,14 @@ pub struct Journal {
     /// Replies wait for it. Not so while a set just switched on has no base yet.
     is_effective: bool,
     broken: Option<Broken>,
+    /// Everything below was answered under a policy that syncs, and is synced although the policy is `no` by now.
+    offset_owed: Offset,
+    /// Where the last sync reached. Behind a hole `offset_synced` does not follow.
+    offset_covered: Offset,
+    /// A file that was given up may lack records that nobody kept (`no`): nothing is durable before a rewrite has ended.
+    has_hole: bool,
+    /// When `is_closing` began, milliseconds since 1970: what came later is not in the log.
+    closing_since_ms: u64,
     stats: JournalStats,
 }
 
@@ -162,6 +170,10 @@ impl Journal {
             is_closing: false,
             is_effective: false,
             broken: None,
+            offset_owed: 0,
+            offset_covered: 0,
+            has_hole: false,
+            closing_since_ms: 0,
             stats: JournalStats::default(),
         }
     }
@@ -174,6 +186,9 @@ impl Journal {
         {
             self.offset_synced = self.offset_written;
         }
+        if self.settings.fsync != Fsync::No && settings.fsync == Fsync::No {
+            self.offset_owed = self.offset_buffered;
+        }
         self.settings = settings;
     }
 
@@ -185,14 +200,35 @@ impl Journal {
     }
 
     /// Takes nothing more in; the rest is synced as under `always`.
-    pub fn begin_closing(&mut self) {
+    pub fn begin_closing(&mut self, now: Now) {
+        if !self.is_closing {
+            self.closing_since_ms = now.wall_ms();
+        }
         self.is_closing = true;
     }
 
-    /// Nothing more is taken in and all of it is durable, or cannot become so.
+    /// When the log stopped taking in, milliseconds since 1970.
+    pub fn closing_since_ms(&self) -> u64 {
+        self.closing_since_ms
+    }
+
+    /// Records are missing from the files that only a rewrite brings back.
+    pub fn has_hole(&self) -> bool {
+        self.has_hole
+    }
+
+    /// A rewrite has ended: its base holds what was missing.
+    pub fn fill_hole(&mut self) {
+        if core::mem::take(&mut self.has_hole) {
+            self.offset_synced = self.offset_covered;
+        }
+    }
+
+    /// Nothing more is taken in and all of it is durable. A failed write or sync is mended first: whoever waits for
+    /// `always` is not to be answered because somebody switched the log off.
     pub fn is_closed_safely(&self) -> bool {
         let is_safe = self.offset_synced == self.offset_buffered || mutant::is(Mutant::DisableDropsTail);
-        self.is_closing && (is_safe || self.broken.is_some() || self.file.is_none())
+        self.is_closing && (is_safe || self.file.is_none())
     }
 
     /// Nothing more is taken in.
@@ -284,7 +320,7 @@ impl Journal {
     /// Syncs what has been handed over, whatever the policy, unless a sync is running: before an orderly stop.
     pub fn sync_all(&mut self, now: Now, effects: &mut Effects) {
         let Some(file) = self.file.filter(|_| !self.is_held && self.broken.is_none()) else { return };
-        if self.syncing.is_none() && self.offset_synced < self.offset_buffered {
+        if self.syncing.is_none() && self.offset_covered < self.offset_buffered {
             self.start_sync(now, file, effects);
         }
     }
@@ -325,7 +361,7 @@ impl Journal {
 
     fn wants_sync(&self, now: Now) -> bool {
         let handed_over = self.in_flight.back().map_or(self.offset_written, |batch| batch.end);
-        if self.syncing.is_some() || handed_over == self.offset_synced {
+        if self.syncing.is_some() || handed_over == self.offset_covered {
             return false;
         }
         match self.settings.fsync {
@@ -335,7 +371,7 @@ impl Journal {
             Fsync::Always => true,
             Fsync::EverySec if mutant::is(Mutant::IdleTailNotSynced) && self.in_flight.is_empty() => false,
             Fsync::EverySec => !self.settings.sync_paused && now.mono_us >= self.sync_due_us(),
-            Fsync::No => false,
+            Fsync::No => self.offset_synced < self.offset_owed,
         }
     }
 
@@ -345,7 +381,7 @@ impl Journal {
 
     /// When `flush` has something to do by itself: the idle tail is synced too.
     pub fn wake_at_us(&self, now: Now) -> Option<u64> {
-        let is_behind = self.offset_written > self.offset_synced && self.syncing.is_none();
+        let is_behind = self.offset_written > self.offset_covered && self.syncing.is_none();
         let is_timed = self.settings.fsync == Fsync::EverySec && !self.settings.sync_paused;
         if mutant::is(Mutant::IdleTailNotSynced) {
             return None;
@@ -411,7 +447,10 @@ impl Journal {
     fn mark_synced(&mut self, covered: Offset) {
         assert!(self.offset_synced <= covered); // Never back…
         assert!(covered <= self.offset_written); // …and never durable before written.
-        self.offset_synced = covered;
+        self.offset_covered = covered;
+        if !self.has_hole {
+            self.offset_synced = covered;
+        }
         while self.unsynced.front().is_some_and(|batch| batch.end <= covered) {
             self.unsynced.pop_front();
         }
@@ -546,6 +585,7 @@ impl Journal {
         self.offset_buffered = offset;
         self.offset_written = offset;
         self.offset_synced = offset;
+        self.offset_covered = offset;
         self.unsynced.clear();
         self.syncing = None;
         self.selected = None;
@@ -578,6 +618,7 @@ impl Journal {
         self.file_len_written = 0;
         self.offset_written = offset - held;
         self.offset_synced = offset - held;
+        self.offset_covered = offset - held;
         self.is_held = false;
     }
 
@@ -649,7 +690,11 @@ impl Journal {
         self.unsynced.clear();
         self.syncing = None;
         self.offset_written = salvage.end;
-        self.offset_synced = salvage.end;
+        self.offset_covered = salvage.end;
+        self.has_hole |= !salvage.is_whole;
+        if !self.has_hole {
+            self.offset_synced = salvage.end;
+        }
         self.file = Some(file);
         self.file_len_written = salvage.bytes.len() as u64;
         self.selected_before = None;
@@ -669,6 +714,7 @@ impl Journal {
         self.offset_buffered = offset;
         self.offset_written = offset;
         self.offset_synced = offset;
+        self.offset_covered = offset;
         file
     }
 }

@@ -34,8 +34,13 @@ use super::{
     append_only::{Ids, Names},
     manifest::{Manifest, Part},
 };
-use crate::host::{Disk, ENOENT, FileId, FileStep, IoError};
-use crate::mutant::{self, Mutant};
+use crate::{
+    bytes::number,
+    host::{Disk, ENOENT, FileId, FileStep, IoError},
+    mutant::{self, Mutant},
+    rdb::{self, DecodeSettings, Decoder, Event},
+    store::Limits,
+};
 
 /// Why the server does not start. The text is logged as it stands.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -105,7 +110,7 @@ pub fn decide(sources: &Sources<'_>, disk: &mut dyn Disk) -> Result<(Choice, Man
     }
     let is_superseded = match (manifest.closed_at_ms, dump_len) {
         (Some(_), _) if mutant::is(Mutant::ClosedSetWins) => false,
-        (Some(closed_at), Some(_)) => modified_ms(sources.dump, disk)? > closed_at,
+        (Some(closed_at), Some(_)) => frozen_ms(sources.dump, disk)? > closed_at,
         _ => false,
     };
     Ok((if is_superseded { Choice::ImportDump } else { Choice::Set }, manifest))
@@ -152,6 +157,29 @@ fn is_upgrade_interrupted(
         && manifest.base.as_ref().is_some_and(|base| base.name == names.prefix);
     Ok(old_len.is_some() && is_only_the_old_file && disk.len(&names.path(&names.prefix))?.is_none())
 }
+
+/// When the data of a snapshot was frozen: its own note, or the file's time where a stock server wrote it. The file's
+/// time alone would make a snapshot newer than what was logged while its child was writing.
+fn frozen_ms(path: &str, disk: &mut dyn Disk) -> Result<u64, Refusal> {
+    let mut decoder = Decoder::new(DecodeSettings { limits: Limits::default(), skip_checksum: true });
+    decoder.feed(&read_range(path, 0, NOTES_BYTES, disk)?);
+    for _ in 0..NOTES_MAX {
+        match decoder.next() {
+            Ok(Event::Aux { name, value }) if name == rdb::AUX_CREATED_MS => {
+                if let Some(at) = number::parse_u64(&value) {
+                    return Ok(at);
+                }
+            }
+            Ok(Event::Aux { .. }) => {}
+            _ => break,
+        }
+    }
+    modified_ms(path, disk)
+}
+
+/// Notes at the beginning of a snapshot: how many there may be, and in how many bytes.
+const NOTES_MAX: usize = 16;
+const NOTES_BYTES: usize = 1024;
 
 fn modified_ms(path: &str, disk: &mut dyn Disk) -> Result<u64, Refusal> {
     let entries = disk.list("")?;

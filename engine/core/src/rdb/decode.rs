@@ -394,6 +394,7 @@ mod tests {
             is_aof_base: true,
             log_offset: None,
             created_s: 1_700_000_000,
+            created_ms: None,
             used_memory: 1 << 40,
             has_idle_times: false,
             has_frequencies: false,

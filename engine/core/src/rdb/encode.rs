@@ -32,6 +32,9 @@ const STEP_BYTES: usize = 64 << 10;
 /// notes they do not know.
 pub const AUX_LOG_OFFSET: &[u8] = b"perdura-aof-offset";
 
+/// Name of the note by which a snapshot says when its data was frozen, in milliseconds since 1970.
+pub const AUX_CREATED_MS: &[u8] = b"perdura-created-ms";
+
 /// What goes into a file besides the data.
 #[derive(Clone, Copy, Debug)]
 pub struct RdbSettings {
@@ -47,6 +50,8 @@ pub struct RdbSettings {
     pub log_offset: Option<u64>,
     /// When it was made, seconds since 1970.
     pub created_s: u64,
+    /// The same in milliseconds, to be noted in the file: tells whether it is newer than a log that was switched off.
+    pub created_ms: Option<u64>,
     /// Memory the data takes, bytes.
     pub used_memory: u64,
     /// Keys carry how long they were idle (LRU policies).
@@ -105,6 +110,9 @@ impl<'a> RdbEncoder<'a> {
         self.put_aux(b"redis-ver", |out| put_string(REDIS_VERSION.as_bytes(), false, out), out);
         self.put_aux(b"redis-bits", |out| put_int(64, out), out);
         self.put_aux(b"ctime", |out| put_int(self.settings.created_s as i64, out), out);
+        if let Some(created_ms) = self.settings.created_ms {
+            self.put_aux(AUX_CREATED_MS, |out| put_int(created_ms as i64, out), out);
+        }
         self.put_aux(b"used-mem", |out| put_int(self.settings.used_memory as i64, out), out);
         self.put_aux(b"aof-base", |out| put_int(i64::from(self.settings.is_aof_base), out), out);
         if let Some(offset) = self.settings.log_offset {

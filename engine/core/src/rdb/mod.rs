@@ -39,7 +39,7 @@ mod primitive;
 mod tests;
 
 pub use decode::{Damage, DecodeSettings, Decoder, Event, LoadedKey};
-pub use encode::{AUX_LOG_OFFSET, RdbEncoder, RdbSettings};
+pub use encode::{AUX_CREATED_MS, AUX_LOG_OFFSET, RdbEncoder, RdbSettings};
 pub use payload::{dump, restore, seal, unseal};
 pub use rewrite::CommandsEncoder;
 pub use value::LoadedValue;

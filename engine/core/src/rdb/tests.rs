@@ -615,6 +615,7 @@ fn settings(version: u16) -> RdbSettings {
         is_aof_base: false,
         log_offset: None,
         created_s: 0x6553_f100,
+        created_ms: None,
         used_memory: 0,
         has_idle_times: version == 10,
         has_frequencies: version == 11,
