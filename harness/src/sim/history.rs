@@ -11,7 +11,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use perdura_core::host::ClientId;
+use perdura_core::host::{ClientId, Ticket};
 use perdura_core::time::Now;
 
 use super::oracle::Violation;
@@ -123,6 +123,7 @@ pub struct History {
     sync_us_max: u64,
     /// Syncs in flight began then.
     syncing_since: Option<u64>,
+    files_since: BTreeMap<Ticket, u64>,
     /// The time bound of `everysec` does not hold before this: the disk failed, or syncs were switched off.
     unbounded_until_us: u64,
     violation: Option<Violation>,
@@ -161,6 +162,7 @@ impl Default for History {
             told: VecDeque::new(),
             sync_us_max: 0,
             syncing_since: None,
+            files_since: BTreeMap::new(),
             unbounded_until_us: 0,
             violation: None,
             fresh_replies: 0,
@@ -386,6 +388,19 @@ impl History {
         self.syncing_since.get_or_insert(now.mono_us);
     }
 
+    /// Steps on files begin: a file's change syncs as well, and the log waits for it.
+    pub fn files_begin(&mut self, ticket: Ticket, now: Now) {
+        self.settle_bound(now);
+        self.files_since.insert(ticket, now.mono_us);
+    }
+
+    /// They have ended.
+    pub fn files_end(&mut self, ticket: Ticket, now: Now) {
+        self.settle_bound(now);
+        let waited_us = self.files_since.remove(&ticket).map_or(0, |since| now.mono_us - since);
+        self.sync_us_max = self.sync_us_max.max(waited_us);
+    }
+
     /// A sync or an append of the log has ended.
     pub fn disk_answered(&mut self, elapsed_us: Option<u64>, has_failed: bool, now: Now) {
         self.settle_bound(now);
@@ -406,7 +421,8 @@ impl History {
 
     /// Takes what is older than the bound of `everysec` into the floor.
     pub fn settle_bound(&mut self, now: Now) {
-        let in_flight_us = self.syncing_since.map_or(0, |since| now.mono_us - since);
+        let oldest_us = self.syncing_since.into_iter().chain(self.files_since.values().copied()).min();
+        let in_flight_us = oldest_us.map_or(0, |since| now.mono_us - since);
         let sync_us = self.sync_us_max.max(in_flight_us);
         let bound_us = EVERYSEC_US + 2 * sync_us + TURN_US;
         if now.mono_us < self.unbounded_until_us {
@@ -465,6 +481,7 @@ impl History {
         self.told.clear();
         self.sync_us_max = 0;
         self.syncing_since = None;
+        self.files_since.clear();
         self.unbounded_until_us = 0;
         self.fresh_replies = 0;
         self.is_cache_doubtful = false;

@@ -59,6 +59,7 @@ impl Observed {
             match effect {
                 Effect::Sync { .. } => notes.sync_begins(now),
                 Effect::Files { ticket, steps } => {
+                    notes.files_begin(*ticket, now);
                     let cut = |is_dump| self.cuts.borrow().get(&is_dump).copied().unwrap_or(0);
                     let installed = steps.iter().find_map(|step| match step {
                         FileStep::Rename { to, .. } if to == "dump.rdb" => Some(Installed::Dump(cut(true))),
@@ -124,6 +125,7 @@ impl Engine for Observed {
     fn complete(&mut self, now: Now, completion: Completion, effects: &mut Effects) {
         let installed = match &completion {
             Completion::Files { ticket, error } => {
+                self.notes.borrow_mut().files_end(*ticket, now);
                 let installed = self.installing.remove(ticket);
                 installed.filter(|_| error.is_none())
             }

@@ -199,7 +199,9 @@ impl Node {
         if replicas < 0 {
             return Err(crate::error::MUST_BE_POSITIVE);
         }
-        if local == 1 && self.aof.state() == State::Off {
+        // What runs while the log is being switched off is not logged any more.
+        let is_off = self.aof.state() == State::Off || self.aof.journal.is_closing();
+        if local == 1 && is_off {
             return Err(Error::new(
                 "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.",
             ));
