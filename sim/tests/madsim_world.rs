@@ -158,7 +158,7 @@ mod with_madsim {
     fn acknowledged_increments_survive_every_crash() {
         let mut sometimes = Sometimes::default();
         for profile in Profile::HONEST {
-            for seed in 0..6 {
+            for seed in 0..24 {
                 let (_, happened, result) = history(seed, profile);
                 assert_eq!(result, Ok(()), "seed {seed} {profile:?}");
                 sometimes.add(&happened);

@@ -43,13 +43,7 @@ impl Simulated {
 
     /// Starts the server and waits until it serves; how it ended if it refused.
     pub fn start(&mut self) -> Result<(), End> {
-        let mut config = Config::default();
-        let text: String = self.settings.iter().map(|(name, value)| format!("{name} {value}\n")).collect();
-        config.load(&text, &mut |_| unreachable!("no includes")).expect("settings of a test are right");
-        self.world.start(|boot| {
-            let seeds = Seeds { seed: boot.seed, process_id: boot.pid as u32, stopwatch: no_stopwatch };
-            Node::new(config, seeds, boot.now)
-        });
+        self.boot();
         for _ in 0..100_000 {
             if !self.world.engine().is_some_and(perdura_core::host::Engine::is_loading) {
                 break;
@@ -58,8 +52,24 @@ impl Simulated {
                 return Err(end);
             }
         }
-        self.client = Some(self.world.connect());
         Ok(())
+    }
+
+    /// Starts the server and does not wait.
+    pub fn boot(&mut self) {
+        let mut config = Config::default();
+        let text: String = self.settings.iter().map(|(name, value)| format!("{name} {value}\n")).collect();
+        config.load(&text, &mut |_| unreachable!("no includes")).expect("settings of a test are right");
+        self.world.start(|boot| {
+            let seeds = Seeds { seed: boot.seed, process_id: boot.pid as u32, stopwatch: no_stopwatch };
+            Node::new(config, seeds, boot.now)
+        });
+        self.reconnect();
+    }
+
+    /// Leaves the old connection as it is, perhaps with a reply owed, and opens another.
+    pub fn reconnect(&mut self) {
+        self.client = Some(self.world.connect());
     }
 
     /// Sends a command, words separated by blanks, and waits for its reply as text: `OK`, `(nil)`, `1) a 2) b`, `(error) …`.

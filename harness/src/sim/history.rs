@@ -267,10 +267,12 @@ impl History {
         }
     }
 
-    /// A read rests on the last change of what it read, anything else on all that came before.
+    /// A read rests on the last change of what it read, and so does a write that is one or finds nothing to change; anything
+    /// else rests on all that came before.
     fn rests_on(&self, op: &Op) -> usize {
         match op {
             Op::Get(key) => self.touched.get(key).copied().unwrap_or(0).max(self.flushed),
+            Op::Write(step) => self.touched.get(&step.key).copied().unwrap_or(0).max(self.flushed),
             Op::Multi | Op::Queued(_) | Op::Select(_) => 0,
             _ => self.last(),
         }

@@ -10,7 +10,7 @@ use super::{Node, acl::denied};
 use crate::{
     commands::{Action, Args, Call, Context, NodeCommand, printable, spec::flag, table::Row},
     error::{Error, OUT_OF_MEMORY},
-    host::Effects,
+    host::{Effects, Offset},
     resp::{Parsed, Protocol, ProtocolLimits, Span},
     session::{OwnedArgs, ReplyMode, Session},
 };
@@ -138,18 +138,23 @@ impl Node {
             Ok(row) => row,
             Err(error) => {
                 self.refuse(session, None, &error);
-                self.finish_reply(session, reply_at);
+                self.finish_reply(session, reply_at, 0);
                 return;
             }
         };
         session.last_row = Some(row.id);
         let mut is_pushing = false;
+        let before = self.aof.journal.offset_buffered();
+        // What was refused or only queued tells of nothing.
+        let mut needed = 0;
+        let db = session.db;
         match self.check(session, &row, &request) {
             Err(error) => self.refuse(session, Some(&row), &error),
             Ok(()) if self.is_paused(session, &row) => self.block_until_unpaused(session, &request),
             Ok(()) if self.is_queued(session, &row) => self.queue(session, &request),
             Ok(()) => {
                 self.execute(session, &row, &request, effects);
+                needed = self.offset_to_show(before, db, &row, request.args);
                 is_pushing = is_answered_by_pushes(&row);
             }
         }
@@ -157,7 +162,7 @@ impl Node {
             // CLIENT REPLY does not silence what is pushed.
             self.owe(session);
         } else {
-            self.finish_reply(session, reply_at);
+            self.finish_reply(session, reply_at, needed);
         }
         if session.transaction.is_none() && !is_client_command(&row) {
             // CLIENT CACHING holds for the next command or transaction only.
@@ -282,7 +287,7 @@ impl Node {
         }
     }
 
-    fn finish_reply(&mut self, session: &mut Session, reply_at: usize) {
+    fn finish_reply(&mut self, session: &mut Session, reply_at: usize, needed: Offset) {
         match session.reply_mode {
             ReplyMode::On => {}
             ReplyMode::Off => session.reply.truncate(reply_at),
@@ -296,7 +301,7 @@ impl Node {
             }
         }
         if session.reply.len() > reply_at {
-            self.owe(session);
+            self.owe_until(session, needed);
         }
     }
 
@@ -366,7 +371,9 @@ impl Node {
             self.command_stats[row.id].failed += 1;
         }
         let has_changed = self.store.dirty != dirty_before || record.is_forced;
+        let before = self.aof.journal.offset_buffered();
         self.log_command(session.db, request, has_changed, &mut record);
+        self.note_logged(before, session.db, row, request.args);
         if has_changed {
             session.last_write = self.aof.journal.offset_buffered();
         }

@@ -703,7 +703,7 @@ impl Node {
         let is_new = manifest.is_empty() || is_imported;
         if is_new {
             let (base, len) = self.write_base(&manifest, disk)?;
-            manifest.history.extend(manifest.incrementals.drain(..));
+            manifest.history.append(&mut manifest.incrementals);
             manifest.history.extend(manifest.base.take());
             manifest.base = Some(base);
             (base_len, closed_len, last_len) = (len, len, 0);

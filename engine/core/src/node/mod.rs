@@ -38,6 +38,7 @@ mod server;
 mod slowlog;
 mod tracking;
 mod transaction;
+mod visibility;
 
 #[cfg(test)]
 pub mod testing;
@@ -189,6 +190,8 @@ pub struct Node {
     cron_at_us: u64,
     /// What EXEC or a script has logged so far; becomes one unit.
     unit: Option<propagate::Unit>,
+    /// Which reads wait for which writes.
+    visibility: visibility::Visibility,
     record: Record,
     spans: Vec<Span>,
     /// Commands that wait until the node is free again (served blocked clients, resumed after CLIENT PAUSE).
@@ -250,6 +253,7 @@ impl Node {
             now,
             cron_at_us: now.mono_us,
             unit: None,
+            visibility: visibility::Visibility::default(),
             record: Record::default(),
             spans: Vec::new(),
             resumed: Vec::new(),
@@ -379,9 +383,14 @@ impl Node {
 
     /// A session's output has grown: gates it and notes it for release.
     fn owe(&mut self, session: &mut Session) {
+        self.owe_until(session, self.aof.journal.offset_buffered());
+    }
+
+    /// A session's output has grown by something that is safe once the journal is, up to this offset.
+    fn owe_until(&mut self, session: &mut Session, needed: crate::host::Offset) {
         let offset = match mutant::is(Mutant::ReadsNotGated) {
             true => session.last_write,
-            false => self.aof.journal.offset_buffered(),
+            false => needed,
         };
         session.gate(offset);
         if session.is_gated() {

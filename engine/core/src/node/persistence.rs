@@ -14,7 +14,7 @@ use crate::{
     mutant::{self, Mutant},
     persist::{
         append_only::{State, Wish},
-        snapshot::{Origin, Outcome},
+        snapshot::{Order, Origin, Outcome},
     },
     rdb::RdbSettings,
     session::{Session, Waiting},
@@ -265,7 +265,8 @@ impl Node {
     pub(super) fn begin_snapshot(&mut self, origin: Origin, effects: &mut Effects) {
         let target = self.config.dbfilename.clone();
         let delay = i64::from(self.config.rdb_key_save_delay);
-        self.snapshots.begin(self.now, origin, &target, self.store.dirty, delay, &mut self.ids, effects);
+        let order = Order { origin, target: &target, dirty: self.store.dirty, key_delay_us: delay };
+        self.snapshots.begin(self.now, order, &mut self.ids, effects);
         if origin == Origin::Background {
             self.expect_child(ChildKind::Rdb);
         }
@@ -574,7 +575,8 @@ impl Node {
             }
             let is_safe = journal.offset_synced() == journal.offset_buffered()
                 || mutant::is(Mutant::ShutdownWithoutFlush);
-            if !is_safe && !(is_forced && (journal.broken().is_some() || journal.has_hole())) {
+            let is_hopeless = is_forced && (journal.broken().is_some() || journal.has_hole());
+            if !is_safe && !is_hopeless {
                 return;
             }
         }

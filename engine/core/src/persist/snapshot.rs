@@ -39,6 +39,19 @@ pub enum Origin {
     Foreground,
 }
 
+/// A snapshot asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Order<'a> {
+    /// Who asks.
+    pub origin: Origin,
+    /// `dbfilename`
+    pub target: &'a str,
+    /// Changes up to now.
+    pub dirty: u64,
+    /// `rdb-key-save-delay`
+    pub key_delay_us: i64,
+}
+
 #[derive(Clone, Debug)]
 enum Phase {
     Forking,
@@ -135,16 +148,7 @@ impl Snapshots {
     }
 
     /// Begins one. Call at a point where the data set is whole.
-    pub fn begin(
-        &mut self,
-        now: Now,
-        origin: Origin,
-        target: &str,
-        dirty: u64,
-        key_delay_us: i64,
-        ids: &mut Ids,
-        effects: &mut Effects,
-    ) {
+    pub fn begin(&mut self, now: Now, order: Order<'_>, ids: &mut Ids, effects: &mut Effects) {
         assert!(self.running.is_none());
         self.is_scheduled = false;
         self.count += 1;
@@ -153,20 +157,20 @@ impl Snapshots {
             ticket: ids.ticket(),
             form: SnapshotForm::Rdb,
             path: "temp-{pid}.rdb".into(),
-            key_delay_us,
+            key_delay_us: order.key_delay_us,
             now_ms: now.wall_ms(),
         };
-        let phase = if origin == Origin::Background { Phase::Forking } else { Phase::Writing };
-        effects.push(match origin {
-            Origin::Background => Effect::Fork(job.clone()),
-            Origin::Foreground => Effect::Save(job.clone()),
-        });
+        let (phase, effect) = match order.origin {
+            Origin::Background => (Phase::Forking, Effect::Fork(job.clone())),
+            Origin::Foreground => (Phase::Writing, Effect::Save(job.clone())),
+        };
+        effects.push(effect);
         self.running = Some(Running {
-            origin,
+            origin: order.origin,
             phase,
             job,
-            target: target.into(),
-            dirty_at_cut: dirty,
+            target: order.target.into(),
+            dirty_at_cut: order.dirty,
             started_us: now.mono_us,
         });
     }

@@ -50,7 +50,7 @@ pub fn put_stream(stream: &Stream, form: Form, out: &mut Vec<u8>) {
     put_len(entries.node_count() as u64, out);
     for (master_id, node) in entries.nodes() {
         put_raw(&master_id.to_bytes(), out);
-        put_string(node, form.is_compressed, out);
+        put_string(&node, form.is_compressed, out);
     }
     put_len(entries.len(), out);
     put_id(entries.last_id, out);

@@ -5,13 +5,14 @@
 //!
 //! Not here: the inside of a node (`node.rs`), consumer groups (`group.rs`).
 
-use alloc::collections::BTreeMap;
+use alloc::{borrow::Cow, collections::BTreeMap};
 use core::ops::ControlFlow;
 
 use perdura_structures::{damage::Damage, listpack::LISTPACK_BYTES_MAX};
 
 use super::{
     StreamId, btree_bytes,
+    kept::Kept,
     node::{Entry, Node, Verdict},
 };
 use crate::store::Limits;
@@ -20,7 +21,10 @@ use crate::store::Limits;
 pub const ENTRY_BYTES_MAX: usize = LISTPACK_BYTES_MAX;
 
 /// Bytes of a node in `nodes` beyond its listpack.
-const NODE_BYTES: usize = btree_bytes(size_of::<StreamId>() + size_of::<Node>());
+const NODE_BYTES: usize = btree_bytes(size_of::<StreamId>() + size_of::<Kept>());
+
+/// The newest nodes stay open: readers are there.
+const OPEN_NODES: usize = 2;
 
 /// What XTRIM and XADD remove entries by.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,7 +51,7 @@ pub enum Effort {
 #[derive(Clone, Debug, Default)]
 pub struct Entries {
     /// By the id of their master, which is that of their first entry.
-    nodes: BTreeMap<StreamId, Node>,
+    nodes: BTreeMap<StreamId, Kept>,
     bytes: usize,
     len: u64,
     first_id: StreamId,
@@ -80,6 +84,12 @@ impl Entries {
         self.bytes
     }
 
+    /// [`Entries::memory`], added up.
+    #[cfg(test)]
+    pub(super) fn counted_memory(&self) -> usize {
+        self.nodes.values().map(|kept| kept.memory() + NODE_BYTES).sum()
+    }
+
     // --- Changing -------------------------------------------------------------------------------
 
     /// Adds an entry of name, value pairs.
@@ -90,16 +100,14 @@ impl Entries {
         assert!(id > self.last_id, "ids ascend");
         let bytes = pairs.iter().map(|part| part.len()).sum();
         assert!(bytes <= ENTRY_BYTES_MAX, "an entry fits a node");
-        let has_room = self.nodes.last_key_value().is_some_and(|(_, node)| has_room(node, bytes, limits));
-        if !has_room {
-            let node = Node::new(pairs);
-            self.bytes += node.memory() + NODE_BYTES;
-            self.nodes.insert(id, node);
+        if !self.nodes.last_entry().is_some_and(|mut last| has_room(last.get_mut().open_mut(), bytes, limits))
+        {
+            self.insert_node(id, Node::new(pairs));
         }
-        let (&master, node) = self.nodes.iter_mut().next_back().expect("just made if there was none");
-        let before = node.memory();
-        node.push(master, id, pairs);
-        self.bytes = self.bytes + node.memory() - before;
+        let (&master, kept) = self.nodes.iter_mut().next_back().expect("just made if there was none");
+        let before = kept.memory();
+        kept.open_mut().push(master, id, pairs);
+        self.bytes = self.bytes + kept.memory() - before;
         self.len += 1;
         self.added += 1;
         self.last_id = id;
@@ -110,11 +118,15 @@ impl Entries {
 
     /// Deletes an entry; `false` if there is none of this id.
     pub fn delete(&mut self, id: StreamId) -> bool {
-        let Some((&master, node)) = self.nodes.range_mut(..=id).next_back() else { return false };
-        if !node.delete(master, id) {
+        // A packed node is opened only for an entry that is there.
+        if !self.contains(id) {
             return false;
         }
-        if node.counts().live == 0 {
+        let (&master, kept) = self.nodes.range_mut(..=id).next_back().expect("the entry is in a node");
+        let before = kept.memory();
+        kept.open_mut().delete(master, id);
+        self.bytes = self.bytes + kept.memory() - before;
+        if kept.live() == 0 {
             self.remove_node(master);
         }
         self.len -= 1;
@@ -128,8 +140,8 @@ impl Entries {
     /// Removes entries from the first on; how many.
     pub fn trim(&mut self, threshold: Threshold, effort: Effort) -> u64 {
         let len_before = self.len;
-        while let Some((&master, node)) = self.nodes.first_key_value() {
-            let live = node.counts().live;
+        while let Some((&master, kept)) = self.nodes.first_key_value() {
+            let live = kept.live();
             let removed = len_before - self.len;
             if matches!(effort, Effort::WholeNodes { limit } if limit > 0 && removed + live > limit) {
                 break;
@@ -144,7 +156,7 @@ impl Entries {
             let goes_whole = match threshold {
                 Threshold::MaxLen(len_max) => self.len - live >= len_max,
                 Threshold::MinId(id_min) => {
-                    node.walk_back(master).next().is_some_and(|last| last.id < id_min)
+                    kept.open().walk_back(master).next().is_some_and(|last| last.id < id_min)
                 }
             };
             if goes_whole {
@@ -165,9 +177,10 @@ impl Entries {
 
     /// Marks entries of the first node as deleted, which keeps at least one.
     fn trim_first_node(&mut self, threshold: Threshold) {
-        let Some((&master, node)) = self.nodes.iter_mut().next() else { return };
+        let Some((&master, kept)) = self.nodes.iter_mut().next() else { return };
+        let before = kept.memory();
         let mut len = self.len;
-        let deleted = node.delete_while(master, |entry| {
+        let deleted = kept.open_mut().delete_while(master, |entry| {
             let stays = match threshold {
                 Threshold::MaxLen(len_max) => len <= len_max,
                 Threshold::MinId(id_min) => entry.id >= id_min,
@@ -178,15 +191,27 @@ impl Entries {
             len -= u64::from(!entry.is_deleted());
             Verdict::Delete
         });
+        self.bytes = self.bytes + kept.memory() - before;
         self.len -= deleted;
-        if node.counts().live == 0 {
+        if kept.live() == 0 {
             self.remove_node(master);
         }
     }
 
+    /// Adds a node at the end, and packs the one that is no longer among the newest.
+    fn insert_node(&mut self, master: StreamId, node: Node) {
+        self.bytes += node.memory() + NODE_BYTES;
+        self.nodes.insert(master, Kept::Open(node));
+        if let Some(kept) = self.nodes.values_mut().nth_back(OPEN_NODES) {
+            let before = kept.memory();
+            kept.pack();
+            self.bytes = self.bytes + kept.memory() - before;
+        }
+    }
+
     fn remove_node(&mut self, master: StreamId) {
-        let node = self.nodes.remove(&master).expect("the node is there");
-        self.bytes -= node.memory() + NODE_BYTES;
+        let kept = self.nodes.remove(&master).expect("the node is there");
+        self.bytes -= kept.memory() + NODE_BYTES;
     }
 
     fn find_first(&mut self) {
@@ -201,8 +226,8 @@ impl Entries {
             return;
         }
         let from = self.nodes.range(..=start).next_back().map_or(start, |(&master, _)| master);
-        for (&master, node) in self.nodes.range(from..=end) {
-            for entry in node.walk(master) {
+        for (&master, kept) in self.nodes.range(from..=end) {
+            for entry in kept.open().walk(master) {
                 if entry.id > end {
                     return;
                 }
@@ -220,8 +245,8 @@ impl Entries {
         end: StreamId,
         mut see: impl FnMut(&Entry<'_>) -> ControlFlow<()>,
     ) {
-        for (&master, node) in self.nodes.range(..=end).rev() {
-            for entry in node.walk_back(master) {
+        for (&master, kept) in self.nodes.range(..=end).rev() {
+            for entry in kept.open().walk_back(master) {
                 if entry.id < start {
                     return;
                 }
@@ -271,8 +296,8 @@ impl Entries {
 
     /// Id of the first entry whose bytes are still there, deleted or not.
     pub fn first_kept(&self) -> Option<StreamId> {
-        let (&master, node) = self.nodes.first_key_value()?;
-        node.walk(master).next().map(|entry| entry.id)
+        let (&master, kept) = self.nodes.first_key_value()?;
+        kept.open().walk(master).next().map(|entry| entry.id)
     }
 
     // --- Counting what was read -----------------------------------------------------------------
@@ -324,8 +349,8 @@ impl Entries {
     }
 
     /// Each node: its master's id and its listpack.
-    pub fn nodes(&self) -> impl Iterator<Item = (StreamId, &[u8])> + '_ {
-        self.nodes.iter().map(|(&master, node)| (master, node.as_bytes()))
+    pub fn nodes(&self) -> impl Iterator<Item = (StreamId, Cow<'_, [u8]>)> {
+        self.nodes.iter().map(|(&master, kept)| (master, kept.bytes()))
     }
 
     /// Adds a node that was read from elsewhere, after checking all of it; its entries come after those that are
@@ -340,8 +365,7 @@ impl Entries {
         if !self.nodes.is_empty() && master <= self.last_id {
             return Err(Damage { what: "stream nodes out of order", offset: 0 });
         }
-        self.bytes += node.memory() + NODE_BYTES;
-        self.nodes.insert(master, node);
+        self.insert_node(master, node);
         self.len += counts.live;
         self.added += counts.live;
         self.last_id = self.last_id.max(last);

@@ -1,6 +1,6 @@
 //! Streams: entries in nodes of listpacks, and the consumer groups that read them.
 //!
-//! Exists so that a log of a million entries takes little more than its bytes, and saving it is copying its nodes.
+//! Exists so that a log of a million entries takes less than its bytes, and saving it is copying its nodes.
 //!
 //! Always true: `group_bytes` is the sum over the groups, so that `memory` is O(1).
 //!
@@ -9,6 +9,7 @@
 mod entries;
 mod group;
 mod id;
+mod kept;
 mod node;
 #[cfg(test)]
 mod tests;

@@ -65,6 +65,11 @@ impl Node {
         Ok((node, counts))
     }
 
+    /// A node that was checked when it was made.
+    pub(super) fn from_own_bytes(bytes: &[u8]) -> Node {
+        Node { pack: Listpack::from_bytes_checked(bytes).expect("these bytes were a listpack before") }
+    }
+
     /// The bytes as RDB files hold them.
     pub(super) fn as_bytes(&self) -> &[u8] {
         self.pack.as_bytes()
