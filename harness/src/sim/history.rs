@@ -267,14 +267,16 @@ impl History {
         }
     }
 
-    /// A read rests on the last change of what it read, and so does a write that is one or finds nothing to change; anything
-    /// else rests on all that came before.
+    /// A reply rests on the last changes of the keys it tells of; a promise about the log on all that came before.
     fn rests_on(&self, op: &Op) -> usize {
+        let of_key = |key: &Bytes| self.touched.get(key).copied().unwrap_or(0).max(self.flushed);
         match op {
-            Op::Get(key) => self.touched.get(key).copied().unwrap_or(0).max(self.flushed),
-            Op::Write(step) => self.touched.get(&step.key).copied().unwrap_or(0).max(self.flushed),
-            Op::Multi | Op::Queued(_) | Op::Select(_) => 0,
-            _ => self.last(),
+            Op::Get(key) => of_key(key),
+            Op::Write(step) => of_key(&step.key),
+            Op::FlushAll => self.flushed,
+            Op::Exec(ops) => ops.iter().map(|op| self.rests_on(op)).max().unwrap_or(0),
+            Op::Config("appendonly", "no") | Op::Config("appendfsync", "always") | Op::Save => self.last(),
+            _ => 0,
         }
     }
 
