@@ -11,7 +11,7 @@ const SEEDS: u64 = 2_000;
 
 #[test]
 fn mistakes_in_the_engine_and_lies_of_the_disk_are_found() {
-    assert!(mutant::ARE_COMPILED_IN, "the tests ask for the feature `mutants`");
+    const { assert!(mutant::ARE_COMPILED_IN, "the tests ask for the feature `mutants`") };
     std::panic::set_hook(Box::new(|_| {}));
     let survivors: Vec<Mutant> =
         Mutant::ALL.iter().copied().filter(|mutant| hunt_mutant(*mutant, SEEDS, cores()).is_none()).collect();

@@ -328,9 +328,9 @@ impl History {
                 }
             }
             (Op::WaitAof, _) => {
-                if reply.clone().into_elements().and_then(|parts| parts[0].as_integer()) == Some(1) {
-                    self.promise_log(owed.own_last);
-                }
+                let is_synced =
+                    reply.clone().into_elements().and_then(|parts| parts[0].as_integer()) == Some(1);
+                self.promise_log(if is_synced { owed.own_last } else { 0 });
             }
             (Op::Save, _) => self.floors.dump = self.floors.dump.max(owed.rests_on),
             // What runs while the log is being switched off is answered, and logged no more.

@@ -251,9 +251,9 @@ impl Runner {
         self.clear_faults();
         self.world.disk_mut().disarm();
         self.judge_start(death)?;
-        if crash.is_some() {
+        if let Some((crash, ..)) = crash {
             // The start had fewer operations than that: it ends where they ended.
-            return Ok(self.world.crash(crash.expect("just seen").0));
+            return Ok(self.world.crash(crash));
         }
         Ok(None)
     }

@@ -134,7 +134,7 @@ impl Workload {
             return Op::FlushAll;
         }
         match rng.below(10) {
-            0..2 => Op::Get(key(db, *pick(&[b's', b'c', b'a'], rng), rng)),
+            0..2 => Op::Get(key(db, *pick(b"sca", rng), rng)),
             2..5 => Op::Write(Step { key: key(db, b's', rng), change: self.string_change(rng) }),
             5..7 => Op::Write(Step { key: key(db, b'c', rng), change: counter_change(rng) }),
             _ => Op::Write(Step { key: key(db, b'a', rng), change: self.append_change(rng) }),
