@@ -350,20 +350,21 @@ impl History {
         match sync {
             Sync::Always => self.floors.power = self.floors.power.max(state),
             Sync::EverySec => {
-                self.settle_lag(now);
+                self.settle_lag(state, now);
                 self.told.push_back(Told { state, at_us: now.mono_us });
             }
             Sync::No => {}
         }
     }
 
-    /// Nobody is told anything while something older than `appendfsync-max-lag` is not synced.
-    fn settle_lag(&mut self, now: Now) {
+    /// Nobody is told of a state while it, or an earlier one told longer ago than `appendfsync-max-lag` is not synced.
+    fn settle_lag(&mut self, state: usize, now: Now) {
         if now.mono_us < self.unbounded_until_us {
             return;
         }
         while let Some(told) = self.told.front()
             && told.at_us + LAG_US + TURN_US < now.mono_us
+            && told.state <= state
         {
             self.floors.power = self.floors.power.max(told.state);
             self.told.pop_front();
