@@ -357,7 +357,7 @@ impl History {
         }
     }
 
-    /// Nobody is told of a state while it, or an earlier one told longer ago than `appendfsync-max-lag` is not synced.
+    /// Nobody is told of a state while it, or an earlier one told longer ago than `appendfsync-max-lag`, is not synced.
     fn settle_lag(&mut self, state: usize, now: Now) {
         if now.mono_us < self.unbounded_until_us {
             return;
