@@ -43,8 +43,6 @@ mutants! {
     SyncedAtSubmit,
     /// WAITAOF is answered by what is written, not synced.
     WaitaofEarly,
-    /// A round of `everysec` that finds a sync running is forgotten.
-    EverysecRoundForgotten,
     /// Switching to `always` takes the backlog for synced.
     SwitchTrustsBacklog,
     /// `appendonly no` does not wait for the tail.

@@ -24,7 +24,7 @@ fn scope_of(mutant: Mutant) -> Scope {
         AlwaysWithoutSync | ReplyBeforeSync | RewritePausesAlways | SyncedAtSubmit | SyncBeforeWrite => {
             Some(Policy::Always)
         }
-        IdleTailNotSynced | EverysecRoundForgotten | NoBackpressure => Some(Policy::Everysec),
+        IdleTailNotSynced | NoBackpressure => Some(Policy::Everysec),
         SwitchTrustsBacklog | DisableDropsTail | ClosedSetWins => Some(Policy::Switching),
         DumpNameNotSynced | SaveAnsweredEarly => Some(Policy::Rdb),
         _ => None,

@@ -409,7 +409,11 @@ impl AppendOnly {
         let wish = self.abandon_rewrite(now, ids, effects);
         if self.state != State::On {
             self.switch_off(ids, effects);
-        } else if self.closing.is_none() && self.cleanup.is_none() && self.repair.is_none() {
+        } else if self.closing.is_none()
+            && self.cleanup.is_none()
+            && self.repair.is_none()
+            && now.mono_us >= self.repair_at_us
+        {
             let mut manifest = self.manifest.clone();
             manifest.closed_at_ms = Some(self.journal.closing_since_ms());
             let (ticket, steps) = (ids.ticket(), self.names.manifest_steps(&manifest, ids));
@@ -583,10 +587,15 @@ impl AppendOnly {
         }
         if let Some((_, manifest)) = self.closing.take_if(|(closing, _)| *closing == ticket) {
             match error {
-                None => self.manifest = manifest,
-                Some((_, error)) => tracing::warn!("Can't mark the AOF as switched off: {error:?}"),
+                None => {
+                    self.manifest = manifest;
+                    self.switch_off(ids, effects);
+                }
+                Some((_, error)) => {
+                    tracing::warn!("Can't mark the AOF as switched off, will try again: {error:?}");
+                    self.repair_at_us = now.mono_us + REPAIR_INTERVAL_US;
+                }
             }
-            self.switch_off(ids, effects);
             return true;
         }
         if let Some((_, manifest)) = self.cleanup.take_if(|(cleanup, _)| *cleanup == ticket) {

@@ -295,12 +295,6 @@ impl Journal {
         if !self.forming.is_empty() && !gathers {
             self.seal(now, file, effects);
         }
-        if mutant::is(Mutant::EverysecRoundForgotten)
-            && self.syncing.is_some()
-            && now.mono_us >= self.sync_due_us()
-        {
-            self.sync_started_us = now.mono_us;
-        }
         if self.wants_sync(now) {
             self.start_sync(now, file, effects);
             if mutant::is(Mutant::SyncBeforeWrite) {
