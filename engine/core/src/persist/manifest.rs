@@ -190,7 +190,7 @@ mod tests {
         check("file a seq 1 type i\nfile b seq 4 type i\n", Ok("file a seq 1 type i\nfile b seq 4 type i\n"));
         check("SEQ 2 type b FILE x newkey newvalue\n", Ok("file x seq 2 type b\n"));
         check("# a comment\n", Ok("#perdura: begun\n"));
-        check("file \"a b\\n\" seq 1 type h\r\n", Ok("file \"a b\\n\" seq 1 type h\n"));
+        check("file \"a b\\n\" seq 1 type h\r\n", Ok("#perdura: begun\nfile \"a b\\n\" seq 1 type h\n"));
         check(
             "#perdura: closed-at-ms 17\nfile x seq 2 type b\n",
             Ok("#perdura: closed-at-ms 17\nfile x seq 2 type b\n"),
