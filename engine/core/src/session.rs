@@ -159,7 +159,7 @@ pub struct Session {
     /// CLIENT SETNAME.
     pub name: Vec<u8>,
     /// CLIENT SETINFO.
-    pub library: (Vec<u8>, Vec<u8>),
+    pub client_library: (Vec<u8>, Vec<u8>),
     /// User it is logged in as.
     pub user: String,
     /// It has logged in, or needs not to.
@@ -227,7 +227,7 @@ impl Session {
             number,
             peer,
             name: Vec::new(),
-            library: (Vec::new(), Vec::new()),
+            client_library: (Vec::new(), Vec::new()),
             user: "default".into(),
             is_authenticated: false,
             unrestricted_at: None,

@@ -93,8 +93,8 @@ impl Node {
     pub(super) fn client_setinfo(&mut self, session: &mut Session, args: Args<'_>) -> CommandResult {
         let (option, value) = (args[2], args[3]);
         let field = match &*option.to_ascii_lowercase() {
-            b"lib-name" => &mut session.library.0,
-            b"lib-ver" => &mut session.library.1,
+            b"lib-name" => &mut session.client_library.0,
+            b"lib-ver" => &mut session.client_library.1,
             _ => return Err(Error::text(format!("ERR Unrecognized option '{}'", printable(option)))),
         };
         if value.iter().any(|byte| !(b'!'..=b'~').contains(byte)) {
@@ -197,8 +197,8 @@ impl Node {
             session.last_row.map_or("NULL".into(), |id| self.table.rows()[id].full_name()),
             session.user,
             if session.reply.protocol() == Protocol::Resp3 { 3 } else { 2 },
-            printable(&session.library.0),
-            printable(&session.library.1),
+            printable(&session.client_library.0),
+            printable(&session.client_library.1),
         )
     }
 
