@@ -17,6 +17,7 @@ use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// A server that sends nothing for this long is stuck.
@@ -33,10 +34,12 @@ pub enum Pace {
 }
 
 /// When to stop.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Limit {
+#[derive(Clone, Copy, Debug)]
+pub enum Limit<'a> {
     /// After this time; numbers in requests are random.
     Time(Duration),
+    /// When somebody says so; numbers in requests are random.
+    Until(&'a AtomicBool),
     /// After so many requests, all answered; numbers go in order.
     Count(u64),
 }
@@ -53,7 +56,7 @@ pub struct Load<'a> {
     /// How fast.
     pub pace: Pace,
     /// How long.
-    pub limit: Limit,
+    pub limit: Limit<'a>,
     /// Decides the numbers in the requests.
     pub seed: u64,
 }
@@ -126,7 +129,7 @@ impl Source<'_> {
     fn append(&mut self, output: &mut Vec<u8>) -> bool {
         let template = &self.load.templates[(self.made % self.load.templates.len() as u64) as usize];
         match self.load.limit {
-            Limit::Time(_) => template.append_random(&mut self.rng, output),
+            Limit::Time(_) | Limit::Until(_) => template.append_random(&mut self.rng, output),
             Limit::Count(count) if self.made == count => return false,
             Limit::Count(_) => template.append_in_order(self.made, output),
         }
@@ -228,7 +231,11 @@ impl Run {
     }
 
     fn is_time_over(&self, source: &Source) -> bool {
-        matches!(source.load.limit, Limit::Time(time) if self.start.elapsed() >= time)
+        match source.load.limit {
+            Limit::Time(time) => self.start.elapsed() >= time,
+            Limit::Until(is_over) => is_over.load(Ordering::Relaxed),
+            Limit::Count(_) => false,
+        }
     }
 
     /// Reads once and counts; what is left makes the socket ready again.

@@ -31,6 +31,8 @@ pub struct Row {
     pub better: Better,
     /// Per server, one figure per round; empty if it has none.
     pub samples: Vec<Vec<f64>>,
+    /// The ratio that is wanted, where one is.
+    pub goal: Option<f64>,
     /// What limits the row's worth, or nothing.
     pub remark: String,
 }
@@ -70,17 +72,21 @@ impl Table {
             self.servers[0]
         );
         let heads = self.servers.join(" | ");
-        let rules = "---:|".repeat(self.servers.len() + 1);
-        writeln!(text, "| measurement | parameters | unit | {heads} | ratio | remark |")
+        let rules = "---:|".repeat(self.servers.len() + 2);
+        writeln!(text, "| measurement | parameters | unit | {heads} | ratio | goal | remark |")
             .expect("to a string");
         writeln!(text, "|---|---|---|{rules}---|").expect("to a string");
         for row in &self.rows {
-            let Row { measurement, parameters, unit, remark, .. } = row;
+            let Row { measurement, parameters, unit, remark, goal, .. } = row;
             let cells: Vec<String> = row.samples.iter().map(|samples| cell(samples)).collect();
             let cells = cells.join(" | ");
             let ratio = ratio(row).map_or("–".into(), |ratio| format!("{ratio:.2}"));
-            writeln!(text, "| {measurement} | {parameters} | {unit} | {cells} | {ratio} | {remark} |")
-                .expect("to a string");
+            let goal = goal.map_or(String::new(), |goal| format!("≥ {goal}"));
+            writeln!(
+                text,
+                "| {measurement} | {parameters} | {unit} | {cells} | {ratio} | {goal} | {remark} |"
+            )
+            .expect("to a string");
         }
         text
     }
@@ -107,7 +113,8 @@ fn cell(samples: &[f64]) -> String {
     format!("{} ({} – {})", number(median), number(lowest), number(highest))
 }
 
-fn median(samples: &[f64]) -> Option<f64> {
+/// The middle of the figures, or `None` if there are none.
+pub fn median(samples: &[f64]) -> Option<f64> {
     let mut sorted = samples.to_vec();
     sorted.sort_by(f64::total_cmp);
     let upper = *sorted.get(sorted.len() / 2)?;
@@ -148,6 +155,7 @@ mod tests {
             unit: "u",
             better,
             samples: samples.iter().map(|samples| samples.to_vec()).collect(),
+            goal: Some(1.5),
             remark: String::new(),
         }
     }
@@ -191,9 +199,9 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "| measurement | parameters | unit | a | b | ratio | remark |",
-                "|---|---|---|---:|---:|---:|---|",
-                "| m | p | u | 2.00 (1.00 – 3.00) | no figure | – |  |",
+                "| measurement | parameters | unit | a | b | ratio | goal | remark |",
+                "|---|---|---|---:|---:|---:|---:|---|",
+                "| m | p | u | 2.00 (1.00 – 3.00) | no figure | – | ≥ 1.5 |  |",
             ]
         );
     }

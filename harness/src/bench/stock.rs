@@ -1,0 +1,98 @@
+//! The stock client: GET and SET by `redis-benchmark` under each AOF policy.
+//!
+//! Exists because everybody knows its figures. From pipeline 16 on the client itself is the limit, so the server's
+//! CPU time per request tells more than the requests per second.
+//!
+//! Not here: our own load (`fleet.rs`, `load.rs`).
+
+use super::fleet::Fleet;
+use super::{AOF_MODES, Config, aof_goal};
+use crate::client::Address;
+use crate::process::{self, Server};
+use crate::table::{Better, Row, Table};
+use std::io;
+use std::process::Command;
+
+/// Requests per second assumed when a run is cut to the wanted length, up to the pipeline that still scales.
+const RATE_EXPECTED: f64 = 40_000.0;
+const PIPELINE_SCALING_MAX: u64 = 16;
+
+/// What one run of redis-benchmark gave.
+struct Run {
+    throughput: f64,
+    cpu_per_request: f64,
+}
+
+/// Adds throughput and server CPU of every workload redis-benchmark shares with us, policy and pipeline.
+pub(super) fn add_stock(config: &Config, table: &mut Table) -> io::Result<()> {
+    let commands: Vec<&str> =
+        config.workloads.iter().copied().filter(|name| matches!(*name, "GET" | "SET")).collect();
+    for mode in AOF_MODES {
+        let mut fleet = Fleet::start(config, mode)?;
+        for command in &commands {
+            for &pipeline in &config.pipelines {
+                eprintln!("measuring {command} by redis-benchmark, AOF {mode}, pipeline {pipeline}");
+                let runs = fleet
+                    .take_turns(config.rounds, |server, _| run_once(config, server, command, pipeline))?;
+                let row = |measurement, unit, better, goal, figure: fn(&Run) -> f64| Row {
+                    measurement,
+                    parameters: format!("AOF {mode}, {} keys, pipeline {pipeline}", config.keys[0]),
+                    unit,
+                    better,
+                    samples: runs.iter().map(|runs| runs.iter().map(figure).collect()).collect(),
+                    goal,
+                    remark: String::new(),
+                };
+                let name = format!("redis-benchmark {command}");
+                let goal = aof_goal(mode, config.keys[0], pipeline);
+                table.add(row(name.clone(), "requests/s", Better::Higher, None, |run| run.throughput));
+                table.add(row(format!("{name}, server CPU"), "ns/request", Better::Lower, goal, |run| {
+                    run.cpu_per_request
+                }));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn run_once(config: &Config, server: &mut Server, command: &str, pipeline: u64) -> io::Result<Run> {
+    let Address::Tcp(address) = server.address() else {
+        return Err(io::Error::new(io::ErrorKind::Unsupported, "redis-benchmark goes over TCP"));
+    };
+    let scale = pipeline.min(PIPELINE_SCALING_MAX) as f64;
+    let requests = (config.duration.as_secs_f64() * RATE_EXPECTED * scale).ceil() as u64;
+    let cpu_before = process::cpu_time(server.pid())?;
+    let output = Command::new("redis-benchmark")
+        .args(["--csv", "-t", command])
+        .args(["-h", &address.ip().to_string(), "-p", &address.port().to_string()])
+        .args(["-n", &requests.to_string(), "-r", &config.keys[0].to_string()])
+        .args(["-c", &config.clients.to_string(), "-P", &pipeline.to_string()])
+        .args(["-d", &config.value_size.to_string()])
+        .output()?;
+    let server_cpu = process::cpu_time(server.pid())?.saturating_sub(cpu_before);
+    let text = String::from_utf8_lossy(&output.stdout);
+    let throughput = throughput_in(&text, command)
+        .ok_or_else(|| io::Error::other(format!("redis-benchmark -t {command} said: {text}")))?;
+    Ok(Run { throughput, cpu_per_request: server_cpu.as_nanos() as f64 / requests as f64 })
+}
+
+/// The second field of the line that begins with the command, both in quotes.
+fn throughput_in(csv: &str, command: &str) -> Option<f64> {
+    let line = csv.lines().find(|line| line.starts_with(&format!("\"{command}\"")))?;
+    line.split(',').nth(1)?.trim_matches('"').parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_throughput_is_read_from_the_line_of_the_command() {
+        let csv =
+            "\"test\",\"rps\",\"avg_latency_ms\"\n\"SET\",\"41580.04\",\"0.6\"\n\"GET\",\"1.5\",\"2\"\n";
+        assert_eq!(throughput_in(csv, "SET"), Some(41580.04));
+        assert_eq!(throughput_in(csv, "GET"), Some(1.5));
+        assert_eq!(throughput_in(csv, "INCR"), None);
+        assert_eq!(throughput_in("Could not connect", "GET"), None);
+    }
+}
