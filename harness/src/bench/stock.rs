@@ -25,8 +25,9 @@ struct Run {
 
 /// Adds throughput and server CPU of every workload redis-benchmark shares with us, policy and pipeline.
 pub(super) fn add_stock(config: &Config, table: &mut Table) -> io::Result<()> {
+    // SET first, so that GET finds what it asks for.
     let commands: Vec<&str> =
-        config.workloads.iter().copied().filter(|name| matches!(*name, "GET" | "SET")).collect();
+        ["SET", "GET"].into_iter().filter(|name| config.workloads.contains(name)).collect();
     for mode in AOF_MODES {
         let mut fleet = Fleet::start(config, mode)?;
         for command in &commands {
