@@ -25,6 +25,10 @@ const SEEDS: &[(u64, &str)] = &[
     (2485, "the length of a copied tail forgot its SELECT: the next repair cut the file too short"),
     (4873, "WAITAOF vouched at once for what was written while AOF was off"),
     (2873, "appendonly no released replies of `always` although the disk had failed"),
+    (
+        5140,
+        "under `no` a sync failed at a rotation, the power went before the rewrite had ended: refused to start",
+    ),
 ];
 
 #[test]

@@ -179,7 +179,9 @@ fn w07_torn_file_that_is_not_the_last_refuses_and_stays_untouched() {
     let mut incr = server.read_file(INCR).unwrap();
     incr.truncate(incr.len() - 3);
     server.write_file(INCR, &incr);
-    server.write_file("appendonlydir/appendonly.aof.2.incr.aof", b"*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n");
+    // A stock server went on in the next file: it had loaded what is torn now.
+    let foreign = b"*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n*3\r\n$3\r\nSET\r\n$1\r\nc\r\n$1\r\n3\r\n";
+    server.write_file("appendonlydir/appendonly.aof.2.incr.aof", foreign);
     let manifest = "file appendonly.aof.1.base.rdb seq 1 type b\nfile appendonly.aof.1.incr.aof seq 1 type i\n\
                     file appendonly.aof.2.incr.aof seq 2 type i\n";
     server.write_file(MANIFEST, manifest.as_bytes());

@@ -2,6 +2,8 @@
 //!
 //! One file a group under `tests/regressions/`; the seeds that found a bug of ours are in `seeds.rs` with their story.
 
+#[path = "../regressions/hole_under_no.rs"]
+mod hole_under_no;
 #[path = "../regressions/seeds.rs"]
 mod seeds;
 #[path = "../regressions/w04_kill_loses_nothing.rs"]

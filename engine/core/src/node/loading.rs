@@ -4,6 +4,8 @@
 //!
 //! ```text
 //!   file      end                                aof-load-truncated   decision
+//!   not last  torn, and no later file calls
+//!             what is missing durable            yes                  copy the tail and all later files aside, cut, go on
 //!   not last  torn or damaged                    any                  refuse; nothing is modified (W7)
 //!   last      torn: short, NUL, bad checksum     yes                  copy the tail aside, cut, go on
 //!   last      torn                               no                   refuse
@@ -75,6 +77,19 @@ enum Source {
     Log { path: String, name: String, is_last: bool, until: Option<Offset> },
 }
 
+/// Part of a file that may not be durable.
+#[derive(Clone, Debug)]
+struct Unsynced {
+    name: String,
+    /// Where in the file.
+    from: u64,
+    to: u64,
+    /// Database that is selected where it begins.
+    db: usize,
+    /// The log's offset at its end.
+    end: Offset,
+}
+
 #[derive(Clone)]
 enum Reading {
     Rdb(RdbReading),
@@ -107,11 +122,11 @@ pub(super) struct Loading {
     multi: Option<Vec<OwnedArgs>>,
     /// The log's offset where the next file begins.
     offset: Option<Offset>,
-    /// Part of the last file with records that no header calls durable: name, from, to. A kill -9 may have left it in the
-    /// page cache alone, and a failed write-back, which the kernel tells only once, not even there for long.
-    unsynced: Option<(String, u64, u64)>,
-    /// Database that is selected where it begins.
-    unsynced_db: usize,
+    /// Parts of files that no header calls durable, in their order. A kill -9 may have left them in the page cache alone,
+    /// and a failed write-back, which the kernel tells only once, not even there for long.
+    unsynced: Vec<Unsynced>,
+    /// Highest offset of the log that a header called durable.
+    synced: Offset,
     /// The next file was begun with batch headers, as far as one can know.
     expects_headers: bool,
     /// The last file with records has headers, so that what is not in `unsynced` is known to be durable.
@@ -142,8 +157,8 @@ impl Loading {
             db: 0,
             multi: None,
             offset: None,
-            unsynced: None,
-            unsynced_db: 0,
+            unsynced: Vec::new(),
+            synced: 0,
             expects_headers: false,
             is_checked: false,
             last_len: 0,
@@ -161,12 +176,21 @@ impl Loading {
     /// Remembers what a file that was read told about the log.
     fn take_over(&mut self, reader: &LogReader, name: &str) {
         self.offset = reader.offset();
-        if reader.valid_to() > 0 {
-            self.expects_headers = reader.has_headers();
-            self.unsynced = reader.unsynced_from().map(|from| (name.into(), from, reader.valid_to()));
-            self.unsynced_db = reader.unsynced_db();
-            self.is_checked = reader.has_headers();
+        if reader.valid_to() == 0 {
+            return;
         }
+        self.expects_headers = reader.has_headers();
+        self.is_checked = reader.has_headers();
+        self.synced = self.synced.max(reader.synced());
+        let (is_checked, synced) = (self.is_checked, self.synced);
+        self.unsynced.retain(|part| is_checked && part.end > synced);
+        self.unsynced.extend(reader.unsynced_from().map(|from| Unsynced {
+            name: name.into(),
+            from,
+            to: reader.valid_to(),
+            db: reader.unsynced_db(),
+            end: reader.offset().unwrap_or(Offset::MAX),
+        }));
     }
 }
 
@@ -262,7 +286,7 @@ impl Node {
         }
         loading.manifest = manifest;
         loading.choice = Some(choice);
-        Ok(())
+        self.measure(loading, disk)
     }
 
     fn add_set_sources(
@@ -293,14 +317,8 @@ impl Node {
             } else {
                 loading.sources.push_back(Source::Log { path, name: part.name.clone(), is_last, until });
             }
-            let is_base = manifest.base.as_ref() == Some(part);
-            if is_base {
+            if manifest.base.as_ref() == Some(part) {
                 loading.base_len = lens[index];
-            }
-            if index + 1 == parts.len() && !is_base {
-                loading.last_len = lens[index];
-            } else {
-                loading.closed_len += lens[index];
             }
         }
         Ok(())
@@ -455,8 +473,10 @@ impl Node {
                     return Ok(());
                 }
                 Next::Bad(bad) => {
+                    let is_checked = reader.has_headers() || loading.expects_headers;
                     loading.take_over(&reader, &name);
-                    return self.end_badly(loading, &name, is_last, bad, disk);
+                    let may_end = is_last || is_checked && self.may_end_with(loading, &name, disk)?;
+                    return self.end_badly(loading, &name, may_end, bad, disk);
                 }
             }
         }
@@ -465,16 +485,24 @@ impl Node {
         Ok(())
     }
 
+    /// Whether the log may have ended in this file, although others follow it.
+    fn may_end_with(&self, loading: &Loading, name: &str, disk: &mut dyn Disk) -> Result<bool, Refusal> {
+        let is_sure = self.config.aof_checksum && loading.reason == Reason::Start;
+        let Some(reached) = loading.offset.filter(|_| is_sure) else { return Ok(false) };
+        let followers = loading.manifest.followers(name);
+        Ok(recovery::may_end_before(&self.aof.names, followers, reached, disk)?)
+    }
+
     fn end_badly(
         &mut self,
         loading: &mut Loading,
         name: &str,
-        is_last: bool,
+        may_end: bool,
         bad: Bad,
         disk: &mut dyn Disk,
     ) -> Result<(), Refusal> {
         loading.multi = None;
-        if bad.is_tail && !is_last {
+        if bad.is_tail && !may_end {
             return Err(Refusal(format!(
                 "Fatal error: the truncated file is not the last file: {name} ends badly at offset {}: {}",
                 bad.at, bad.reason
@@ -501,14 +529,37 @@ impl Node {
         if mutant::is(Mutant::TailNotCut) {
             return Ok(());
         }
-        let (copy, len) = recovery::cut_tail(&self.aof.names, name, bad.at, &mut self.ids, disk)?;
+        let names = self.aof.names.clone();
+        let mut followers = Vec::new();
+        for part in loading.manifest.followers(name) {
+            if disk.len(&names.path(&part.name))?.unwrap_or(0) > 0 {
+                followers.push(part.clone());
+            }
+        }
+        let (copy, len) = recovery::copy_aside(&names, name, bad.at, &followers, &mut self.ids, disk)?;
+        if !followers.is_empty() {
+            // The end of the log first: what is cut then is the tail of the last file, now and at a start after a crash.
+            loading.sources.clear();
+            loading.manifest.end_with(name);
+            recovery::perform_all(&names.manifest_steps(&loading.manifest, &mut self.ids), disk)?;
+        }
+        recovery::cut(names.path(name), bad.at, disk)?;
         tracing::warn!("{}", recovery::cut_message(name, bad.at, len, &copy));
         tracing::warn!("AOF {name} loaded anyway because aof-load-truncated is enabled");
         self.load_report.cut = Some((len, copy));
-        if loading.manifest.incrementals.last().is_some_and(|part| part.name == name) {
-            loading.last_len = bad.at;
-        } else {
-            loading.closed_len -= len;
+        self.measure(loading, disk)
+    }
+
+    /// Takes the lengths of the set's files.
+    fn measure(&self, loading: &mut Loading, disk: &mut dyn Disk) -> Result<(), Refusal> {
+        (loading.closed_len, loading.last_len) = (0, 0);
+        for part in loading.manifest.loaded() {
+            let len = disk.len(&self.aof.names.path(&part.name))?.unwrap_or(0);
+            if loading.manifest.incrementals.last() == Some(part) {
+                loading.last_len = len;
+            } else {
+                loading.closed_len += len;
+            }
         }
         Ok(())
     }
@@ -700,8 +751,10 @@ impl Node {
             [FileStep::CreateDir { path: names.dir.clone() }, FileStep::SyncDir { path: String::new() }];
         recovery::perform_all(&steps, disk)?;
         let file = self.ids.file();
-        let is_new = manifest.is_empty() || is_imported;
+        // What is in doubt in several files at once is written anew as a base: nothing else has it all.
+        let is_new = manifest.is_empty() || is_imported || loading.unsynced.len() > 1;
         if is_new {
+            self.aof.journal.stand_at(loading.offset.unwrap_or(0));
             let (base, len) = self.write_base(&manifest, disk)?;
             manifest.history.append(&mut manifest.incrementals);
             manifest.history.extend(manifest.base.take());
@@ -713,16 +766,13 @@ impl Node {
             self.begin_part(&mut manifest, file, disk)?;
             last_len = 0;
             recovery::perform_all(&names.manifest_steps(&manifest, &mut self.ids), disk)?;
-        } else if let Some((name, from, to)) = loading.unsynced.clone() {
-            let path = names.path(&name);
+        } else if let Some(Unsynced { name, from, to, db, .. }) = loading.unsynced.first() {
+            let (path, from, to) = (names.path(name), *from, *to);
             self.begin_part(&mut manifest, file, disk)?;
             let mut select = Vec::new();
-            if loading.unsynced_db != 0 {
+            if *db != 0 {
                 // A file begins in database 0, what is copied may not.
-                crate::resp::encode_command(
-                    &[b"SELECT", format!("{}", loading.unsynced_db).as_bytes()],
-                    &mut select,
-                );
+                crate::resp::encode_command(&[b"SELECT", format!("{db}").as_bytes()], &mut select);
                 disk.perform(&FileStep::Append { file, bytes: select.clone().into() })?;
             }
             recovery::copy_range(&path, from, to, file, disk)?;

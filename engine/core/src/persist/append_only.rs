@@ -232,6 +232,8 @@ pub struct AppendOnly {
     rewrite: Option<Rewrite>,
     repair: Option<Repair>,
     repair_at_us: u64,
+    /// A repair could not sync the file that it was to give up: asked again, the kernel would say yes (fsyncgate).
+    is_old_doubtful: bool,
     cleanup: Option<(Ticket, Manifest)>,
     /// The mark by which a set that was switched off is known, on its way to the disk.
     closing: Option<(Ticket, Manifest)>,
@@ -260,6 +262,7 @@ impl AppendOnly {
             rewrite: None,
             repair: None,
             repair_at_us: 0,
+            is_old_doubtful: false,
             cleanup: None,
             closing: None,
             is_scheduled: false,
@@ -920,7 +923,7 @@ impl AppendOnly {
         manifest.incrementals.push(next.clone());
         let path = self.names.path(&next.name);
         let mut steps = vec![FileStep::Close { file: old_file }, FileStep::CreateExclusive { file, path }];
-        if is_write_failure && !salvage.is_whole {
+        if is_write_failure && !salvage.is_whole && !self.is_old_doubtful {
             // Nobody kept what was written before (`no`), but no sync of it failed either: it is made durable here.
             steps.push(FileStep::SyncPath { path: self.names.path(&old.name) });
             salvage.is_whole = true;
@@ -956,6 +959,7 @@ impl AppendOnly {
                 error.errno
             );
             self.closed_len -= repair.salvage.old_len;
+            self.is_old_doubtful |= error.path == self.names.path(&repair.old.name);
             self.repair_at_us = now.mono_us + REPAIR_INTERVAL_US;
             if step + STEPS_FROM_RENAME >= repair.steps_len {
                 // Its manifest may be the one on disk: the file it names stays, whole and durable, and the next attempt
@@ -984,6 +988,7 @@ impl AppendOnly {
     /// our loader knows the end by the fresh file's first header.
     fn adopt_repair(&mut self, repair: Repair, ids: &mut Ids, effects: &mut Effects) {
         self.journal.salvaged(repair.file, &repair.salvage);
+        self.is_old_doubtful = false;
         self.manifest = repair.manifest;
         self.current = Some(repair.part);
         let path = self.names.path(&repair.old.name);

@@ -573,13 +573,9 @@ impl Journal {
     /// Opens the journal on a file of this length, all of it durable, the log standing at `offset`.
     pub fn open(&mut self, file: FileId, file_len: u64, offset: Offset) {
         assert!(self.is_drained());
-        let offset = if mutant::is(Mutant::OffsetForgotten) { 0 } else { offset };
+        self.stand_at(if mutant::is(Mutant::OffsetForgotten) { 0 } else { offset });
         self.file = Some(file);
         self.file_len_written = file_len;
-        self.offset_buffered = offset;
-        self.offset_written = offset;
-        self.offset_synced = offset;
-        self.offset_covered = offset;
         self.unsynced.clear();
         self.syncing = None;
         self.selected = None;
@@ -587,6 +583,14 @@ impl Journal {
         self.timestamp_s = 0;
         self.is_held = false;
         self.broken = None;
+    }
+
+    /// The log ends here, all of it durable, and no file is open: so a base that is written now says where it goes on.
+    pub fn stand_at(&mut self, offset: Offset) {
+        self.offset_buffered = offset;
+        self.offset_written = offset;
+        self.offset_synced = offset;
+        self.offset_covered = offset;
     }
 
     /// The file that is written to.
@@ -645,6 +649,8 @@ impl Journal {
         let retained: u64 = self.unsynced.iter().map(|batch| batch.payload.len() as u64).sum();
         let retained_file_bytes: u64 = self.unsynced.iter().map(|batch| batch.file_bytes).sum();
         let start = self.offset_written - retained;
+        // Where records are missing below `start`, a start must not take the fresh file's word for them.
+        let synced = start.min(self.offset_synced);
         if mutant::is(Mutant::SalvageDropsUnsynced) {
             self.unsynced.clear();
         }
@@ -661,7 +667,7 @@ impl Journal {
         for payload in payloads.chain((!forming.is_empty()).then(|| Bytes::from(forming.clone()))) {
             end += payload.len() as u64;
             if has_checksums {
-                bytes.extend_from_slice(&batch::seal(end, start, &payload));
+                bytes.extend_from_slice(&batch::seal(end, synced, &payload));
             } else {
                 bytes.extend_from_slice(&payload);
             }
@@ -705,10 +711,7 @@ impl Journal {
         let offset = self.offset_buffered;
         *self = Journal::new(settings);
         self.stats = stats;
-        self.offset_buffered = offset;
-        self.offset_written = offset;
-        self.offset_synced = offset;
-        self.offset_covered = offset;
+        self.stand_at(offset);
         file
     }
 }

@@ -153,6 +153,11 @@ impl LogReader {
         (self.has_headers && self.synced_to < self.valid_to).then_some(self.synced_to)
     }
 
+    /// Highest offset of the log that a header called durable.
+    pub fn synced(&self) -> Offset {
+        self.synced
+    }
+
     /// Database that is selected where `unsynced_from` begins.
     pub fn unsynced_db(&self) -> usize {
         self.synced_db
@@ -368,27 +373,61 @@ impl LogReader {
                 break;
             }
         }
-        let mut from = 0;
-        while let Some(found) = find(&rest[from..], b"#C:") {
-            let start = from + found;
-            from = start + 1;
-            let Some(line_len) =
-                find(&rest[start..(start + batch::HEADER_BYTES_MAX).min(rest.len())], b"\r\n")
-            else {
-                continue;
-            };
-            let Some(header) = batch::parse(&rest[start..start + line_len]) else { continue };
-            let payload_at = start + line_len + 2;
-            let is_whole = usize::try_from(header.len)
-                .ok()
-                .and_then(|len| rest.get(payload_at..payload_at.checked_add(len)?))
-                .is_some_and(|payload| header.matches(payload));
-            if is_whole && header.synced > reached {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        Ok(synced_max(&rest) > reached)
     }
+}
+
+/// Highest offset that a good batch anywhere in these bytes calls durable.
+fn synced_max(bytes: &[u8]) -> Offset {
+    let mut synced = 0;
+    let mut from = 0;
+    while let Some(found) = find(&bytes[from..], b"#C:") {
+        let start = from + found;
+        from = start + 1;
+        let line = &bytes[start..(start + batch::HEADER_BYTES_MAX).min(bytes.len())];
+        let Some(line_len) = find(line, b"\r\n") else { continue };
+        let Some(header) = batch::parse(&line[..line_len]) else { continue };
+        let payload_at = start + line_len + 2;
+        let is_whole = usize::try_from(header.len)
+            .ok()
+            .and_then(|len| bytes.get(payload_at..payload_at.checked_add(len)?))
+            .is_some_and(|payload| header.matches(payload));
+        synced = synced.max(if is_whole { header.synced } else { 0 });
+    }
+    synced
+}
+
+/// What a file says about the files before it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Testimony {
+    /// The log was durable up to here when the file was written to.
+    Synced(Offset),
+    /// It has records without a header: somebody else loaded what comes before it, and went on.
+    Foreign,
+}
+
+/// Asks a file what it knows of the files before it.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn testimony(path: &str, disk: &mut dyn Disk) -> Result<Testimony, IoError> {
+    let len = disk.len(path)?.unwrap_or(0);
+    let bytes = read_range(path, 0, usize::try_from(len).unwrap_or(usize::MAX), disk)?;
+    let (mut spans, mut at) = (Vec::new(), 0);
+    while let Read::Item(item, len) = record::read(&bytes[at..], &mut spans) {
+        match item {
+            Item::Header(_) => break,
+            Item::Command => {
+                let name = spans.first().map(|span| &bytes[at + span.start..at + span.end]);
+                if !name.is_some_and(|name| name.eq_ignore_ascii_case(b"select")) {
+                    return Ok(Testimony::Foreign);
+                }
+            }
+            Item::Timestamp(_) | Item::Annotation => {}
+        }
+        at += len;
+    }
+    Ok(Testimony::Synced(synced_max(&bytes)))
 }
 
 /// Where the log stands at the beginning of a file, by its first header; `None` if it begins otherwise.

@@ -74,6 +74,18 @@ impl Manifest {
         self.incrementals.iter().map(|part| part.seq).chain(history).max().unwrap_or(0) + 1
     }
 
+    /// The incremental files after the part of this name.
+    pub fn followers(&self, name: &str) -> &[Part] {
+        let at = self.incrementals.iter().position(|part| part.name == name);
+        &self.incrementals[at.map_or(0, |at| at + 1)..]
+    }
+
+    /// Makes the part of this name the last: those that follow it are superseded.
+    pub fn end_with(&mut self, name: &str) {
+        let count = self.incrementals.len() - self.followers(name).len();
+        self.history.extend(self.incrementals.drain(count..));
+    }
+
     /// Files to load, in order.
     pub fn loaded(&self) -> impl Iterator<Item = &Part> {
         self.base.iter().chain(&self.incrementals)

@@ -16,8 +16,8 @@
 //!   yes         missing   none       none  missing          first start
 //! ```
 //!
-//! Always true: nothing is modified before everything was decided; only the last part is ever cut, after the cut bytes
-//! were copied aside; a file that cannot be read is never an empty start.
+//! Always true: nothing is modified before everything was decided; a part is cut only where the log may have ended, after
+//! the cut bytes were copied aside; a file that cannot be read is never an empty start.
 //!
 //! Not here: executing what is read (`node/loading.rs`), the grammar (`record.rs`), the RDB (`rdb/`).
 
@@ -32,6 +32,8 @@ use bytes::Bytes;
 
 use super::{
     append_only::{Ids, Names},
+    journal::Offset,
+    log_reader::{self, Testimony},
     manifest::{Manifest, Part},
 };
 use crate::{
@@ -254,31 +256,65 @@ pub fn perform_all(steps: &[FileStep], disk: &mut dyn Disk) -> Result<(), IoErro
 /// Bytes copied aside at a time.
 const COPY_BYTES: usize = 1 << 20;
 
-/// Cuts a file at `offset`, after its tail was copied to `cut-<name>-<offset>` beside it and made durable there.
+/// Copies a file from `offset` on, and all files that follow it, to `cut-<name>-<offset>` beside it, durably.
 ///
 /// Gives back the copy's path and its length.
 ///
 /// # Errors
-/// The first step that failed; the file is whole unless it was the last.
-pub fn cut_tail(
+/// The first step that failed.
+pub fn copy_aside(
     names: &Names,
     part: &str,
     offset: u64,
+    followers: &[Part],
     ids: &mut Ids,
     disk: &mut dyn Disk,
 ) -> Result<(String, u64), IoError> {
-    let path = names.path(part);
     let copy = names.path(&format!("cut-{part}-{offset}"));
     let file = ids.file();
+    // A start that crashed may have left one, and with it an error that the kernel still has to tell.
+    disk.perform(&FileStep::Remove { path: copy.clone() })?;
     disk.perform(&FileStep::CreateTemp { file, path: copy.clone() })?;
-    let len = copy_range(&path, offset, u64::MAX, file, disk)?;
+    let mut len = copy_range(&names.path(part), offset, u64::MAX, file, disk)?;
+    for follower in followers {
+        len += copy_range(&names.path(&follower.name), 0, u64::MAX, file, disk)?;
+    }
     let steps =
         [FileStep::Sync { file }, FileStep::Close { file }, FileStep::SyncDir { path: names.dir.clone() }];
     perform_all(&steps, disk)?;
+    Ok((copy, len))
+}
+
+/// Cuts a file at `offset`, durably.
+///
+/// # Errors
+/// The file is as it was.
+pub fn cut(path: String, offset: u64, disk: &mut dyn Disk) -> Result<(), IoError> {
     // The kernel tells of a failed write-back once, to whoever syncs next: the second answer is about the cut.
     let cut = FileStep::Truncate { path, len: offset };
-    disk.perform(&cut).or_else(|_| disk.perform(&cut))?;
-    Ok((copy, len))
+    disk.perform(&cut).or_else(|_| disk.perform(&cut))
+}
+
+/// Whether the log may have ended at `reached`, in a file that others follow: no crash takes what they call durable, and
+/// what somebody else wrote was written by one who had all that comes before it.
+///
+/// So it ends where a sync failed under `appendfsync no`, and the power went before a rewrite had filled the hole.
+///
+/// # Errors
+/// A file that cannot be read.
+pub fn may_end_before(
+    names: &Names,
+    followers: &[Part],
+    reached: Offset,
+    disk: &mut dyn Disk,
+) -> Result<bool, IoError> {
+    for follower in followers {
+        match log_reader::testimony(&names.path(&follower.name), disk)? {
+            Testimony::Synced(synced) if synced <= reached => {}
+            Testimony::Synced(_) | Testimony::Foreign => return Ok(false),
+        }
+    }
+    Ok(true)
 }
 
 /// Appends the bytes of a file between two offsets (or up to its end) to an open one; how many there were.

@@ -1,0 +1,98 @@
+//! Seed 5140, ours: `appendfsync no` keeps nothing in memory that a failed sync could be made good from, so the file that is
+//! given up may have a hole, and only the rewrite that is begun at once fills it. If the power goes before that rewrite has
+//! ended, the hole is in a file that others follow.
+//!
+//! The start refused: "the truncated file is not the last file". Nothing was lost that anybody was promised, but an operator
+//! had to look at every such machine. Now the later files say how far the log was durable when they were written: if that
+//! is not beyond the tear, the log ends there, the rest is copied aside, and the server starts with a prefix.
+//!
+//! The other half was worse and nobody had seen it: after a kill -9 instead, the page cache still gave the whole old file,
+//! the start served it, took the fresh file's word for what was durable, and a power loss then took what had been served.
+
+use perdura_sim::{Crash, Fault, FaultKind, Operation, Profile};
+use perdura_tests::simulated::Simulated;
+
+/// The sync of a rotation has failed, the rewrite that would fill the hole is still running, and three more keys were set.
+fn with_a_hole(seed: u64) -> Simulated {
+    let settings =
+        [("appendonly", "yes"), ("appendfsync", "no"), ("save", "\"\""), ("rdb-key-save-delay", "100000")];
+    let mut server = Simulated::on(Profile::Strict, seed, &settings);
+    server.start().unwrap();
+    for index in 0..20 {
+        server.check(&[(format!("SET k{index} {}", "v".repeat(300)).as_str(), "OK")]);
+    }
+    let kind = FaultKind::Errno(5);
+    server.world.disk_mut().add_fault(Fault {
+        operation: Operation::Fdatasync,
+        path: "incr".into(),
+        skip: 0,
+        kind,
+    });
+    server.say("BGREWRITEAOF");
+    server.wait_ms(60);
+    for index in 20..23 {
+        server.check(&[(format!("SET k{index} {}", "v".repeat(300)).as_str(), "OK")]);
+    }
+    server.wait_ms(100);
+    server
+}
+
+/// Keys k0, k1, … as far as they go; all of them must be a prefix.
+fn prefix_len(server: &mut Simulated) -> usize {
+    let count: usize = server.say("DBSIZE").parse().unwrap();
+    for index in 0..count {
+        assert_eq!(server.say(&format!("EXISTS k{index}")), "1", "{count} keys are no prefix");
+    }
+    count
+}
+
+#[test]
+fn power_loss_before_the_rewrite_has_ended_leaves_a_prefix() {
+    for seed in 0..40 {
+        let mut server = with_a_hole(seed);
+        server.crash(Crash::Power);
+        server.start().unwrap_or_else(|end| panic!("seed {seed}: {end:?}"));
+        let count = prefix_len(&mut server);
+        // What it served is what the next start finds, and it can be written to.
+        server.check(&[("CONFIG SET appendfsync always", "OK"), (format!("SET k{count} v").as_str(), "OK")]);
+        server.crash(Crash::Power);
+        server.start().unwrap();
+        assert_eq!(prefix_len(&mut server), count + 1, "seed {seed}");
+    }
+}
+
+#[test]
+fn what_a_start_after_a_kill_served_survives_the_power_loss_that_follows() {
+    for seed in 0..20 {
+        let mut server = with_a_hole(seed);
+        server.crash(Crash::Group);
+        server.start().unwrap();
+        assert_eq!(prefix_len(&mut server), 23, "seed {seed}");
+        server.crash(Crash::Power);
+        server.start().unwrap();
+        assert_eq!(prefix_len(&mut server), 23, "seed {seed}");
+    }
+}
+
+/// A write fails, the file that is given up is to be synced, that sync fails too: asked again the kernel says yes, and what
+/// it was about is gone (fsyncgate). Only a rewrite may answer for it.
+#[test]
+fn sync_of_a_given_up_file_is_not_asked_for_twice() {
+    for seed in 0..20 {
+        let settings = [("appendonly", "yes"), ("appendfsync", "no"), ("save", "\"\"")];
+        let mut server = Simulated::on(Profile::Strict, seed, &settings);
+        server.start().unwrap();
+        for index in 0..20 {
+            server.check(&[(format!("SET k{index} {}", "v".repeat(300)).as_str(), "OK")]);
+        }
+        for (operation, errno) in [(Operation::Write, 28), (Operation::Fsync, 5)] {
+            let kind = FaultKind::Errno(errno);
+            server.world.disk_mut().add_fault(Fault { operation, path: "1.incr".into(), skip: 0, kind });
+        }
+        server.try_say("SET k20 v");
+        server.check(&[("WAITAOF 1 0 0", "1) 1 2) 0")]);
+        server.crash(Crash::Power);
+        server.start().unwrap();
+        assert_eq!(prefix_len(&mut server), 21, "seed {seed}");
+    }
+}
