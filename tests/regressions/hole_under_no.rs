@@ -15,7 +15,7 @@ use perdura_tests::simulated::Simulated;
 /// The sync of a rotation has failed, the rewrite that would fill the hole is still running, and three more keys were set.
 fn with_a_hole(seed: u64) -> Simulated {
     let settings =
-        [("appendonly", "yes"), ("appendfsync", "no"), ("save", "\"\""), ("rdb-key-save-delay", "100000")];
+        [("appendonly", "yes"), ("appendfsync", "no"), ("save", "\"\""), ("rdb-key-save-delay", "10000000")];
     let mut server = Simulated::on(Profile::Strict, seed, &settings);
     server.start().unwrap();
     for index in 0..20 {
@@ -29,7 +29,11 @@ fn with_a_hole(seed: u64) -> Simulated {
         kind,
     });
     server.say("BGREWRITEAOF");
-    server.wait_ms(60);
+    server.wait_ms(100);
+    while !server.say("INFO persistence").contains("aof_last_write_status:ok") {
+        server.wait_ms(10);
+        assert!(server.world.now().mono_us < 30_000_000, "the log never went on");
+    }
     for index in 20..23 {
         server.check(&[(format!("SET k{index} {}", "v".repeat(300)).as_str(), "OK")]);
     }
