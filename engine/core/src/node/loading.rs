@@ -32,11 +32,12 @@ use crate::{
     mutant::{self, Mutant},
     persist::{
         journal::Offset,
-        log_reader::{self, Bad, LogReader, Next},
+        log_reader::{Bad, LogReader, Next},
         manifest::{Manifest, Part},
         recovery::{self, Choice, Refusal, Sources},
+        set_files::{self, Handover},
     },
-    rdb::{self, DecodeSettings, Decoder, Event, LoadedKey, RdbEncoder},
+    rdb::{DecodeSettings, Decoder, Event, LoadedKey, RdbEncoder},
     session::OwnedArgs,
 };
 
@@ -120,15 +121,13 @@ pub(super) struct Loading {
     reading: Option<Reading>,
     db: usize,
     multi: Option<Vec<OwnedArgs>>,
-    /// The log's offset where the next file begins.
-    offset: Option<Offset>,
+    /// What the files read so far tell about the next one.
+    handover: Handover,
     /// Parts of files that no header calls durable, in their order. A kill -9 may have left them in the page cache alone,
     /// and a failed write-back, which the kernel tells only once, not even there for long.
     unsynced: Vec<Unsynced>,
     /// Highest offset of the log that a header called durable.
     synced: Offset,
-    /// The next file was begun with batch headers, as far as one can know.
-    expects_headers: bool,
     /// The last file with records has headers, so that what is not in `unsynced` is known to be durable.
     is_checked: bool,
     /// Length of the last file, and of all others.
@@ -156,10 +155,9 @@ impl Loading {
             reading: None,
             db: 0,
             multi: None,
-            offset: None,
+            handover: Handover::default(),
             unsynced: Vec::new(),
             synced: 0,
-            expects_headers: false,
             is_checked: false,
             last_len: 0,
             closed_len: 0,
@@ -175,11 +173,10 @@ impl Loading {
 impl Loading {
     /// Remembers what a file that was read told about the log.
     fn take_over(&mut self, reader: &LogReader, name: &str) {
-        self.offset = reader.offset();
+        self.handover.take_over(reader);
         if reader.valid_to() == 0 {
             return;
         }
-        self.expects_headers = reader.has_headers();
         self.is_checked = reader.has_headers();
         self.synced = self.synced.max(reader.synced());
         let (is_checked, synced) = (self.is_checked, self.synced);
@@ -295,31 +292,17 @@ impl Node {
         manifest: &Manifest,
         disk: &mut dyn Disk,
     ) -> Result<(), Refusal> {
-        let parts: Vec<Part> = manifest.loaded().cloned().collect();
-        let mut lens = Vec::new();
-        for part in &parts {
-            lens.push(disk.len(&self.aof.names.path(&part.name))?.unwrap_or(0));
-        }
-        for (index, part) in parts.iter().enumerate() {
-            let path = self.aof.names.path(&part.name);
-            // Parts made in advance and still empty do not make this one any less the last.
-            let is_last = lens[index + 1..].iter().all(|&len| len == 0);
-            let follower = (index + 1..parts.len()).find(|&later| lens[later] > 0);
-            let until = match follower {
-                Some(later) if self.config.aof_checksum => {
-                    log_reader::first_offset(&self.aof.names.path(&parts[later].name), disk)?
+        let files = set_files::set_files(&self.aof.names, manifest, self.config.aof_checksum, disk)?;
+        for file in files {
+            if file.is_base {
+                loading.base_len = file.len;
+            }
+            loading.sources.push_back(match file.is_rdb {
+                true => Source::Rdb { path: file.path, is_base: true },
+                false => {
+                    Source::Log { path: file.path, name: file.name, is_last: file.is_last, until: file.until }
                 }
-                _ => None,
-            };
-            let magic = recovery::read_range(&path, 0, 5, disk)?;
-            if magic == b"REDIS" {
-                loading.sources.push_back(Source::Rdb { path, is_base: true });
-            } else {
-                loading.sources.push_back(Source::Log { path, name: part.name.clone(), is_last, until });
-            }
-            if manifest.base.as_ref() == Some(part) {
-                loading.base_len = lens[index];
-            }
+            });
         }
         Ok(())
     }
@@ -349,8 +332,7 @@ impl Node {
             }
             Source::Log { path, name, is_last, until } => {
                 tracing::debug!("Loading AOF {path}");
-                let reader = LogReader::new(path, 0, loading.offset, self.config.aof_checksum, until)
-                    .expecting_headers(loading.expects_headers);
+                let reader = loading.handover.reader(path, self.config.aof_checksum, until);
                 Reading::Log { reader, name, is_last, previous_len: 0 }
             }
         });
@@ -397,11 +379,8 @@ impl Node {
                 Event::EmptyKey(key) => {
                     tracing::info!("Skipping empty key: {}", crate::commands::printable(&key));
                 }
-                Event::Aux { name, value } if name == rdb::AUX_LOG_OFFSET => {
-                    loading.offset = crate::bytes::number::parse_u64(&value);
-                    loading.expects_headers = true;
-                }
-                Event::Function(_) | Event::Aux { .. } | Event::SizeHint { .. } => {}
+                Event::Aux { name, value } => loading.handover.take_note(&name, &value),
+                Event::Function(_) | Event::SizeHint { .. } => {}
                 Event::End => return self.end_rdb(loading, reading, disk),
             }
         }
@@ -443,7 +422,7 @@ impl Node {
             let is_last = loading.sources.is_empty();
             let name = reading.path.rsplit('/').next().unwrap_or(&reading.path).to_string();
             loading.db = 0;
-            let reader = LogReader::new(reading.path, end, loading.offset, self.config.aof_checksum, None);
+            let reader = loading.handover.reader_after_snapshot(reading.path, end, self.config.aof_checksum);
             loading.reading = Some(Reading::Log { reader, name, is_last, previous_len: 0 });
         }
         Ok(())
@@ -473,7 +452,7 @@ impl Node {
                     return Ok(());
                 }
                 Next::Bad(bad) => {
-                    let is_checked = reader.has_headers() || loading.expects_headers;
+                    let is_checked = reader.has_headers() || loading.handover.expects_headers;
                     loading.take_over(&reader, &name);
                     let may_end = is_last || is_checked && self.may_end_with(loading, &name, disk)?;
                     return self.end_badly(loading, &name, may_end, bad, disk);
@@ -488,7 +467,7 @@ impl Node {
     /// Whether the log may have ended in this file, although others follow it.
     fn may_end_with(&self, loading: &Loading, name: &str, disk: &mut dyn Disk) -> Result<bool, Refusal> {
         let is_sure = self.config.aof_checksum && loading.reason == Reason::Start;
-        let Some(reached) = loading.offset.filter(|_| is_sure) else { return Ok(false) };
+        let Some(reached) = loading.handover.offset.filter(|_| is_sure) else { return Ok(false) };
         let followers = loading.manifest.followers(name);
         Ok(recovery::may_end_before(&self.aof.names, followers, reached, disk)?)
     }
@@ -754,7 +733,7 @@ impl Node {
         // What is in doubt in several files at once is written anew as a base: nothing else has it all.
         let is_new = manifest.is_empty() || is_imported || loading.unsynced.len() > 1;
         if is_new {
-            self.aof.journal.stand_at(loading.offset.unwrap_or(0));
+            self.aof.journal.stand_at(loading.handover.offset.unwrap_or(0));
             let (base, len) = self.write_base(&manifest, disk)?;
             manifest.history.append(&mut manifest.incrementals);
             manifest.history.extend(manifest.base.take());
@@ -800,7 +779,7 @@ impl Node {
         if !mutant::is(Mutant::StartNotSettled) {
             recovery::settle(&names, &manifest, loading.is_checked, disk)?;
         }
-        let offset = loading.offset.unwrap_or(0);
+        let offset = loading.handover.offset.unwrap_or(0);
         self.aof.resume(manifest, file, last_len, closed_len, base_len, offset);
         Ok(())
     }

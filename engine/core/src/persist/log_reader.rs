@@ -40,6 +40,8 @@ pub enum Next {
 pub struct Bad {
     /// Where the last whole unit ends: a cut would be made here.
     pub at: u64,
+    /// Where the first byte stands that is wrong or missing; for a batch whose checksum is wrong, its header.
+    pub found_at: u64,
     /// The file ended too early, or was torn by a crash: the tail of the last file may be cut.
     /// Otherwise it is damage that a crash cannot explain.
     pub is_tail: bool,
@@ -64,6 +66,8 @@ pub struct LogReader {
     /// Bytes left of the batch whose checksum was right.
     batch_left: u64,
     batch_end: Offset,
+    /// Position in the file of that batch's header.
+    batch_at: u64,
     /// The log's offset here, once a header told it.
     offset: Option<Offset>,
     has_headers: bool,
@@ -109,6 +113,7 @@ impl LogReader {
             spans: Vec::new(),
             batch_left: 0,
             batch_end: 0,
+            batch_at: start,
             offset,
             has_headers: false,
             follows_checked: false,
@@ -163,6 +168,16 @@ impl LogReader {
         self.synced_db
     }
 
+    /// Position in the file of the header whose batch reading is inside of.
+    pub fn batch_at(&self) -> Option<u64> {
+        (self.batch_left > 0).then_some(self.batch_at)
+    }
+
+    /// The log's offset where reading stands, inside of a batch too.
+    pub fn offset_here(&self) -> Option<Offset> {
+        if self.batch_left > 0 { Some(self.batch_end - self.batch_left) } else { self.offset }
+    }
+
     /// A batch header was seen.
     pub fn has_headers(&self) -> bool {
         self.has_headers
@@ -192,11 +207,12 @@ impl LogReader {
                 Read::Short if !self.is_eof => self.fill(disk)?,
                 Read::Short if self.consumed == self.buffer.len() => return Ok(self.at_end()),
                 Read::Short => {
-                    return self.bad("the file ends inside of a record", true, disk).map(Next::Bad);
+                    let end = self.buffer_at + self.buffer.len() as u64;
+                    return self.bad("the file ends inside of a record", end, true, disk).map(Next::Bad);
                 }
-                Read::Bad(reason) => {
+                Read::Bad { at, reason } => {
                     let is_tail = self.is_zero_filled_or_checked(disk)?;
-                    return self.bad(reason, is_tail, disk).map(Next::Bad);
+                    return self.bad(reason, self.position() + at as u64, is_tail, disk).map(Next::Bad);
                 }
                 Read::Item(Item::Command, len) => {
                     *previous_len = len;
@@ -215,7 +231,7 @@ impl LogReader {
                 // Where a header must stand, a comment of another kind is a header that a crash tore. Taken for a comment, the
                 // records after it would be run unchecked.
                 Read::Item(Item::Annotation, _) if self.follows_checked && self.batch_left == 0 => {
-                    return self.bad("a header that is none", true, disk).map(Next::Bad);
+                    return self.bad("a header that is none", self.position(), true, disk).map(Next::Bad);
                 }
                 Read::Item(_, len) => self.consume(len),
             }
@@ -230,13 +246,15 @@ impl LogReader {
     ) -> Result<Option<Bad>, IoError> {
         let is_first = !core::mem::replace(&mut self.has_headers, true);
         if self.multi_at.is_some() {
-            return self.bad("a batch begins inside of a MULTI", true, disk).map(Some);
+            return self.bad("a batch begins inside of a MULTI", self.position(), true, disk).map(Some);
         }
         let leading = if is_first { self.leading } else { 0 };
         let follows = |start: Offset, offset: Offset| start == offset || start + leading == offset;
         let is_next = |start| self.offset.is_none_or(|offset| follows(start, offset));
         if !header.start().is_some_and(is_next) {
-            return self.bad("a batch does not follow the one before it", true, disk).map(Some);
+            return self
+                .bad("a batch does not follow the one before it", self.position(), true, disk)
+                .map(Some);
         }
         // A length that the file cannot hold is known without reading it all.
         let wanted = self.consumed + line_len + header.len as usize;
@@ -245,11 +263,13 @@ impl LogReader {
         }
         let start = self.consumed + line_len;
         let Some(payload) = self.buffer.get(start..start.saturating_add(header.len as usize)) else {
-            return self.bad("the file ends inside of a batch", true, disk).map(Some);
+            let end = self.buffer_at + self.buffer.len() as u64;
+            return self.bad("the file ends inside of a batch", end, true, disk).map(Some);
         };
         if !header.matches(payload) && !mutant::is(Mutant::ChecksumIgnored) {
-            return self.bad("a batch does not match its checksum", true, disk).map(Some);
+            return self.bad("a batch does not match its checksum", self.position(), true, disk).map(Some);
         }
+        self.batch_at = self.position();
         self.consumed += line_len;
         self.batch_left = header.len;
         self.batch_end = header.end;
@@ -315,6 +335,7 @@ impl LogReader {
             None => Next::End,
             Some(at) => Next::Bad(Bad {
                 at: at.min(self.valid_to),
+                found_at: self.position(),
                 is_tail: true,
                 is_open_multi: true,
                 reason: "the file ends inside of a MULTI",
@@ -333,9 +354,15 @@ impl LogReader {
     }
 
     /// Builds the verdict: what a later header calls synced cannot have been torn.
-    fn bad(&mut self, reason: &'static str, is_tail: bool, disk: &mut dyn Disk) -> Result<Bad, IoError> {
+    fn bad(
+        &mut self,
+        reason: &'static str,
+        found_at: u64,
+        is_tail: bool,
+        disk: &mut dyn Disk,
+    ) -> Result<Bad, IoError> {
         let is_rot = self.has_headers && self.is_called_synced_later(disk)?;
-        Ok(Bad { at: self.valid_to, is_tail: is_tail && !is_rot, is_open_multi: false, reason })
+        Ok(Bad { at: self.valid_to, found_at, is_tail: is_tail && !is_rot, is_open_multi: false, reason })
     }
 
     /// Bytes that begin no record: the tail of a crash if they are all NUL, or in a file whose good part is checksummed.

@@ -9,4 +9,5 @@ pub mod log_reader;
 pub mod manifest;
 pub mod record;
 pub mod recovery;
+pub mod set_files;
 pub mod snapshot;

@@ -39,8 +39,13 @@ pub enum Read {
     Item(Item, usize),
     /// The buffer ends inside of an item; more bytes may complete it.
     Short,
-    /// No item begins here, or it contradicts itself; the text says how.
-    Bad(&'static str),
+    /// No item begins here, or it contradicts itself.
+    Bad {
+        /// Which byte of the buffer breaks a rule.
+        at: usize,
+        /// How.
+        reason: &'static str,
+    },
 }
 
 /// Reads the item at the front of `input`; fills `spans` for a command.
@@ -49,8 +54,8 @@ pub fn read(input: &[u8], spans: &mut Vec<Span>) -> Read {
         None => Read::Short,
         Some(b'*') => read_command(input, spans),
         Some(b'#') => read_annotation(input),
-        Some(0) => Read::Bad("a NUL byte where a record begins"),
-        Some(_) => Read::Bad("a byte that begins no record"),
+        Some(0) => bad(0, "a NUL byte where a record begins"),
+        Some(_) => bad(0, "a byte that begins no record"),
     }
 }
 
@@ -60,7 +65,7 @@ fn read_annotation(input: &[u8]) -> Read {
         return if window.len() < ANNOTATION_BYTES_MAX {
             Read::Short
         } else {
-            Read::Bad("an annotation without end")
+            bad(0, "an annotation without end")
         };
     };
     let line = window[..end].strip_suffix(b"\r").unwrap_or(&window[..end]);
@@ -74,6 +79,10 @@ fn read_annotation(input: &[u8]) -> Read {
     Read::Item(item, end + 1)
 }
 
+fn bad(at: usize, reason: &'static str) -> Read {
+    Read::Bad { at, reason }
+}
+
 fn parse_timestamp(line: &[u8]) -> Option<u64> {
     core::str::from_utf8(line.strip_prefix(b"#TS:")?).ok()?.parse().ok()
 }
@@ -82,7 +91,7 @@ fn read_command(input: &[u8], spans: &mut Vec<Span>) -> Read {
     spans.clear();
     let mut at = 0;
     let count = match read_number(input, &mut at, b'*', ARGUMENTS_MAX) {
-        Ok(0) => return Read::Bad("a record without arguments"),
+        Ok(0) => return bad(1, "a record without arguments"),
         Ok(count) => count,
         Err(read) => return read,
     };
@@ -95,7 +104,7 @@ fn read_command(input: &[u8], spans: &mut Vec<Span>) -> Read {
             return Read::Short;
         }
         if &input[at + len..at + len + 2] != b"\r\n" {
-            return Read::Bad("an argument that does not end where its length says");
+            return bad(at + len, "an argument that does not end where its length says");
         }
         spans.push(Span { start: at, end: at + len });
         at += len + 2;
@@ -109,7 +118,7 @@ fn read_number(input: &[u8], at: &mut usize, letter: u8, max: u64) -> Result<u64
     match rest.first() {
         None => return Err(Read::Short),
         Some(&byte) if byte == letter => {}
-        Some(_) => return Err(Read::Bad("an argument without a length")),
+        Some(_) => return Err(bad(*at, "an argument without a length")),
     }
     let mut value = 0u64;
     for (index, &byte) in rest.iter().enumerate().skip(1) {
@@ -117,7 +126,7 @@ fn read_number(input: &[u8], at: &mut usize, letter: u8, max: u64) -> Result<u64
             b'0'..=b'9' => {
                 value = value.saturating_mul(10).saturating_add(u64::from(byte - b'0'));
                 if value > max {
-                    return Err(Read::Bad("a length out of range"));
+                    return Err(bad(*at + index, "a length out of range"));
                 }
             }
             b'\r' if index > 1 => {
@@ -127,10 +136,10 @@ fn read_number(input: &[u8], at: &mut usize, letter: u8, max: u64) -> Result<u64
                         *at += index + 2;
                         Ok(value)
                     }
-                    Some(_) => Err(Read::Bad("a length that does not end its line")),
+                    Some(_) => Err(bad(*at + index + 1, "a length that does not end its line")),
                 };
             }
-            _ => return Err(Read::Bad("a length that is no number")),
+            _ => return Err(bad(*at + index, "a length that is no number")),
         }
     }
     Err(Read::Short)
@@ -167,25 +176,29 @@ mod tests {
         check("#C:e:e:0:0000002a\r\n", Item::Header(Header { end: 14, len: 14, synced: 0, crc: 42 }));
         check("#\n", Item::Annotation);
         check(&format!("#{}\n", "x".repeat(1022)), Item::Annotation);
-        assert!(matches!(read(format!("#{}\n", "x".repeat(1023)).as_bytes(), &mut Vec::new()), Read::Bad(_)));
+        assert!(matches!(
+            read(format!("#{}\n", "x".repeat(1023)).as_bytes(), &mut Vec::new()),
+            Read::Bad { .. }
+        ));
     }
 
     #[test]
-    fn nonsense_is_a_format_error() {
-        for text in [
-            "\0\0",
-            "x",
-            "*0\r\n",
-            "*x\r\n",
-            "*-1\r\n",
-            "*\r\n",
-            "*1\rx",
-            "*1\r\nx",
-            "*1\r\n$x\r\n",
-            "*1\r\n$1\r\nab\r\n",
-            "*99999999999\r\n",
+    fn nonsense_is_a_format_error_at_its_first_wrong_byte() {
+        for (text, wrong_at) in [
+            ("\0\0", 0),
+            ("x", 0),
+            ("*0\r\n", 1),
+            ("*x\r\n", 1),
+            ("*-1\r\n", 1),
+            ("*\r\n", 1),
+            ("*1\rx", 3),
+            ("*1\r\nx", 4),
+            ("*1\r\n$x\r\n", 5),
+            ("*1\r\n$1\r\nab\r\n", 9),
+            ("*99999999999\r\n", 10),
         ] {
-            assert!(matches!(read(text.as_bytes(), &mut Vec::new()), Read::Bad(_)), "{text:?}");
+            let found = read(text.as_bytes(), &mut Vec::new());
+            assert!(matches!(found, Read::Bad { at, .. } if at == wrong_at), "{text:?}: {found:?}");
         }
     }
 }

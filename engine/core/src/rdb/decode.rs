@@ -91,6 +91,10 @@ pub struct Damage {
     pub what: String,
     /// The key that was being read.
     pub key: Option<Vec<u8>>,
+    /// What was being read, in the words of redis-check-rdb.
+    pub doing: &'static str,
+    /// Type byte of the value that was being read.
+    pub kind: Option<u8>,
 }
 
 /// What the next key gets besides its value.
@@ -137,6 +141,8 @@ pub struct Decoder {
     attributes: Attributes,
     /// The key whose value was being read when it failed.
     key: Option<Vec<u8>>,
+    doing: &'static str,
+    kind: Option<u8>,
 }
 
 impl Decoder {
@@ -155,6 +161,8 @@ impl Decoder {
             crc: 0,
             attributes: Attributes::default(),
             key: None,
+            doing: "start",
+            kind: None,
         }
     }
 
@@ -222,16 +230,12 @@ impl Decoder {
     }
 
     fn damage(&mut self, fault: Fault) -> Damage {
-        let key = self.key.take();
-        match fault {
-            Fault::Short { .. } => {
-                let offset = self.offset + (self.buffer.len() - self.start) as u64;
-                Damage { offset, what: SHORT_READ.to_string(), key }
-            }
-            Fault::Bad { offset, what } => {
-                Damage { offset: self.offset + offset as u64, what: what.into_owned(), key }
-            }
-        }
+        let (offset, what) = match fault {
+            Fault::Short { .. } => ((self.buffer.len() - self.start) as u64, SHORT_READ.to_string()),
+            Fault::Bad { offset, what } => (offset as u64, what.into_owned()),
+        };
+        let offset = self.offset + offset;
+        Damage { offset, what, key: self.key.take(), doing: self.doing, kind: self.kind.take() }
     }
 
     /// Reads one item; only a whole one counts as understood.
@@ -252,7 +256,7 @@ impl Decoder {
             self.start += count;
             self.offset += count as u64;
             self.bytes_wanted = 0;
-            self.key = None;
+            (self.key, self.kind) = (None, None);
         }
         self.buffer = buffer;
         taken
@@ -276,7 +280,10 @@ impl Decoder {
     }
 
     fn take_body(&mut self, reader: &mut Reader<'_>) -> Result<Taken, Fault> {
-        let event = match reader.byte()? {
+        self.doing = "read-type";
+        let kind = reader.byte()?;
+        self.doing = doing(kind);
+        let event = match kind {
             opcode::EXPIRY_MS => {
                 self.attributes.expiry_ms = expiry(reader.u64_le()? as i64);
                 return Ok(Taken::Quiet);
@@ -323,7 +330,9 @@ impl Decoder {
     }
 
     fn take_key(&mut self, kind: u8, reader: &mut Reader<'_>) -> Result<Event, Fault> {
+        self.kind = Some(kind);
         let key = reader.string()?;
+        self.doing = "read-object-value";
         let value = read_value(kind, reader, &self.settings.limits)
             .inspect_err(|_| self.key = Some(key.clone().into_owned()))?;
         let Attributes { expiry_ms, idle_s, frequency } = core::mem::take(&mut self.attributes);
@@ -336,6 +345,7 @@ impl Decoder {
 
     fn take_trailer(&mut self, reader: &mut Reader<'_>) -> Result<Taken, Fault> {
         if self.version >= CHECKSUM_VERSION_MIN {
+            self.doing = "check-sum";
             self.check_sum(reader.u64_le()?)?;
         }
         self.phase = Phase::Ended;
@@ -352,6 +362,19 @@ impl Decoder {
         let what =
             format!("Wrong RDB checksum expected: ({stored:x}) but got ({:x}). Aborting now.", self.crc);
         Err(Fault::Bad { offset: 0, what: Cow::Owned(what) })
+    }
+}
+
+/// What a first byte says is coming, in the words of redis-check-rdb.
+fn doing(kind: u8) -> &'static str {
+    match kind {
+        opcode::EXPIRY_MS | opcode::EXPIRY_S => "read-expire",
+        opcode::IDLE | opcode::SLOT_INFO | opcode::SELECT_DB | opcode::RESIZE_DB => "read-len",
+        opcode::FREQUENCY | opcode::EOF => "read-type",
+        opcode::AUX => "read-aux",
+        opcode::FUNCTION | opcode::FUNCTION_PRE_GA => "read-functions",
+        opcode::MODULE_AUX => "read-module-aux",
+        _ => "read-key",
     }
 }
 

@@ -1,0 +1,116 @@
+//! The files of an append-only set in the order in which they are read, and what each tells the reader of the next.
+//!
+//! Exists so that the server at its start and the tools afterwards read a set by the same rules: where a file ends
+//! because the next one took over, which one may end badly, whether batch headers are expected.
+//!
+//! Always true: nothing here changes a file.
+//!
+//! Not here: which set is loaded (`recovery.rs`), reading one file (`log_reader.rs`), executing (`node/loading.rs`).
+
+use alloc::{string::String, vec::Vec};
+
+use super::{
+    append_only::Names,
+    journal::Offset,
+    log_reader::{self, LogReader},
+    manifest::{Manifest, Part},
+    recovery::read_range,
+};
+use crate::{
+    bytes::number,
+    host::{Disk, IoError},
+    rdb,
+};
+
+/// A file of the set, with what the others say about it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct SetFile {
+    /// Its name within the append-only directory.
+    pub name: String,
+    /// The same, relative to `dir`.
+    pub path: String,
+    /// Its length, bytes.
+    pub len: u64,
+    /// It begins with a snapshot.
+    pub is_rdb: bool,
+    /// The manifest calls it the base.
+    pub is_base: bool,
+    /// No file after it holds anything: a crash may have torn its end.
+    pub is_last: bool,
+    /// Where the next file takes over: what this one holds beyond does not count.
+    pub until: Option<Offset>,
+}
+
+/// The files that `manifest` names, in order. `verifies` whether batch headers are looked at.
+///
+/// # Errors
+/// A file that cannot be read; one that is missing counts as empty.
+pub fn set_files(
+    names: &Names,
+    manifest: &Manifest,
+    verifies: bool,
+    disk: &mut dyn Disk,
+) -> Result<Vec<SetFile>, IoError> {
+    let parts: Vec<Part> = manifest.loaded().cloned().collect();
+    let mut lens = Vec::new();
+    for part in &parts {
+        lens.push(disk.len(&names.path(&part.name))?.unwrap_or(0));
+    }
+    let mut files = Vec::new();
+    for (index, part) in parts.iter().enumerate() {
+        let path = names.path(&part.name);
+        let follower = (index + 1..parts.len()).find(|&later| lens[later] > 0);
+        let until = match follower {
+            Some(later) if verifies => log_reader::first_offset(&names.path(&parts[later].name), disk)?,
+            _ => None,
+        };
+        files.push(SetFile {
+            is_rdb: lens[index] > 0 && read_range(&path, 0, rdb::MAGIC.len(), disk)? == rdb::MAGIC,
+            name: part.name.clone(),
+            path,
+            len: lens[index],
+            is_base: manifest.base.as_ref() == Some(part),
+            // Parts made in advance and still empty do not make this one any less the last.
+            is_last: follower.is_none(),
+            until,
+        });
+    }
+    Ok(files)
+}
+
+/// What the files read so far tell about the next one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Handover {
+    /// The log's offset where the next file begins, if one of them told.
+    pub offset: Option<Offset>,
+    /// The next file was begun with batch headers, as far as one can know.
+    pub expects_headers: bool,
+}
+
+impl Handover {
+    /// A note in the base may say where the log goes on.
+    pub fn take_note(&mut self, name: &[u8], value: &[u8]) {
+        if name == rdb::AUX_LOG_OFFSET {
+            self.offset = number::parse_u64(value);
+            self.expects_headers = true;
+        }
+    }
+
+    /// A file of records was read as far as it is good.
+    pub fn take_over(&mut self, reader: &LogReader) {
+        self.offset = reader.offset();
+        if reader.valid_to() > 0 {
+            self.expects_headers = reader.has_headers();
+        }
+    }
+
+    /// A reader for a file of records.
+    pub fn reader(&self, path: String, verifies: bool, until: Option<Offset>) -> LogReader {
+        LogReader::new(path, 0, self.offset, verifies, until).expecting_headers(self.expects_headers)
+    }
+
+    /// A reader for the records that follow a snapshot in the same file.
+    pub fn reader_after_snapshot(&self, path: String, start: u64, verifies: bool) -> LogReader {
+        LogReader::new(path, start, self.offset, verifies, None)
+    }
+}
