@@ -22,6 +22,19 @@ pub fn start_redis(settings: &[(&str, &str)]) -> Server {
     start(ServerCommand::stock_redis().expect("redis-server is installed (.ci/run does it)"), settings)
 }
 
+/// One of our tools, to be run with arguments.
+///
+/// # Panics
+/// If it is not built.
+pub fn tool(name: &str) -> std::process::Command {
+    let server = ServerCommand::perdura().expect("perdura-server is built by cargo test --workspace");
+    let program = std::path::Path::new(server.raw_command().get_program()).with_file_name("perdura");
+    assert!(program.is_file(), "perdura is built by cargo test --workspace");
+    let mut command = std::process::Command::new(program);
+    command.arg(name);
+    command
+}
+
 fn start(command: ServerCommand, settings: &[(&str, &str)]) -> Server {
     let launch =
         settings.iter().fold(Launch::new(command), |launch, (name, value)| launch.setting(name, value));
