@@ -5,6 +5,7 @@
 //! Not here: the text of INFO (`perdura_core::node`).
 
 use std::fs;
+use std::sync::{Mutex, PoisonError};
 
 use perdura_core::node::HostFacts;
 use tikv_jemalloc_ctl::{epoch, stats};
@@ -18,6 +19,7 @@ pub fn facts() -> HostFacts {
     let _ = epoch::advance();
     HostFacts {
         os: os(),
+        multiplexing: *MULTIPLEXING.lock().unwrap_or_else(PoisonError::into_inner),
         executable: std::env::current_exe().map_or(String::new(), |path| path.to_string_lossy().into_owned()),
         allocator: "jemalloc-5.3.0".into(),
         rss: resident_pages() * page_bytes,
@@ -29,6 +31,14 @@ pub fn facts() -> HostFacts {
         cpu_children_us: sys::processor_time_us(libc::RUSAGE_CHILDREN),
         cpu_main_us: sys::processor_time_us(libc::RUSAGE_THREAD),
     }
+}
+
+/// How the server waits for sockets. Of the host started last, where a process has several (tests).
+static MULTIPLEXING: Mutex<&str> = Mutex::new("");
+
+/// Notes how the server waits for sockets.
+pub(crate) fn note_multiplexing(name: &'static str) {
+    *MULTIPLEXING.lock().unwrap_or_else(PoisonError::into_inner) = name;
 }
 
 /// Gives memory that the allocator keeps for later back to the system.

@@ -23,11 +23,11 @@ use crate::connections::{Connection, Connections, Slot};
 use crate::files::{DirLock, LinuxDisk};
 use crate::listen::{Listeners, describe};
 use crate::process::{self, PidFile};
-use crate::readiness::{Epoll, Event, Interest, Received, Sockets};
+use crate::readiness::{self, Event, Interest, Received, Sockets};
 use crate::settings::HostSettings;
 use crate::signals::{self, Signals};
 use crate::workers::Workers;
-use crate::{clock, sys};
+use crate::{clock, facts, sys};
 
 /// Connections taken from one listener per iteration, so that a flood of them does not starve clients.
 const ACCEPTS_MAX: usize = 1000;
@@ -55,7 +55,7 @@ struct Host<E> {
     engine: E,
     settings: HostSettings,
     now: Now,
-    sockets: Epoll,
+    sockets: Box<dyn Sockets>,
     listeners: Listeners,
     connections: Connections,
     disk: LinuxDisk,
@@ -92,7 +92,8 @@ impl<E: Engine> Host<E> {
         let mut host = Host {
             engine,
             now: clock::now(),
-            sockets: Epoll::new().map_err(in_words("Can't create an epoll instance"))?,
+            sockets: readiness::sockets(settings.io_uring)
+                .map_err(in_words("Can't create an epoll instance"))?,
             listeners: Listeners::new(settings.tcp_backlog, settings.tcp_keepalive),
             connections: Connections::default(),
             disk,
@@ -111,15 +112,16 @@ impl<E: Engine> Host<E> {
             _pid_file: pid_file,
             settings,
         };
+        facts::note_multiplexing(host.sockets.name());
         host.watch_own_descriptors().map_err(in_words("Can't watch for events"))?;
         host.open_listeners()?;
         Ok(host)
     }
 
     fn watch_own_descriptors(&mut self) -> io::Result<()> {
-        self.sockets.watch(self.workers.doorbell(), Token::Workers.encode(), Interest::READ)?;
+        self.sockets.watch(self.workers.doorbell(), Token::Workers.encode())?;
         if let Some(signals) = &self.signals {
-            self.sockets.watch(signals.doorbell(), Token::Signals.encode(), Interest::READ)?;
+            self.sockets.watch(signals.doorbell(), Token::Signals.encode())?;
         }
         Ok(())
     }
@@ -153,7 +155,7 @@ impl<E: Engine> Host<E> {
     fn watch_listeners(&mut self) {
         for listener in self.listeners.iter() {
             // One that is watched already answers EEXIST, and stays so.
-            let _ = self.sockets.watch(listener.fd(), Token::Listener(listener.id).encode(), Interest::READ);
+            let _ = self.sockets.watch(listener.fd(), Token::Listener(listener.id).encode());
         }
     }
 
@@ -180,7 +182,7 @@ impl<E: Engine> Host<E> {
             u64::MAX => None,
             wake_at => Some(wake_at.saturating_sub(clock::now().mono_us)),
         };
-        self.sockets.wait(timeout_us, &mut self.events).expect("epoll works as long as it is open");
+        self.sockets.wait(timeout_us, &mut self.events).expect("waiting works as long as it is open");
     }
 
     fn take_in_events(&mut self) {
@@ -225,9 +227,19 @@ impl<E: Engine> Host<E> {
                 self.engine.receive(self.now, connection.client, bytes, &mut self.effects);
             }
             Received::Nothing => {}
-            Received::End if self.engine.is_holding(connection.client) => self.close_when_sent(slot),
-            Received::End | Received::Broken => self.disconnect(slot),
+            Received::End => self.end_input(slot),
+            Received::Broken => self.disconnect(slot),
         }
+    }
+
+    /// The other end sends nothing more; it may still read replies that have not left.
+    fn end_input(&mut self, slot: Slot) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        let client = connection.client;
+        let is_owed = self.engine.is_holding(client)
+            || !self.engine.output(client).is_empty()
+            || self.sockets.is_sending(connection.fd.as_fd());
+        if is_owed { self.close_when_sent(slot) } else { self.disconnect(slot) }
     }
 
     fn accept(&mut self, listener: u32) {
@@ -235,7 +247,7 @@ impl<E: Engine> Host<E> {
             let Some(accepted) = self.listeners.accept(listener) else { return };
             let slot = self.connections.reserve();
             let token = Token::Connection(slot).encode();
-            if let Err(error) = self.sockets.watch(accepted.fd.as_fd(), token, Interest::READ) {
+            if let Err(error) = self.sockets.open(accepted.fd.as_fd(), token) {
                 tracing::warn!("Can't watch a new connection: {}", describe(&error));
                 self.connections.release(slot);
                 continue;
@@ -450,7 +462,7 @@ impl<E: Engine> Host<E> {
         let result = result.map(|child| {
             let pid = child.pid;
             let token = Token::Child(pid as u32).encode();
-            self.sockets.watch(child.pipe(), token, Interest::READ).expect("a new pipe can be watched");
+            self.sockets.watch(child.pipe(), token).expect("a new pipe can be watched");
             self.children.push(child);
             pid
         });
@@ -492,6 +504,7 @@ impl<E: Engine> Host<E> {
 
     fn restart(&mut self) {
         self.write_outputs();
+        self.sockets.flush();
         let error = process::restart(&self.settings);
         tracing::error!("Can't restart: {}", describe(&error));
         self.exit_status = Some(1);
@@ -532,7 +545,9 @@ impl<E: Engine> Host<E> {
             }
             total += count;
         }
-        if connection.is_closing && !self.engine.is_holding(connection.client) {
+        if self.sockets.is_sending(connection.fd.as_fd()) && connection.is_closing {
+            self.update_interest(slot, true);
+        } else if connection.is_closing && !self.engine.is_holding(connection.client) {
             self.disconnect(slot);
         } else if connection.interest.write {
             self.update_interest(slot, false);
@@ -544,6 +559,7 @@ impl<E: Engine> Host<E> {
         for slot in self.connections.slots() {
             self.write_output(slot);
         }
+        self.sockets.flush();
         self.listeners.remove_unix_path();
     }
 }

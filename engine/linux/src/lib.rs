@@ -21,6 +21,7 @@ mod host;
 mod listen;
 mod process;
 mod readiness;
+mod ring;
 mod sys;
 mod workers;
 

@@ -35,6 +35,8 @@ pub struct HostSettings {
     pub bio_cpulist: Option<String>,
     /// Processors for snapshot children.
     pub bgsave_cpulist: Option<String>,
+    /// Serve connections by io_uring where the kernel lets us; otherwise, and if this is off, by epoll.
+    pub io_uring: bool,
     /// Ask the kernel not to use huge pages for this process.
     pub disable_thp: bool,
     /// Take over SIGINT, SIGTERM, SIGHUP and the crash signals. Off where several hosts share a process (tests).
@@ -73,6 +75,7 @@ impl Default for HostSettings {
             server_cpulist: None,
             bio_cpulist: None,
             bgsave_cpulist: None,
+            io_uring: true,
             disable_thp: true,
             catch_signals: true,
             crash_log: None,

@@ -92,6 +92,41 @@ pub fn purge_memory() {
     }
 }
 
+/// Zeroed memory of this process alone: a forked child does not get it.
+pub struct Mapping {
+    start: *mut u8,
+    len: usize,
+}
+
+impl Mapping {
+    /// Maps `len` bytes. Pages never touched cost nothing.
+    pub fn new(len: usize) -> io::Result<Mapping> {
+        let (protection, flags) =
+            (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
+        // SAFETY: without a wanted address and a file, the call takes numbers only.
+        let start = unsafe { libc::mmap(std::ptr::null_mut(), len, protection, flags, -1, 0) };
+        if start == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let mapping = Mapping { start: start.cast(), len };
+        // SAFETY: the range is the mapping just made; a child has no use for it.
+        check(unsafe { libc::madvise(start, len, libc::MADV_DONTFORK) })?;
+        Ok(mapping)
+    }
+
+    /// Its first byte, at the beginning of a page.
+    pub fn start(&self) -> *mut u8 {
+        self.start
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `new` and unmapped only here; whoever holds an address holds the mapping too.
+        unsafe { libc::munmap(self.start.cast(), self.len) };
+    }
+}
+
 // --- files ---
 
 /// Opens a file relative to `dir`, close-on-exec.
@@ -542,6 +577,14 @@ pub fn send(fd: BorrowedFd, bytes: &[u8]) -> io::Result<usize> {
             libc::send(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len(), libc::MSG_NOSIGNAL)
         })
     })
+}
+
+/// The same, and 0 where the socket takes nothing at present.
+pub fn send_or_nothing(fd: BorrowedFd, bytes: &[u8]) -> io::Result<usize> {
+    match send(fd, bytes) {
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(0),
+        result => result,
+    }
 }
 
 /// Receives once from a socket.

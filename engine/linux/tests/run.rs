@@ -662,8 +662,10 @@ struct Process {
 impl Process {
     fn start(name: &str) -> Process {
         let dir = TempDir::new();
+        // These tests may be a module of another file.
+        let place = module_path!().split_once("::").map_or(String::new(), |(_, place)| format!("{place}::"));
         let child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", name, "--nocapture"])
+            .args(["--exact", &format!("{place}{name}"), "--nocapture"])
             .env("PERDURA_TOY_DIR", &dir.path)
             .stdout(Stdio::null())
             .stderr(Stdio::null())

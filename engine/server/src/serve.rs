@@ -126,6 +126,7 @@ pub fn host_settings(config: &Config, start_dir: Option<PathBuf>) -> HostSetting
         server_cpulist: some(&config.server_cpulist),
         bio_cpulist: some(&config.bio_cpulist),
         bgsave_cpulist: some(&config.bgsave_cpulist),
+        io_uring: config.io_uring,
         disable_thp: config.disable_thp,
         crash_log: some(&config.logfile),
         start_dir,

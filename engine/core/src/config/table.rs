@@ -163,6 +163,8 @@ directives! {
     "aof_rewrite_cpulist" | "aof-rewrite-cpulist" => aof_rewrite_cpulist: String = text(""), ANY_TEXT, Immutable, NoEffect;
     /// Processors for the child that writes a snapshot.
     "bgsave_cpulist" | "bgsave-cpulist" => bgsave_cpulist: String = text(""), ANY_TEXT, Immutable;
+    /// Serve connections by io_uring where the kernel allows it, otherwise by epoll. Not a directive of Redis.
+    "io-uring" => io_uring: bool = true, Kind::Bool, Immutable;
     /// Threads that talk to clients.
     "io-threads" => io_threads: u32 = 1, int(1, 128), Immutable, NoEffect;
     /// Whether those threads read as well as write.

@@ -21,6 +21,8 @@ use crate::{
 pub struct HostFacts {
     /// System and machine, as uname gives them.
     pub os: String,
+    /// How the server waits for sockets, as operators know it.
+    pub multiplexing: &'static str,
     /// Path of the program.
     pub executable: String,
     /// Allocator's name and version.
@@ -208,7 +210,7 @@ impl Node {
             "os": facts.os,
             "arch_bits": usize::BITS,
             "monotonic_clock": "POSIX clock_gettime",
-            "multiplexing_api": "epoll",
+            "multiplexing_api": facts.multiplexing,
             "atomicvar_api": "none",
             "gcc_version": "0.0.0",
             "process_id": self.seeds.process_id,

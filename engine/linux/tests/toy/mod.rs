@@ -221,6 +221,7 @@ impl Server {
             dir: dir.path.to_str().unwrap().into(),
             catch_signals: false,
             disable_thp: false,
+            io_uring: !module_path!().starts_with("run_on_epoll"),
             ..HostSettings::default()
         };
         adjust(&mut settings);
