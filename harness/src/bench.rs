@@ -12,9 +12,13 @@
 mod always;
 mod fleet;
 mod life;
+mod plot;
+mod scaling;
 mod slow_sync;
 mod stock;
 mod tail;
+
+pub use self::scaling::Sweeps;
 
 use self::fleet::{Conditions, Fleet, figures, remark};
 use crate::args::{Args, UsageError};
@@ -24,14 +28,15 @@ use crate::process::ServerCommand;
 use crate::table::{Better, Row, Table};
 use crate::workload::Workload;
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 /// How `bench` is called.
 pub const USAGE: &str = "perdura-harness bench [--server name=command]… [--quick] [--rounds 3] [--seconds 1]
-    [--sections all|throughput,aof,redis-benchmark,always,latency,persistence,tail] [--workloads all|GET,SET,…] [--pipelines 1,16,64]
+    [--sections all|throughput,aof,redis-benchmark,always,latency,persistence,tail,scaling] [--workloads all|GET,SET,…] [--pipelines 1,16,64]
     [--keys 10000,1000000] [--clients 50] [--value-size 64] [--rate 20000]
-    [--slow-sync-ms 5] [--server-core 0] [--client-core 1]";
+    [--sweep-keys 10000,…] [--sweep-clients 1,…] [--sweep-values 16,…] [--plots folder] [--slow-sync-ms 5] [--server-core 0] [--client-core 1]";
 
 /// Connections and pipeline used to fill a server before a measurement.
 const FILL_CLIENTS: usize = 8;
@@ -61,10 +66,12 @@ pub enum Section {
     Persistence,
     /// SET at a fixed rate while snapshots are made.
     Tail,
+    /// GET and SET as keys, connections and values grow.
+    Scaling,
 }
 
 impl Section {
-    const ALL: [Section; 7] = [
+    const ALL: [Section; 8] = [
         Section::Throughput,
         Section::Aof,
         Section::Stock,
@@ -72,6 +79,7 @@ impl Section {
         Section::Latency,
         Section::Persistence,
         Section::Tail,
+        Section::Scaling,
     ];
 
     fn name(self) -> &'static str {
@@ -83,6 +91,7 @@ impl Section {
             Section::Latency => "latency",
             Section::Persistence => "persistence",
             Section::Tail => "tail",
+            Section::Scaling => "scaling",
         }
     }
 }
@@ -142,6 +151,10 @@ pub struct Config {
     pub rate: f64,
     /// How much longer a sync takes on the slow device.
     pub slow_sync: Duration,
+    /// Sizes of the scaling section.
+    pub sweeps: Sweeps,
+    /// Folder for its plots, if they are wanted.
+    pub plots: Option<PathBuf>,
     /// Where servers run.
     pub server_core: usize,
     /// Where the client runs.
@@ -164,6 +177,7 @@ pub fn run(config: &Config) -> io::Result<Table> {
             Section::Always => always::add_always(config, &mut table)?,
             Section::Persistence => life::add_persistence(config, &mut table)?,
             Section::Tail => tail::add_tail(config, &mut table)?,
+            Section::Scaling => scaling::add_scaling(config, &mut table)?,
         }
     }
     os::unpin()?;
@@ -274,6 +288,12 @@ fn read_config(args: &mut Args) -> Result<Config, UsageError> {
         value_size: args.number("--value-size", 64)?,
         rate: args.number("--rate", 20_000.0)?,
         slow_sync: Duration::from_millis(args.number("--slow-sync-ms", 5)?),
+        sweeps: Sweeps {
+            keys: args.numbers("--sweep-keys", &[10_000, 100_000, 1_000_000, 10_000_000])?,
+            clients: args.numbers("--sweep-clients", &[1, 10, 100, 1_000, 10_000])?,
+            value_sizes: args.numbers("--sweep-values", &[16, 256, 4_096, 65_536, 1_048_576])?,
+        },
+        plots: args.text("--plots")?.map(PathBuf::from),
         server_core: args.number("--server-core", 0)?,
         client_core: args.number("--client-core", 1)?,
     };
@@ -309,12 +329,12 @@ mod tests {
     fn a_small_bench_has_a_figure_in_every_cell() {
         let Some(command) = ServerCommand::stock_redis() else { return };
         let line = "--sections all --workloads all --pipelines 2 --keys 500 --rounds 1 --seconds 0.05 --clients 2 \
-                    --rate 500 --server-core 0 --client-core 0";
+                    --rate 500 --sweep-keys 500 --sweep-clients 2 --sweep-values 16 --server-core 0 --client-core 0";
         let mut config = read_config(&mut Args::new(line.split_whitespace().map(String::from))).unwrap();
         config.servers = vec![command.clone(), ServerCommand { name: "peer".into(), ..command }];
         let table = run(&config).unwrap();
         let throughput = (Workload::NAMES.len() + AOF_MODES.len() * 2 * 2) * 2;
-        let rows = throughput + 7 + 4 * QUANTILES.len() + 7 + 2 * QUANTILES.len();
+        let rows = throughput + 7 + 4 * QUANTILES.len() + 7 + 2 * QUANTILES.len() + 3 * 3;
         assert_eq!(table.rows().len(), rows);
         for row in table.rows() {
             assert!(row.samples.iter().all(|samples| samples.len() == 1), "{row:?}");

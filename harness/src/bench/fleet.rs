@@ -15,6 +15,9 @@ use crate::workload::Workload;
 use std::io;
 use std::time::Duration;
 
+/// More connections than any measurement makes.
+const CLIENTS_MAX: &str = "12000";
+
 /// All servers of a row, running at the same time; the ones not measured are idle.
 pub(super) struct Fleet {
     servers: Vec<Server>,
@@ -35,6 +38,11 @@ impl Fleet {
 
     pub(super) fn preload(&self, workload: &Workload) -> io::Result<()> {
         self.servers.iter().try_for_each(|server| fill(server, workload))
+    }
+
+    /// Memory of each server resident now, bytes.
+    pub(super) fn resident_sizes(&self) -> io::Result<Vec<u64>> {
+        self.servers.iter().map(|server| process::resident_size(server.pid())).collect()
     }
 
     /// Adds throughput and CPU time of a closed loop; `goal` is for the throughput.
@@ -163,7 +171,8 @@ pub(super) fn start(config: &Config, command: &ServerCommand, aof_mode: &str) ->
     // A rewrite that begins by itself would fall into one server's measurement and not into another's.
     let launch = Launch::new(command.clone())
         .pinned_to(config.server_core)
-        .setting("auto-aof-rewrite-percentage", "0");
+        .setting("auto-aof-rewrite-percentage", "0")
+        .setting("maxclients", CLIENTS_MAX);
     let launch = match aof_mode {
         "off" => launch.setting("appendonly", "no"),
         policy => launch.setting("appendonly", "yes").setting("appendfsync", policy),
