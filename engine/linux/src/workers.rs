@@ -148,7 +148,7 @@ impl Workers {
             Some(failure) => lane.skip(failure),
             None => lane.waiting.push_back(Item::Append(disk.clone(), bytes)),
         }
-        self.shared.wake(&state);
+        self.shared.wake(state);
     }
 
     /// Takes note of an append that the loop tried itself and that failed.
@@ -173,7 +173,7 @@ impl Workers {
     pub fn sync(&self, file: FileId, disk: &LinuxDisk) {
         let mut state = self.shared.lock();
         state.lanes.entry(file).or_default().waiting.push_back(Item::Sync(disk.clone()));
-        self.shared.wake(&state);
+        self.shared.wake(state);
     }
 
     /// Queues a script.
@@ -196,7 +196,7 @@ impl Workers {
             lane.waiting.push_back(Item::Barrier(job.number, lane.failure.clone()));
         }
         state.jobs.push_back(job);
-        self.shared.wake(&state);
+        self.shared.wake(state);
     }
 }
 
@@ -263,7 +263,7 @@ impl Shared {
             }
             if let Some(work) = take(&mut state) {
                 // One take may free the head of a lane for another thread.
-                self.wake(&state);
+                self.wake(state);
                 return Some(work);
             }
             state = condition.wait(state).expect("worker panics abort");
@@ -276,23 +276,25 @@ impl Shared {
         completions.push(completion);
         let is_first = completions.len() == 1;
         drop(completions);
-        self.wake(&state);
-        drop(state);
+        self.wake(state);
         if is_first {
             sys::event_ring(self.doorbell.as_raw_fd());
         }
     }
 
-    /// Wakes exactly the threads that have something to do.
-    fn wake(&self, state: &State) {
-        if state.lanes.values().any(Lane::can_append) {
-            self.writer.notify_one();
-        }
-        if state.lanes.values().any(Lane::can_sync) {
-            self.syncer.notify_one();
-        }
-        if state.can_run_job() {
-            self.runner.notify_one();
+    /// Wakes exactly the threads that have something to do, and after the lanes are unlocked: woken before, a thread on
+    /// the same processor would run only to wait for them.
+    fn wake(&self, state: MutexGuard<'_, State>) {
+        let has_append = state.lanes.values().any(Lane::can_append);
+        let has_sync = state.lanes.values().any(Lane::can_sync);
+        let has_job = state.can_run_job();
+        drop(state);
+        for (is_due, thread) in
+            [(has_append, &self.writer), (has_sync, &self.syncer), (has_job, &self.runner)]
+        {
+            if is_due {
+                thread.notify_one();
+            }
         }
     }
 
