@@ -182,17 +182,18 @@ impl Node {
                 row.command.name.to_ascii_uppercase()
             )));
         }
-        if is_container || !row.command.takes(args.len()) {
-            return Err(Error::text(format!(
-                "ERR wrong number of arguments for '{}' command",
-                row.full_name()
-            )));
-        }
         Ok(row)
     }
 
     fn check(&mut self, session: &mut Session, row: &Row, request: &Request<'_>) -> Result<(), Error> {
         let command = row.command;
+        let is_container = matches!(command.action, Action::Container);
+        if is_container || !command.takes(request.args.len()) {
+            return Err(Error::text(format!(
+                "ERR wrong number of arguments for '{}' command",
+                row.full_name()
+            )));
+        }
         if !session.is_authenticated && self.is_auth_required() && !command.has(flag::NO_AUTH) {
             return Err(Error::new("NOAUTH Authentication required."));
         }
@@ -265,7 +266,7 @@ impl Node {
         let is_exec = row.is_some_and(|row| matches!(row.command.action, Action::Node(NodeCommand::Exec)));
         if is_exec {
             // EXEC itself is refused: the transaction is over.
-            let text = error.as_str().strip_prefix('-').unwrap_or(error.as_str());
+            let text = error.as_str().strip_prefix("ERR ").unwrap_or(error.as_str());
             self.discard_transaction(session);
             let aborted = format!("EXECABORT Transaction discarded because of: {text}");
             self.count_error("EXECABORT");

@@ -170,3 +170,31 @@ impl Node {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::conversation::Conversation;
+
+    #[test]
+    fn exec_that_is_refused_ends_the_transaction() {
+        let mut talk = Conversation::new("");
+        let client = talk.connect();
+        talk.says(client, "multi");
+        talk.says(client, "set a 1");
+        assert_eq!(
+            talk.says(client, "exec now"),
+            "-EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command"
+        );
+        assert_eq!(talk.says(client, "exec"), "-ERR EXEC without MULTI");
+        assert_eq!(talk.says(client, "get a"), "$-1");
+    }
+
+    #[test]
+    fn refused_commands_are_counted_with_their_command() {
+        let mut talk = Conversation::new("");
+        let client = talk.connect();
+        talk.says(client, "get");
+        let stats = talk.says(client, "info commandstats");
+        assert!(stats.contains("cmdstat_get:calls=0") && stats.contains("rejected_calls=1"), "{stats}");
+    }
+}
