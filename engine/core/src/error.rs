@@ -80,6 +80,9 @@ pub const COUNT_NOT_POSITIVE: Error = Error::new("ERR count should be greater th
 /// The one number of 64 bits that has no counterpart.
 pub const NO_COUNTERPART: Error =
     Error::new("ERR value is out of range, value must between -9223372036854775807 and 9223372036854775807");
+/// A number that must fit 32 bits does not.
+pub const OUT_OF_INT_RANGE: Error =
+    Error::new("ERR value is out of range, value must between -2147483648 and 2147483647");
 /// maxmemory is reached and nothing may be evicted.
 pub const OUT_OF_MEMORY: Error = Error::new("OOM command not allowed when used memory > 'maxmemory'.");
 

@@ -6,12 +6,12 @@
 use alloc::vec::Vec;
 
 use super::{
-    Call, Command, CommandResult, KeySpec,
+    Call, Command, CommandResult, KeySpec, parse_db,
     spec::{acl, flag, key_flag},
 };
 use crate::{
     bytes::glob,
-    error::{DB_OUT_OF_RANGE, Error, NO_SUCH_KEY, SAME_OBJECT, SYNTAX},
+    error::{Error, NO_SUCH_KEY, SAME_OBJECT, SYNTAX},
     store::{
         Class,
         value::{self, OwnedValue},
@@ -179,12 +179,14 @@ fn type_of(call: &mut Call) -> CommandResult {
 // --- Listing ------------------------------------------------------------------------------------
 
 fn keys(call: &mut Call) -> CommandResult {
-    let pattern = call.args[1];
+    // A lone star is no pattern: unlike any other, it takes the empty key, too.
+    let pattern = Some(call.args[1]).filter(|pattern| *pattern != b"*");
     let mut count = 0;
     let begun = call.reply.defer_len();
     for entry in call.store.current().table().iter() {
         // A key whose time has come is left to the cycle that removes them.
-        if glob::matches(pattern, entry.key()) && !call.store.is_due(entry.expiry_ms()) {
+        let is_match = pattern.is_none_or(|pattern| glob::matches(pattern, entry.key()));
+        if is_match && !call.store.is_due(entry.expiry_ms()) {
             call.reply.bulk(entry.key());
             count += 1;
         }
@@ -250,7 +252,7 @@ fn rename_existing(call: &mut Call, source: &[u8], target: &[u8]) {
 
 fn move_key(call: &mut Call) -> CommandResult {
     let (key, source_db) = (call.args[1], call.store.selected);
-    let target_db = db_index(call, 2)?;
+    let target_db = parse_db(call.args[2], call.store.db_count())?;
     if target_db == source_db {
         return Err(SAME_OBJECT);
     }
@@ -266,12 +268,6 @@ fn move_key(call: &mut Call) -> CommandResult {
     }
     call.reply.integer(i64::from(can_move));
     Ok(())
-}
-
-/// An argument as a database number.
-fn db_index(call: &Call, index: usize) -> Result<usize, Error> {
-    let number = call.int(index)?;
-    usize::try_from(number).ok().filter(|&db| db < call.store.db_count()).ok_or(DB_OUT_OF_RANGE)
 }
 
 /// Where COPY copies to.
@@ -312,7 +308,7 @@ fn parse_copy_options(call: &Call) -> Result<CopyOptions, Error> {
         if call.is_word(index, "replace") {
             options.replaces = true;
         } else if call.is_word(index, "db") && index + 1 < call.args.len() {
-            options.target_db = db_index(call, index + 1)?;
+            options.target_db = parse_db(call.args[index + 1], call.store.db_count())?;
             index += 1;
         } else {
             return Err(SYNTAX);
@@ -479,6 +475,10 @@ mod tests {
             ("MOVE a 0", "-ERR source and destination objects are the same"),
             ("MOVE a 16", "-ERR DB index is out of range"),
             ("MOVE a -1", "-ERR DB index is out of range"),
+            (
+                "MOVE a 3000000000",
+                "-ERR value is out of range, value must between -2147483648 and 2147483647",
+            ),
             ("MOVE a x", "-ERR value is not an integer or out of range"),
         ]);
         bench.store.selected = 1;

@@ -51,7 +51,10 @@ pub use spec::{Action, Command, KeySpec, NodeCommand};
 use crate::{
     blocked::parse_timeout_seconds,
     bytes::number,
-    error::{Error, MUST_BE_POSITIVE, NO_COUNTERPART, NOT_A_FLOAT, NOT_AN_INTEGER},
+    error::{
+        DB_OUT_OF_RANGE, Error, MUST_BE_POSITIVE, NO_COUNTERPART, NOT_A_FLOAT, NOT_AN_INTEGER,
+        OUT_OF_INT_RANGE,
+    },
     resp::Reply,
     store::Store,
 };
@@ -194,6 +197,15 @@ impl Call<'_> {
 /// `ERR value is not an integer or out of range`
 pub fn parse_int(text: &[u8]) -> Result<i64, Error> {
     number::parse_i64(text).ok_or(NOT_AN_INTEGER)
+}
+
+/// Bytes as the number of a database below `db_count`.
+///
+/// # Errors
+/// Not an integer, not one of 32 bits, or `ERR DB index is out of range`.
+pub fn parse_db(text: &[u8], db_count: usize) -> Result<usize, Error> {
+    let number = i32::try_from(parse_int(text)?).map_err(|_| OUT_OF_INT_RANGE)?;
+    usize::try_from(number).ok().filter(|&db| db < db_count).ok_or(DB_OUT_OF_RANGE)
 }
 
 /// Bytes as a number of elements, from `least` on; `None` if they are anything else.

@@ -57,7 +57,8 @@ impl<'a> ScanOptions<'a> {
                 b"count" => {
                     options.count = parse_int(value)?.try_into().ok().filter(|&n| n > 0).ok_or(SYNTAX)?
                 }
-                b"match" => options.pattern = Some(value),
+                // As in KEYS.
+                b"match" => options.pattern = Some(value).filter(|pattern| *pattern != b"*"),
                 b"type" => options.type_name = Some(value),
                 _ => return Err(SYNTAX),
             }

@@ -7,8 +7,8 @@ use alloc::format;
 use super::Node;
 use crate::{
     acl::DEFAULT,
-    commands::{Args, CommandResult, parse_int},
-    error::{DB_OUT_OF_RANGE, Error},
+    commands::{Args, CommandResult, parse_db, parse_int},
+    error::Error,
     host::{ClientId, Effect, Effects, Peer},
     resp::Protocol,
     session::{ReplyMode, Session},
@@ -88,12 +88,7 @@ impl Node {
     }
 
     pub(super) fn select(&mut self, session: &mut Session, args: Args<'_>) -> CommandResult {
-        let index = parse_int(args[1]).map_err(|_| Error::new("ERR invalid DB index"))?;
-        let index = usize::try_from(index)
-            .ok()
-            .filter(|&index| index < self.store.db_count())
-            .ok_or(DB_OUT_OF_RANGE)?;
-        session.db = index;
+        session.db = parse_db(args[1], self.store.db_count())?;
         session.reply.ok();
         Ok(())
     }

@@ -8,7 +8,7 @@ use super::{
     latency, memory, slowlog,
 };
 use crate::{
-    commands::{Args, CommandResult, NodeCommand, parse_int, table::Row},
+    commands::{Args, CommandResult, NodeCommand, parse_db, parse_int, table::Row},
     error::{DB_OUT_OF_RANGE, Error, SYNTAX},
     host::Effects,
     persist::snapshot::Origin,
@@ -242,12 +242,14 @@ impl Node {
     }
 
     fn swapdb(&mut self, session: &mut Session, request: &Request<'_>) -> CommandResult {
-        let index = |arg: &[u8], what: &'static str| {
-            let index = parse_int(arg).map_err(|_| Error::new(what))?;
-            usize::try_from(index).ok().filter(|&index| index < self.store.db_count()).ok_or(DB_OUT_OF_RANGE)
+        let index = |arg: &[u8], what: &'static str| match parse_db(arg, self.store.db_count()) {
+            Err(error) if error != DB_OUT_OF_RANGE => Err(Error::new(what)),
+            index => Ok(index),
         };
+        // Both must be numbers before either is looked up.
         let first = index(request.args[1], "ERR invalid first DB index")?;
         let second = index(request.args[2], "ERR invalid second DB index")?;
+        let (first, second) = (first?, second?);
         self.touch_watched_in(first);
         self.touch_watched_in(second);
         self.store.swap(first, second);
