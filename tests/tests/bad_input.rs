@@ -9,7 +9,7 @@ use std::{
 
 use perdura_harness::{
     client::{Address, Reply},
-    process::Server,
+    process::{Server, ServerCommand, TempDir},
 };
 use perdura_tests::start_perdura;
 use proptest::prelude::*;
@@ -66,8 +66,8 @@ fn garbage_on_the_socket_ends_that_connection_only() {
 
 #[test]
 fn unknown_directive_is_fatal_and_names_its_line() {
-    let binary = perdura_harness::process::ServerCommand::perdura().expect("built by cargo test --workspace");
-    let dir = perdura_harness::process::TempDir::new("bad-config").unwrap();
+    let binary = ServerCommand::perdura().expect("built by cargo test --workspace");
+    let dir = TempDir::new("bad-config").unwrap();
     let path = dir.path().join("bad.conf");
     fs::write(&path, "port 0\n\nno-such-directive 1\n").unwrap();
     let output = binary.raw_command().arg(&path).output().unwrap();
@@ -75,4 +75,34 @@ fn unknown_directive_is_fatal_and_names_its_line() {
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(text.contains("FATAL CONFIG FILE ERROR"), "{text}");
     assert!(text.contains("at line 3") && text.contains("no-such-directive"), "{text}");
+}
+
+#[test]
+fn a_directory_that_cannot_be_written_refuses_the_start_with_aof() {
+    let binary = ServerCommand::perdura().expect("built by cargo test --workspace");
+    let dir = TempDir::new("unwritable").unwrap();
+    let socket = dir.path().join("socket");
+    // Nobody, not even root, creates files there.
+    let settings = ["--dir", "/proc", "--appendonly", "yes", "--port", "0", "--unixsocket"];
+    let output = binary.raw_command().args(settings).arg(&socket).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let log = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(log.contains("Fatal error: mkdir appendonlydir: No such file or directory"), "{log}");
+}
+
+#[test]
+fn a_snapshot_that_cannot_be_written_refuses_writes_until_one_can() {
+    let server = start_perdura(&[("save", "3600 1")]);
+    let mut client = server.client().unwrap();
+    let dump = server.data_dir().join("dump.rdb");
+    assert!(client.say("SET a 1").unwrap().is_ok());
+    fs::create_dir(&dump).unwrap();
+    assert_eq!(client.say("SAVE").unwrap(), Reply::Error("ERR".into()));
+    let Reply::Error(text) = client.say("SET a 2").unwrap() else { panic!("writes are refused") };
+    assert!(text.starts_with("MISCONF Redis is configured to save RDB snapshots"), "{text}");
+    assert_eq!(client.say("GET a").unwrap(), Reply::Bulk(b"1".to_vec()), "reads go on");
+
+    fs::remove_dir(&dump).unwrap();
+    assert!(client.say("SAVE").unwrap().is_ok());
+    assert!(client.say("SET a 2").unwrap().is_ok());
 }

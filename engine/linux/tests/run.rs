@@ -726,7 +726,7 @@ fn leave_word(dir: &str, file: &str, word: impl std::fmt::Display) {
 }
 
 #[test]
-fn kill_9_of_the_server_kills_its_child() {
+fn w14_kill_9_of_the_server_kills_its_child() {
     if let Some(dir) = as_server() {
         serve(dir.clone(), vec![Effect::Fork(job("temp-{pid}.rdb", 60_000_000))], move |told| {
             if let Told::Completed(Completion::Forked { result: Ok(pid), .. }) = told {
@@ -735,7 +735,7 @@ fn kill_9_of_the_server_kills_its_child() {
             Vec::new()
         });
     }
-    let mut process = Process::start("kill_9_of_the_server_kills_its_child");
+    let mut process = Process::start("w14_kill_9_of_the_server_kills_its_child");
     let pid: i32 = process.word("child").parse().unwrap();
     let temp = process.dir.path.join(format!("temp-{pid}.rdb"));
     wait_for("the child's file", || temp.exists().then_some(()));

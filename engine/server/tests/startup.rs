@@ -154,3 +154,19 @@ fn the_log_says_who_starts_what_is_promised_and_when_it_is_ready() {
     running.0.stdout.take().expect("piped").read_to_string(&mut stdout).expect("UTF-8");
     assert_eq!(stdout, "", "with a log file nothing goes to the standard output");
 }
+
+#[test]
+fn the_log_is_json_on_request() {
+    let scratch = Scratch::new("json");
+    let log_path = scratch.path("log");
+    let arguments = ["--port", "0", "--unixsocket", &scratch.path("socket"), "--dir", &scratch.path("")];
+    let more = ["--save", "", "--logfile", "log", "--log-format", "json"];
+    let child = server(&[&arguments[..], &more[..]].concat()).spawn().expect("the binary can be run");
+    let running = Running(child);
+    let log = || fs::read_to_string(&log_path).unwrap_or_default();
+    wait_for("Ready to accept connections", || log().contains("Ready to accept connections"));
+    let text = log();
+    let pid = format!("\"pid\":{}", running.0.id());
+    assert!(text.lines().all(|line| line.starts_with('{') && line.ends_with('}')), "{text}");
+    assert!(text.lines().all(|line| line.contains(&pid)), "{text}");
+}

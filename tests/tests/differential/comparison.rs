@@ -35,6 +35,8 @@ impl Comparison {
             "HRANDFIELD" | "ZRANDMEMBER" if words.len() == 3 => Comparison::Unordered,
             "HGETALL" | "HRANDFIELD" | "ZRANDMEMBER" => Comparison::UnorderedPairs,
             "TTL" | "PTTL" | "EXPIRETIME" | "PEXPIRETIME" => Comparison::Moments,
+            // A key whose time has come counts until it is removed, which may be any time.
+            "DBSIZE" => Comparison::Kind,
             "XINFO" => Comparison::WithoutConsumers,
             "XPENDING" if words.len() > 3 => Comparison::WithoutIdle,
             _ => Comparison::Exact,
@@ -104,6 +106,8 @@ fn no_consumers(reply: &Reply) -> Reply {
 /// The elements in groups of `size`, in the order of their text.
 fn sorted(reply: &Reply, size: usize) -> Reply {
     let Some(elements) = reply.clone().into_elements() else { return reply.clone() };
+    // RESP3 sends pairs as arrays of their own.
+    let size = if matches!(elements.first(), Some(Reply::Array(_))) { 1 } else { size };
     let mut groups: Vec<&[Reply]> = elements.chunks(size).collect();
     groups.sort_by_key(|group| format!("{group:?}"));
     Reply::Array(groups.concat())

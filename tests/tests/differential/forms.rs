@@ -172,7 +172,7 @@ pub const FORMS: &[(&str, &[&str])] = &[
             "XINFO GROUPS <key>",
         ],
     ),
-    ("hyperloglog", &["PFADD <key> { <member> }", "PFCOUNT { <key> }", "PFMERGE <key> { <key> }"]),
+    ("hyperloglog", &["PFADD <hll> { <member> }", "PFCOUNT { <hll> }", "PFMERGE <hll> { <hll> }"]),
     (
         "geo",
         &[
@@ -197,6 +197,8 @@ pub const FORMS: &[(&str, &[&str])] = &[
 fn pool(name: &str) -> &'static [&'static str] {
     match name {
         "key" => &["a", "b", "c", "d"],
+        // Of their own: one that was written into as a string is refused here, where Redis may not notice.
+        "hll" => &["p", "q"],
         "value" => &[
             "1",
             "x",
