@@ -68,6 +68,22 @@ impl Default for JournalSettings {
     }
 }
 
+/// A sync that took this long, microseconds, is worth having more company in the next one. A shorter one is over before
+/// those it released have asked again.
+const SLOW_SYNC_US: u64 = 1_000;
+
+/// Part of a slow sync's time that the next one is put off, at most.
+const COMPANY_SHARE: u64 = 4;
+
+/// Those released by a slow sync, who may soon ask again.
+#[derive(Clone, Copy, Debug)]
+struct Company {
+    /// Units buffered once as many have come as were released.
+    units: u64,
+    /// Monotonic time until which they are waited for.
+    until_us: u64,
+}
+
 /// Microseconds between two syncs under `everysec`.
 const SYNC_INTERVAL_US: u64 = 1_000_000;
 
@@ -112,6 +128,13 @@ pub struct Journal {
     /// Offset that the running sync covers.
     syncing: Option<Offset>,
     sync_started_us: u64,
+    /// Units buffered, handed over, covered by the running sync, and covered by the one before it.
+    units: u64,
+    units_sealed: u64,
+    units_syncing: u64,
+    units_synced: u64,
+    /// Under `always` the next sync is put off for them.
+    company: Option<Company>,
     offset_buffered: Offset,
     offset_written: Offset,
     offset_synced: Offset,
@@ -163,6 +186,11 @@ impl Journal {
             unsynced: VecDeque::new(),
             syncing: None,
             sync_started_us: 0,
+            units: 0,
+            units_sealed: 0,
+            units_syncing: 0,
+            units_synced: 0,
+            company: None,
             offset_buffered: 0,
             offset_written: 0,
             offset_synced: 0,
@@ -241,6 +269,7 @@ impl Journal {
         self.annotate_time(now);
         self.select(db);
         self.forming.extend_from_slice(frame);
+        self.units += 1;
         self.count_buffered();
     }
 
@@ -262,6 +291,7 @@ impl Journal {
         if is_framed {
             encode_command(&[b"EXEC"], &mut self.forming);
         }
+        self.units += 1;
         self.count_buffered();
     }
 
@@ -290,7 +320,8 @@ impl Journal {
     pub fn flush(&mut self, now: Now, effects: &mut Effects) {
         let Some(file) = self.file.filter(|_| !self.is_held && self.broken.is_none()) else { return };
         // Under `always` the next batch forms while this one syncs: that is the group commit.
-        let gathers = self.settings.fsync == Fsync::Always && self.syncing.is_some();
+        let gathers =
+            self.settings.fsync == Fsync::Always && (self.syncing.is_some() || self.awaits_company(now));
         let at = effects.len();
         if !self.forming.is_empty() && !gathers {
             self.seal(now, file, effects);
@@ -301,6 +332,15 @@ impl Journal {
                 effects[at..].reverse();
             }
         }
+    }
+
+    /// A slow sync has just released clients, and those that are back do not outnumber them yet. Begun at once, the next
+    /// sync would cover only those who came during the last one: the crowd splits in two halves that wait for each other.
+    fn awaits_company(&mut self, now: Now) -> bool {
+        self.company = self.company.filter(|company| {
+            self.units < company.units && now.mono_us < company.until_us && !self.is_closing
+        });
+        self.company.is_some()
     }
 
     /// Hands everything over now, whatever the policy: the file is about to end here.
@@ -334,6 +374,7 @@ impl Journal {
         } else {
             payload.clone()
         };
+        self.units_sealed = self.units;
         self.in_flight.push_back(Batch {
             payload,
             end,
@@ -347,6 +388,7 @@ impl Journal {
     fn start_sync(&mut self, now: Now, file: FileId, effects: &mut Effects) {
         self.syncing = Some(self.in_flight.back().map_or(self.offset_written, |batch| batch.end));
         self.sync_started_us = now.mono_us;
+        self.units_syncing = self.units_sealed;
         if mutant::is(Mutant::SyncedAtSubmit) {
             self.offset_synced = self.offset_written;
         }
@@ -375,6 +417,9 @@ impl Journal {
 
     /// When `flush` has something to do by itself: the idle tail is synced too.
     pub fn wake_at_us(&self, now: Now) -> Option<u64> {
+        if let Some(company) = self.company.filter(|_| !self.forming.is_empty() && self.syncing.is_none()) {
+            return Some(company.until_us.max(now.mono_us));
+        }
         let is_behind = self.offset_written > self.offset_covered && self.syncing.is_none();
         let is_timed = self.settings.fsync == Fsync::EverySec && !self.settings.sync_paused;
         if mutant::is(Mutant::IdleTailNotSynced) {
@@ -436,6 +481,12 @@ impl Journal {
             return; // It may have covered a write that failed.
         }
         self.mark_synced(covered);
+        let released = self.units_syncing - self.units_synced;
+        self.units_synced = self.units_syncing;
+        self.company = (elapsed_us >= SLOW_SYNC_US).then(|| Company {
+            units: self.units + released,
+            until_us: now.mono_us + elapsed_us / COMPANY_SHARE,
+        });
     }
 
     fn mark_synced(&mut self, covered: Offset) {
@@ -728,4 +779,72 @@ pub struct Salvage {
     /// Nothing below it is in doubt. Under `appendfsync no` written batches are not kept, so after a failure only a
     /// rewrite makes the log whole again.
     pub is_whole: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: FileId = FileId(1);
+
+    fn at(mono_us: u64) -> Now {
+        Now { mono_us, wall_us: mono_us }
+    }
+
+    /// A journal under `always` whose first sync, of `units` units, is running since 0.
+    fn syncing(units: usize) -> Journal {
+        let mut journal =
+            Journal::new(JournalSettings { fsync: Fsync::Always, ..JournalSettings::default() });
+        journal.open(FILE, 0, 0);
+        append(&mut journal, 0, units);
+        assert_eq!(flush(&mut journal, 0), 2, "an append and a sync");
+        journal.appended(at(0), FILE, None);
+        journal
+    }
+
+    fn append(journal: &mut Journal, mono_us: u64, units: usize) {
+        (0..units).for_each(|_| journal.append_frame(at(mono_us), 0, b"*1\r\n$4\r\nPING\r\n"));
+    }
+
+    fn flush(journal: &mut Journal, mono_us: u64) -> usize {
+        let mut effects = Effects::new();
+        journal.flush(at(mono_us), &mut effects);
+        effects.len()
+    }
+
+    #[test]
+    fn after_a_slow_sync_the_next_waits_for_as_many_as_were_released() {
+        let mut journal = syncing(3);
+        append(&mut journal, 2_000, 2);
+        assert_eq!(flush(&mut journal, 2_000), 0);
+        journal.synced(at(4_000), FILE, 4_000, None);
+        assert_eq!(flush(&mut journal, 4_000), 0);
+        assert_eq!(journal.wake_at_us(at(4_000)), Some(5_000));
+        append(&mut journal, 4_200, 2);
+        assert_eq!(flush(&mut journal, 4_200), 0);
+        append(&mut journal, 4_300, 1);
+        assert_eq!(flush(&mut journal, 4_300), 2);
+        assert_eq!(journal.wake_at_us(at(4_300)), None);
+    }
+
+    #[test]
+    fn it_waits_for_a_quarter_of_the_last_one_at_most() {
+        let mut journal = syncing(3);
+        append(&mut journal, 2_000, 2);
+        journal.synced(at(4_000), FILE, 4_000, None);
+        assert_eq!(flush(&mut journal, 4_999), 0);
+        assert_eq!(flush(&mut journal, 5_000), 2);
+    }
+
+    #[test]
+    fn a_quick_sync_and_a_lone_client_wait_for_nobody() {
+        let mut journal = syncing(3);
+        append(&mut journal, 500, 1);
+        journal.synced(at(900), FILE, 900, None);
+        assert_eq!(flush(&mut journal, 900), 2);
+        let mut journal = syncing(1);
+        journal.synced(at(4_000), FILE, 4_000, None);
+        append(&mut journal, 4_100, 1);
+        assert_eq!(flush(&mut journal, 4_100), 2);
+    }
 }
