@@ -183,6 +183,8 @@ pub struct Session {
     /// Part of the output that may leave.
     pub released: usize,
     gates: VecDeque<Gate>,
+    /// It stands in the node's list of those whose output waits.
+    pub is_listed: bool,
     /// MULTI.
     pub transaction: Option<Transaction>,
     /// WATCH.
@@ -240,6 +242,7 @@ impl Session {
             sent: 0,
             released: 0,
             gates: VecDeque::new(),
+            is_listed: false,
             transaction: None,
             watched: BTreeSet::new(),
             is_dirty: false,
@@ -308,6 +311,11 @@ impl Session {
     /// Bytes of output not yet taken.
     pub fn output_pending(&self) -> usize {
         self.reply.len() - self.sent
+    }
+
+    /// Its commands are run as they come: it waits for nothing and is not on its way out.
+    pub fn is_served(&self) -> bool {
+        self.blocked.is_none() && !self.is_closing
     }
 
     /// It has a subscription of any kind.

@@ -1,7 +1,8 @@
 //! The node: one server, the hub where clients, data and disk meet.
 //!
-//! One SET, followed in order. The host hands bytes to `receive`; `resp::Parser` finds the command in them without
-//! copying; `execute.rs` looks its row up in `commands/table.rs`, checks what may keep it from running, and calls
+//! One SET, followed in order. The host hands bytes to `receive`; `resp::Parser` finds the commands in them without
+//! copying; `batch.rs` looks their rows up in `commands/table.rs`, hashes their keys and has memory on its way for all of
+//! them; then `execute.rs` takes them in order, checks what may keep this one from running, and calls
 //! `commands/string.rs`, which changes the `store`, writes `+OK` into the session's reply and leaves a record;
 //! `propagate` appends the record to `persist/journal.rs` and gates the reply with the offset after it. When
 //! all input of this wake-up is run, the host calls `turn`: the journal hands its batch over as `Effect::Append`, and
@@ -15,6 +16,7 @@
 //! Not here: what a command does (`commands/`), what durable means (`persist/`).
 
 mod acl;
+mod batch;
 mod blocking;
 mod client;
 mod command;
@@ -64,7 +66,7 @@ use crate::{
     },
     pubsub::Registry,
     rdb,
-    resp::{Protocol, Reply, Span},
+    resp::{Protocol, Reply},
     session::{Session, Sessions},
     store::{DbKey, Limits, Store},
     time::Now,
@@ -162,8 +164,8 @@ pub struct Node {
     loading: Option<Loading>,
     /// What happened while the data set was last loaded, for INFO.
     pub(crate) load_report: loading::LoadReport,
-    /// Clients whose output waits for the journal.
-    gated: BTreeSet<ClientId>,
+    /// Clients whose output waits for the journal, in the order in which they came to wait; each once.
+    gated: Vec<ClientId>,
     /// Clients that wait, by what they wait for.
     pub(crate) waiting: blocking::Waiters,
     /// Clients that watch keys.
@@ -193,7 +195,9 @@ pub struct Node {
     /// Which reads wait for which writes.
     visibility: visibility::Visibility,
     record: Record,
-    spans: Vec<Span>,
+    batch_room: batch::Room,
+    /// Last reading of the stopwatch while a batch runs.
+    lap_ns: Option<u64>,
     /// Commands that wait until the node is free again (served blocked clients, resumed after CLIENT PAUSE).
     resumed: Vec<ClientId>,
     pub(crate) data_dir: String,
@@ -236,7 +240,7 @@ impl Node {
             child: None,
             loading: Some(Loading::at_start()),
             load_report: loading::LoadReport::default(),
-            gated: BTreeSet::new(),
+            gated: Vec::new(),
             waiting: blocking::Waiters::default(),
             watchers: BTreeMap::new(),
             acl,
@@ -255,7 +259,8 @@ impl Node {
             unit: None,
             visibility: visibility::Visibility::default(),
             record: Record::default(),
-            spans: Vec::new(),
+            batch_room: batch::Room::default(),
+            lap_ns: None,
             resumed: Vec::new(),
             data_dir: config.dir.clone(),
             pause: None,
@@ -367,7 +372,8 @@ impl Node {
             if session.release(safe) {
                 effects.push(Effect::Send(client));
             }
-            session.is_gated()
+            session.is_listed = session.is_gated();
+            session.is_listed
         });
     }
 
@@ -393,8 +399,9 @@ impl Node {
             false => needed,
         };
         session.gate(offset);
-        if session.is_gated() {
-            self.gated.insert(session.client);
+        if session.is_gated() && !session.is_listed {
+            session.is_listed = true;
+            self.gated.push(session.client);
         }
     }
 

@@ -36,6 +36,15 @@ impl<R> Edited<R> {
         }
     }
 
+    /// The same outcome with another result.
+    pub fn map<T>(self, change: impl FnOnce(R) -> T) -> Edited<T> {
+        match self {
+            Edited::Missing => Edited::Missing,
+            Edited::Kept(value) => Edited::Kept(change(value)),
+            Edited::Emptied(value) => Edited::Emptied(change(value)),
+        }
+    }
+
     /// The key was removed because nothing was left.
     pub fn is_emptied(&self) -> bool {
         matches!(self, Edited::Emptied(_))
@@ -108,12 +117,7 @@ impl Db {
 
     /// The entry of a key, its meta changed by `touch` on the way.
     pub fn lookup(&mut self, hash: u64, key: &[u8], touch: impl FnOnce(u32) -> u32) -> Option<Entry<'_>> {
-        let mut entry = self.table.get_mut(hash, key)?;
-        let (old, new) = (entry.meta(), touch(entry.meta()));
-        if new != old {
-            entry.set_meta(new);
-        }
-        self.table.get(hash, key)
+        self.table.get_touching(hash, key, touch)
     }
 
     /// Stores a value; whether the key was there before.
@@ -136,10 +140,21 @@ impl Db {
     /// Stores a value under a key that may exist, with meta and expiry as given (loading, RESTORE, COPY);
     /// whether it was there before.
     pub fn insert(&mut self, key: &[u8], value: Value<'_>, meta: u32, expiry_ms: Option<u64>) -> bool {
-        let hash = self.hash(key);
+        self.insert_hashed(self.hash(key), key, value, meta, expiry_ms)
+    }
+
+    /// [`Db::insert`] for a known hash.
+    pub fn insert_hashed(
+        &mut self,
+        hash: u64,
+        key: &[u8],
+        value: Value<'_>,
+        meta: u32,
+        expiry_ms: Option<u64>,
+    ) -> bool {
         let existed = self.set(hash, key, value, meta, false);
         if expiry_ms.is_some() {
-            self.set_expiry(key, expiry_ms);
+            self.set_expiry(hash, key, expiry_ms);
         }
         existed
     }
@@ -158,8 +173,7 @@ impl Db {
     }
 
     /// Gives a key an expiry, or takes it away; `false` if there is no such key.
-    pub fn set_expiry(&mut self, key: &[u8], expiry_ms: Option<u64>) -> bool {
-        let hash = self.hash(key);
+    pub fn set_expiry(&mut self, hash: u64, key: &[u8], expiry_ms: Option<u64>) -> bool {
         let Some(mut entry) = self.table.get_mut(hash, key) else { return false };
         let old = entry.expiry_ms();
         entry.set_expiry(expiry_ms);
