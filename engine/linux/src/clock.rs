@@ -48,7 +48,7 @@ impl Rate {
     }
 
     fn nanoseconds(&self, ticks: u64) -> u64 {
-        (u128::from(ticks) * u128::from(self.0) >> 32) as u64
+        ((u128::from(ticks) * u128::from(self.0)) >> 32) as u64
     }
 }
 

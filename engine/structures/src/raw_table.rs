@@ -458,6 +458,31 @@ impl RawTable {
     }
 }
 
+/// What is left of a table that nobody looks into any more.
+pub(crate) struct RawRemains {
+    table: RawTable,
+}
+
+impl RawRemains {
+    /// Gives up being a table. Whoever owns the entries takes them with `take_some`.
+    pub(crate) fn new(table: RawTable) -> Self {
+        Self { table }
+    }
+
+    /// Hands the entries of the last segment to `take` and frees it; how many there were, and whether it was there.
+    pub(crate) fn take_some(&mut self, mut take: impl FnMut(Entry)) -> Option<usize> {
+        let directory = &mut self.table.directory;
+        let segment = *directory.last()?;
+        let places = 1 << (self.table.depth - segment.depth());
+        directory.truncate(directory.len() - places);
+        (0..segment.len()).for_each(|slot| prefetch_lines(segment.entry(slot)));
+        (0..segment.len()).for_each(|slot| take(segment.entry(slot)));
+        let count = segment.len();
+        segment.free();
+        Some(count)
+    }
+}
+
 impl Drop for RawTable {
     fn drop(&mut self) {
         let mut index = 0;

@@ -15,7 +15,7 @@
 
 use crate::alloc_size::alloc_size;
 use crate::hash::KeyHasher;
-use crate::raw_table::{Entry, Position, RawIter, RawTable};
+use crate::raw_table::{Entry, Position, RawIter, RawRemains, RawTable};
 use alloc::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use alloc::vec::Vec;
 use core::marker::PhantomData;
@@ -262,6 +262,12 @@ impl<O> Table<O> {
         core::mem::replace(self, empty)
     }
 
+    /// Gives up being a table, to be freed a little at a time.
+    pub fn into_remains(mut self) -> Remains<O> {
+        let raw = RawRemains::new(core::mem::take(&mut self.raw));
+        Remains { raw, objects: PhantomData }
+    }
+
     /// Bytes of all allocations of the table, rounded as the allocator does; not what objects own.
     pub fn memory(&self) -> usize {
         self.raw.memory() + self.entry_bytes
@@ -333,6 +339,42 @@ impl<O> Drop for Table<O> {
             // SAFETY: each entry is visited once, and the table that held it is never used again.
             unsafe { free::<O>(entry) }
         }
+    }
+}
+
+/// What is left of a table, to be freed a little at a time; dropping it frees the rest.
+pub struct Remains<O> {
+    raw: RawRemains,
+    objects: PhantomData<O>,
+}
+
+// SAFETY: the remains own their entries alone; they hold plain bytes and values of type O.
+unsafe impl<O: Send> Send for Remains<O> {}
+// SAFETY: through shared remains nothing is handed out.
+unsafe impl<O: Sync> Sync for Remains<O> {}
+
+impl<O> Remains<O> {
+    /// Frees a few dozen entries; how many, 0 when none is left. Objects go to `take`.
+    pub fn free_some(&mut self, take: &mut dyn FnMut(O)) -> usize {
+        loop {
+            let free_entry = |entry| {
+                // SAFETY: each entry is taken out once, so nothing else refers to it.
+                if let Some(object) = unsafe { take_object(entry) } {
+                    take(object);
+                }
+            };
+            match self.raw.take_some(free_entry) {
+                None => return 0,
+                Some(0) => {} // An empty segment is no end.
+                Some(count) => return count,
+            }
+        }
+    }
+}
+
+impl<O> Drop for Remains<O> {
+    fn drop(&mut self) {
+        while self.free_some(&mut drop) > 0 {}
     }
 }
 
@@ -779,18 +821,27 @@ unsafe fn take_apart<O>(entry: Entry) -> Content<O> {
     }
 }
 
+/// Frees an entry and gives away its object, if it is one.
+///
+/// # Safety
+/// `entry` is a live entry of a `Table<O>` that nothing refers to any more.
+unsafe fn take_object<O>(entry: Entry) -> Option<O> {
+    let form = Form::read::<O>(entry);
+    // SAFETY: the caller's promise; an object is moved out, and its entry freed without dropping it.
+    unsafe {
+        let object = (form.kind == Kind::Object).then(|| entry.add(form.fixed_at).cast::<O>().read());
+        free_shell::<O>(entry);
+        object
+    }
+}
+
 /// Frees an entry and drops its object.
 ///
 /// # Safety
 /// `entry` is a live entry of a `Table<O>` that nothing refers to any more.
 unsafe fn free<O>(entry: Entry) {
-    let form = Form::read::<O>(entry);
     // SAFETY: the caller's promise; the object is moved out first, so that its own drop may do what it likes.
-    unsafe {
-        let object = (form.kind == Kind::Object).then(|| entry.add(form.fixed_at).cast::<O>().read());
-        free_shell::<O>(entry);
-        drop(object);
-    }
+    drop(unsafe { take_object::<O>(entry) });
 }
 
 /// Frees an entry without dropping its object.

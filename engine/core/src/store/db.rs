@@ -12,6 +12,7 @@ use perdura_structures::table::{Content, ContentMut, ContentRef, Previous, Remov
 
 use super::{
     Entry,
+    garbage::{self, Garbage},
     value::{Kind, Object, Value},
 };
 use crate::error::{Error, WRONG_TYPE};
@@ -61,6 +62,8 @@ pub struct Db {
     expiries: BTreeSet<(u64, u64)>,
     field_expiries: BTreeSet<(u64, u64)>,
     object_bytes: usize,
+    /// Heavy objects that were removed since the store last took them.
+    pub(super) discarded: Vec<Object>,
 }
 
 impl Db {
@@ -71,6 +74,7 @@ impl Db {
             expiries: BTreeSet::new(),
             field_expiries: BTreeSet::new(),
             object_bytes: 0,
+            discarded: Vec::new(),
         }
     }
 
@@ -159,8 +163,25 @@ impl Db {
         existed
     }
 
-    /// Removes a key.
-    pub fn remove(&mut self, hash: u64, key: &[u8]) -> Option<Removed<Object>> {
+    /// Removes a key; whether there was one.
+    pub fn remove(&mut self, hash: u64, key: &[u8]) -> bool {
+        let removed = self.take_key(hash, key);
+        let is_removed = removed.is_some();
+        if let Some(Removed { content: Content::Object(object), .. }) = removed {
+            self.discard(object);
+        }
+        is_removed
+    }
+
+    /// Frees an object, or leaves it to be freed bit by bit.
+    fn discard(&mut self, object: Object) {
+        if garbage::is_heavy(&object) {
+            self.discarded.push(object);
+        }
+    }
+
+    /// Removes a key and gives what it held.
+    pub fn take_key(&mut self, hash: u64, key: &[u8]) -> Option<Removed<Object>> {
         let removed = self.table.remove(hash, key)?;
         if let Some(at) = removed.expiry_ms {
             self.expiries.remove(&(at, hash));
@@ -281,20 +302,21 @@ impl Db {
         self.table.find_by_hash(hash, &mut |entry| entry.expiry_ms() == Some(at))
     }
 
-    /// Takes everything out, leaving an empty database; what was taken may be freed elsewhere.
-    pub fn take(&mut self) -> Db {
-        Db {
-            table: self.table.take(),
-            expiries: core::mem::take(&mut self.expiries),
-            field_expiries: core::mem::take(&mut self.field_expiries),
-            object_bytes: core::mem::take(&mut self.object_bytes),
-        }
+    /// Takes everything out, leaving an empty database; how many keys there were.
+    pub(super) fn empty_into(&mut self, garbage: &mut Garbage) -> usize {
+        let table = self.table.take();
+        let count = table.len();
+        let expiries = [core::mem::take(&mut self.expiries), core::mem::take(&mut self.field_expiries)];
+        garbage.discard_table(table, expiries);
+        self.object_bytes = 0;
+        count
     }
 
     fn settle(&mut self, hash: u64, previous: Previous<Object>, keep_expiry: bool) {
         if let Some(object) = previous.object {
             self.object_bytes -= object.memory();
             self.move_field_expiry(hash, object.next_expiry_ms(), None);
+            self.discard(object);
         }
         if let Some(at) = previous.expiry_ms
             && !keep_expiry

@@ -11,6 +11,7 @@
 
 pub mod db;
 pub mod event;
+pub mod garbage;
 pub mod hash;
 pub mod hyperloglog;
 pub mod list;
@@ -31,6 +32,7 @@ use crate::{
     error::{Error, WRONG_TYPE},
     rng::Rng,
 };
+use garbage::Garbage;
 use hash::Hash;
 
 /// Entry of a key and what it holds, as looked up.
@@ -105,6 +107,7 @@ pub struct Store {
     pub rng: Rng,
     /// The key whose hash is known already.
     known: KnownKey,
+    garbage: Garbage,
 }
 
 /// A key by where it lies in memory, and its hash. It is told while a command runs, whose arguments stay where they
@@ -137,6 +140,7 @@ impl Store {
             expired_fields: vec![],
             rng: Rng::from_seed(seed),
             known: KnownKey::default(),
+            garbage: Garbage::default(),
         }
     }
 
@@ -421,16 +425,48 @@ impl Store {
         self.set(key, Value::from_text(text), keep_expiry);
     }
 
-    /// Removes a key; what it held, or `None` if there was none (an expired one counts as none).
-    pub fn remove(&mut self, key: &[u8]) -> Option<perdura_structures::table::Removed<Object>> {
-        self.remove_in(self.selected, key)
+    /// Removes a key; `false` if there was none (an expired one counts as none).
+    pub fn remove(&mut self, key: &[u8]) -> bool {
+        let hash = self.hash(key);
+        self.expire_if_due(self.selected, hash, key);
+        self.dbs[self.selected].remove(hash, key)
     }
 
-    /// [`Store::remove`] in another database.
-    pub fn remove_in(&mut self, db: usize, key: &[u8]) -> Option<perdura_structures::table::Removed<Object>> {
+    /// Removes a key and gives what it held, or `None` if there was none (an expired one counts as none).
+    pub fn take(&mut self, key: &[u8]) -> Option<perdura_structures::table::Removed<Object>> {
         let hash = self.hash(key);
-        self.expire_if_due(db, hash, key);
-        self.dbs[db].remove(hash, key)
+        self.expire_if_due(self.selected, hash, key);
+        self.dbs[self.selected].take_key(hash, key)
+    }
+
+    /// Removes all keys of a database; how many there were.
+    pub fn empty_db(&mut self, db: usize) -> usize {
+        self.dbs[db].empty_into(&mut self.garbage)
+    }
+
+    // --- Freeing --------------------------------------------------------------------------------
+
+    /// What was removed and waits to be freed.
+    pub fn garbage(&self) -> &Garbage {
+        &self.garbage
+    }
+
+    /// Begins the count of what was freed anew.
+    pub fn reset_freed(&mut self) {
+        self.garbage.reset_freed();
+    }
+
+    /// Frees some of what was removed, about as many allocations as `budget` says; `false` when nothing is left.
+    pub fn free_garbage(&mut self, budget: usize) -> bool {
+        self.collect_garbage();
+        self.garbage.free_some(budget)
+    }
+
+    /// Takes over the heavy objects that were removed lately.
+    pub fn collect_garbage(&mut self) {
+        for db in &mut self.dbs {
+            db.discarded.drain(..).for_each(|object| self.garbage.discard(object));
+        }
     }
 
     /// Gives a key an expiry, or takes it away; `false` if there is no such key.
