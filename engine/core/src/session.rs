@@ -183,6 +183,8 @@ pub struct Session {
     /// Part of the output that may leave.
     pub released: usize,
     gates: VecDeque<Gate>,
+    /// It stands in the node's list of those whose output waits.
+    pub is_listed: bool,
     /// MULTI.
     pub transaction: Option<Transaction>,
     /// WATCH.
@@ -217,6 +219,8 @@ pub struct Session {
     pub soft_limit_us: Option<u64>,
     /// Bytes received and sent.
     pub traffic: (u64, u64),
+    /// Its memory as it stands in the sum over all.
+    memory_counted: usize,
 }
 
 impl Session {
@@ -240,6 +244,7 @@ impl Session {
             sent: 0,
             released: 0,
             gates: VecDeque::new(),
+            is_listed: false,
             transaction: None,
             watched: BTreeSet::new(),
             is_dirty: false,
@@ -257,6 +262,7 @@ impl Session {
             last_row: None,
             soft_limit_us: None,
             traffic: (0, 0),
+            memory_counted: 0,
         }
     }
 
@@ -310,6 +316,11 @@ impl Session {
         self.reply.len() - self.sent
     }
 
+    /// Its commands are run as they come: it waits for nothing and is not on its way out.
+    pub fn is_served(&self) -> bool {
+        self.blocked.is_none() && !self.is_closing
+    }
+
     /// It has a subscription of any kind.
     pub fn is_subscribed(&self) -> bool {
         !(self.channels.is_empty() && self.patterns.is_empty() && self.shard_channels.is_empty())
@@ -347,6 +358,8 @@ pub struct Sessions {
     free: Vec<u32>,
     count: usize,
     last_number: u64,
+    /// Sum of the sessions' memory when each was last put back, sent to or counted.
+    memory: usize,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -369,7 +382,9 @@ impl Sessions {
         let slot = &mut self.slots[index as usize];
         slot.generation += 1;
         let client = ClientId(u64::from(slot.generation) << 32 | u64::from(index));
-        slot.session.insert(Box::new(Session::new(now, client, number, peer)))
+        slot.session = Some(Box::new(Session::new(now, client, number, peer)));
+        self.count_memory(client);
+        self.get_mut(client).expect("just opened")
     }
 
     /// Removes a session for good.
@@ -377,6 +392,7 @@ impl Sessions {
         let session = self.take(client)?;
         self.free.push(client.0 as u32);
         self.count -= 1;
+        self.memory -= session.memory_counted;
         Some(session)
     }
 
@@ -399,8 +415,22 @@ impl Sessions {
 
     /// Puts a session back.
     pub fn put_back(&mut self, session: Box<Session>) {
-        let index = session.client.0 as u32 as usize;
-        self.slots[index].session = Some(session);
+        let client = session.client;
+        self.slots[client.0 as u32 as usize].session = Some(session);
+        self.count_memory(client);
+    }
+
+    /// Brings the sum of memory up to date after a session's buffers have changed.
+    pub fn count_memory(&mut self, client: ClientId) {
+        let Some(session) = self.get_mut(client) else { return };
+        let (counted, memory) = (session.memory_counted, session.memory());
+        session.memory_counted = memory;
+        self.memory = self.memory - counted + memory;
+    }
+
+    /// Bytes of all sessions.
+    pub fn memory(&self) -> usize {
+        self.memory
     }
 
     /// Number of connected clients.

@@ -51,6 +51,38 @@ pub fn clock_ns(clock: libc::clockid_t) -> u64 {
     u64::try_from(time.tv_sec).unwrap_or(0) * 1_000_000_000 + u64::try_from(time.tv_nsec).unwrap_or(0)
 }
 
+/// The processor's own counter; what a tick is depends on the processor.
+#[cfg(target_arch = "x86_64")]
+pub fn ticks() -> u64 {
+    // SAFETY: every x86-64 has this instruction, which only reads; Linux lets everybody use it.
+    unsafe { core::arch::x86_64::_rdtsc() }
+}
+
+/// Whether the counter runs evenly, whatever the processor's frequency.
+#[cfg(target_arch = "x86_64")]
+pub fn has_steady_ticks() -> bool {
+    use core::arch::x86_64::__cpuid;
+    /// What the processor says of its power management, and the bit in its answer.
+    const POWER_LEAF: u32 = 0x8000_0007;
+    const INVARIANT: u32 = 1 << 8;
+    #[allow(unused_unsafe, reason = "unsafe in some versions of the standard library")]
+    // SAFETY: every x86-64 has this instruction, which only reads.
+    let (last, power) = unsafe { (__cpuid(0x8000_0000).eax, __cpuid(POWER_LEAF).edx) };
+    last >= POWER_LEAF && power & INVARIANT != 0
+}
+
+/// The processor's own counter.
+#[cfg(not(target_arch = "x86_64"))]
+pub fn ticks() -> u64 {
+    0
+}
+
+/// Whether the counter runs evenly, whatever the processor's frequency.
+#[cfg(not(target_arch = "x86_64"))]
+pub fn has_steady_ticks() -> bool {
+    false
+}
+
 // --- what the system knows of us ---
 
 /// Processor time used in the kernel and outside of it, microseconds; zeros for an unknown `who`.

@@ -80,11 +80,9 @@ fn look_up(table: &Table<u64>, keys: &[Key]) -> u64 {
     let mut hashes = [0; 64];
     for (hash, key) in hashes.iter_mut().zip(keys) {
         *hash = table.hash(key);
-        table.prefetch(*hash);
     }
     let hashes = &hashes[..keys.len()];
-    hashes.iter().for_each(|&hash| table.prefetch_slot(hash));
-    hashes.iter().for_each(|&hash| table.prefetch_entry(hash));
+    table.prefetch(hashes);
     let entries = hashes.iter().zip(keys).filter_map(|(&hash, key)| table.get(hash, key));
     entries.fold(0, |sum, entry| sum + digest(entry.content()))
 }

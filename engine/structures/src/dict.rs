@@ -14,7 +14,7 @@
 
 use crate::alloc_size::alloc_size;
 use crate::hash::KeyHasher;
-use crate::raw_table::{Entry, Position, RawIter, RawTable};
+use crate::raw_table::{Entry, Position, RawIter, RawRemains, RawTable};
 use alloc::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use core::marker::PhantomData;
 use core::mem::{align_of, size_of};
@@ -128,6 +128,12 @@ impl<V> Dict<V> {
     pub fn clear(&mut self) {
         let hasher = self.hasher;
         *self = Self { raw: RawTable::new(), hasher, entry_bytes: 0, values: PhantomData };
+    }
+
+    /// Gives up being a dict, to be freed a little at a time.
+    pub fn into_remains(mut self) -> Remains<V> {
+        let raw = RawRemains::new(core::mem::take(&mut self.raw));
+        Remains { raw, values: PhantomData }
     }
 
     /// Bytes of all allocations of the dict, rounded as the allocator does; not what values own.
@@ -300,6 +306,37 @@ unsafe fn take_apart<V>(entry: Entry) -> V {
         let value = value::<V>(entry).read();
         dealloc(entry.as_ptr(), layout::<V>(key::<V>(entry).len()));
         value
+    }
+}
+
+/// What is left of a dict, to be freed a little at a time; dropping it frees the rest.
+pub struct Remains<V> {
+    raw: RawRemains,
+    values: PhantomData<V>,
+}
+
+// SAFETY: the remains own their entries alone; they hold plain bytes and values of type V.
+unsafe impl<V: Send> Send for Remains<V> {}
+// SAFETY: through shared remains nothing is handed out.
+unsafe impl<V: Sync> Sync for Remains<V> {}
+
+impl<V> Remains<V> {
+    /// Frees a few dozen entries with their values; how many, 0 when none is left.
+    pub fn free_some(&mut self) -> usize {
+        loop {
+            // SAFETY: each entry is taken out once, so nothing else refers to it.
+            match self.raw.take_some(|entry| drop(unsafe { take_apart::<V>(entry) })) {
+                None => return 0,
+                Some(0) => {} // An empty segment is no end.
+                Some(count) => return count,
+            }
+        }
+    }
+}
+
+impl<V> Drop for Remains<V> {
+    fn drop(&mut self) {
+        while self.free_some() > 0 {}
     }
 }
 

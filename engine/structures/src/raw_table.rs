@@ -80,6 +80,33 @@ impl Position {
     }
 }
 
+/// Slots of a segment that may hold what is looked for; valid until the table changes.
+#[derive(Clone, Copy)]
+pub(crate) struct Candidates {
+    segment: Segment,
+    /// One bit for each slot, the lowest for the first.
+    hits: u64,
+}
+
+impl Candidates {
+    /// Starts loading the entries.
+    #[inline]
+    pub(crate) fn prefetch_entries(self) {
+        self.slots().for_each(|slot| prefetch_lines(self.segment.entry(slot)));
+    }
+
+    #[inline]
+    fn slots(self) -> impl Iterator<Item = usize> {
+        let mut hits = self.hits;
+        core::iter::from_fn(move || {
+            let slot = hits.trailing_zeros() as usize;
+            let is_there = hits != 0;
+            hits &= hits.wrapping_sub(1);
+            is_there.then_some(slot)
+        })
+    }
+}
+
 /// The table. It owns its directory and segments, never what the entries point to.
 #[derive(Default)]
 pub(crate) struct RawTable {
@@ -117,32 +144,19 @@ impl RawTable {
         }
     }
 
-    /// Starts loading the pointers to the entries that `hash` may mean.
+    /// Starts loading the pointers to the entries that `hash` may mean, and says which these are: almost always one, or
+    /// none. Those beyond the first line of tags are left out.
     #[inline]
-    pub(crate) fn prefetch_slot(&self, hash: u64) {
-        self.find_position(hash, |Position { segment, slot }| {
-            prefetch_line(segment.entries().wrapping_add(slot).cast());
-            false
-        });
-    }
-
-    /// Starts loading the entries that `hash` may mean: almost always one, or none.
-    #[inline]
-    pub(crate) fn prefetch_entry(&self, hash: u64) {
-        self.find(hash, |entry| {
-            prefetch_lines(entry);
-            false
-        });
+    pub(crate) fn prefetch_slots(&self, hash: u64) -> Option<Candidates> {
+        let segment = self.segment(hash).filter(|segment| segment.len() > 0)?;
+        let candidates = Candidates { segment, hits: segment.tag_hits(0, tag(hash)) };
+        candidates.slots().for_each(|slot| prefetch_line(segment.entries().wrapping_add(slot).cast()));
+        Some(candidates)
     }
 
     /// The first entry with this hash's tag that `is_match` accepts. It must compare: tags collide.
     #[inline]
     pub(crate) fn find(&self, hash: u64, mut is_match: impl FnMut(Entry) -> bool) -> Option<Position> {
-        self.find_position(hash, |position| is_match(position.entry()))
-    }
-
-    #[inline]
-    fn find_position(&self, hash: u64, mut is_match: impl FnMut(Position) -> bool) -> Option<Position> {
         let segment = self.segment(hash)?;
         let len = segment.len();
         let (mut line, mut start) = (0, 0);
@@ -150,7 +164,7 @@ impl RawTable {
             let mut hits = segment.tag_hits(line, tag(hash));
             while hits != 0 {
                 let slot = start + hits.trailing_zeros() as usize;
-                if is_match(Position { segment, slot }) {
+                if is_match(segment.entry(slot)) {
                     return Some(Position { segment, slot });
                 }
                 hits &= hits - 1;
@@ -441,6 +455,31 @@ impl RawTable {
         assert_eq!(index, self.directory.len());
         assert_eq!((len, bytes, deepest), (self.len, self.segment_bytes, self.deepest));
         assert!(self.len > 0 || self.memory() == 0);
+    }
+}
+
+/// What is left of a table that nobody looks into any more.
+pub(crate) struct RawRemains {
+    table: RawTable,
+}
+
+impl RawRemains {
+    /// Gives up being a table. Whoever owns the entries takes them with `take_some`.
+    pub(crate) fn new(table: RawTable) -> Self {
+        Self { table }
+    }
+
+    /// Hands the entries of the last segment to `take` and frees it; how many there were, and whether it was there.
+    pub(crate) fn take_some(&mut self, mut take: impl FnMut(Entry)) -> Option<usize> {
+        let directory = &mut self.table.directory;
+        let segment = *directory.last()?;
+        let places = 1 << (self.table.depth - segment.depth());
+        directory.truncate(directory.len() - places);
+        (0..segment.len()).for_each(|slot| prefetch_lines(segment.entry(slot)));
+        (0..segment.len()).for_each(|slot| take(segment.entry(slot)));
+        let count = segment.len();
+        segment.free();
+        Some(count)
     }
 }
 

@@ -15,7 +15,7 @@
 
 use crate::alloc_size::alloc_size;
 use crate::hash::KeyHasher;
-use crate::raw_table::{Entry, Position, RawIter, RawTable};
+use crate::raw_table::{Entry, Position, RawIter, RawRemains, RawTable};
 use alloc::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use alloc::vec::Vec;
 use core::marker::PhantomData;
@@ -127,28 +127,44 @@ impl<O> Table<O> {
         self.hasher.hash(key)
     }
 
-    /// First step of a batch of look-ups: starts loading the tags.
+    /// Starts loading what look-ups of these keys will need, given their hashes: the keys of a batch, about to be looked up
+    /// one after the other. Each of the three steps is made for all of them before the next, so that the waits for memory
+    /// overlap.
     #[inline]
-    pub fn prefetch(&self, hash: u64) {
-        self.raw.prefetch(hash);
-    }
-
-    /// Optional step between the two others, for large batches: starts loading the pointer to the entry.
-    #[inline]
-    pub fn prefetch_slot(&self, hash: u64) {
-        self.raw.prefetch_slot(hash);
-    }
-
-    /// Second step of a batch of look-ups: starts loading the entry.
-    #[inline]
-    pub fn prefetch_entry(&self, hash: u64) {
-        self.raw.prefetch_entry(hash);
+    pub fn prefetch(&self, hashes: &[u64]) {
+        /// As many as a cache holds lines for, four of them each.
+        const HASHES_MAX: usize = 64;
+        for hashes in hashes.chunks(HASHES_MAX) {
+            let mut candidates = [None; HASHES_MAX];
+            hashes.iter().for_each(|&hash| self.raw.prefetch(hash));
+            for (place, &hash) in candidates.iter_mut().zip(hashes) {
+                *place = self.raw.prefetch_slots(hash);
+            }
+            candidates[..hashes.len()].iter().flatten().for_each(|found| found.prefetch_entries());
+        }
     }
 
     /// The entry of `key`.
     #[inline]
     pub fn get(&self, hash: u64, key: &[u8]) -> Option<EntryRef<'_, O>> {
         self.find(hash, key).map(|position| EntryRef::new(position.entry()))
+    }
+
+    /// The entry of `key`, its clock set to what `touch` makes of the present one.
+    #[inline]
+    pub fn get_touching(
+        &mut self,
+        hash: u64,
+        key: &[u8],
+        touch: impl FnOnce(u32) -> u32,
+    ) -> Option<EntryRef<'_, O>> {
+        let mut entry = self.get_mut(hash, key)?;
+        let (old, new) = (entry.meta(), touch(entry.meta()));
+        // A page that is written to is copied while a child shares it.
+        if new != old {
+            entry.set_meta(new);
+        }
+        Some(EntryRef::new(entry.entry()))
     }
 
     /// The entry of `key`, to be changed.
@@ -246,6 +262,12 @@ impl<O> Table<O> {
         core::mem::replace(self, empty)
     }
 
+    /// Gives up being a table, to be freed a little at a time.
+    pub fn into_remains(mut self) -> Remains<O> {
+        let raw = RawRemains::new(core::mem::take(&mut self.raw));
+        Remains { raw, objects: PhantomData }
+    }
+
     /// Bytes of all allocations of the table, rounded as the allocator does; not what objects own.
     pub fn memory(&self) -> usize {
         self.raw.memory() + self.entry_bytes
@@ -254,7 +276,7 @@ impl<O> Table<O> {
     #[inline]
     fn find(&self, hash: u64, wanted: &[u8]) -> Option<Position> {
         debug_assert_eq!(hash, self.hash(wanted), "the hash of another key, or of another table");
-        self.raw.find(hash, |entry| key::<O>(entry) == wanted)
+        self.raw.find(hash, |entry| is_equal(key::<O>(entry), wanted))
     }
 
     #[inline]
@@ -317,6 +339,42 @@ impl<O> Drop for Table<O> {
             // SAFETY: each entry is visited once, and the table that held it is never used again.
             unsafe { free::<O>(entry) }
         }
+    }
+}
+
+/// What is left of a table, to be freed a little at a time; dropping it frees the rest.
+pub struct Remains<O> {
+    raw: RawRemains,
+    objects: PhantomData<O>,
+}
+
+// SAFETY: the remains own their entries alone; they hold plain bytes and values of type O.
+unsafe impl<O: Send> Send for Remains<O> {}
+// SAFETY: through shared remains nothing is handed out.
+unsafe impl<O: Sync> Sync for Remains<O> {}
+
+impl<O> Remains<O> {
+    /// Frees a few dozen entries; how many, 0 when none is left. Objects go to `take`.
+    pub fn free_some(&mut self, take: &mut dyn FnMut(O)) -> usize {
+        loop {
+            let free_entry = |entry| {
+                // SAFETY: each entry is taken out once, so nothing else refers to it.
+                if let Some(object) = unsafe { take_object(entry) } {
+                    take(object);
+                }
+            };
+            match self.raw.take_some(free_entry) {
+                None => return 0,
+                Some(0) => {} // An empty segment is no end.
+                Some(count) => return count,
+            }
+        }
+    }
+}
+
+impl<O> Drop for Remains<O> {
+    fn drop(&mut self) {
+        while self.free_some(&mut drop) > 0 {}
     }
 }
 
@@ -697,6 +755,26 @@ fn key<'a, O>(entry: Entry) -> &'a [u8] {
     unsafe { NonNull::slice_from_raw_parts(entry.add(form.key_at), form.key_len).as_ref() }
 }
 
+/// Whether two keys are the same. Keys are short, so this is quicker than a call of `memcmp`.
+#[inline]
+fn is_equal(left: &[u8], right: &[u8]) -> bool {
+    const WORD: usize = size_of::<u64>();
+    let len = left.len();
+    if len != right.len() || len < WORD {
+        return left == right;
+    }
+    let word = |bytes: &[u8], at: usize| bytes[at..at + WORD].first_chunk::<WORD>().copied();
+    let mut at = 0;
+    while at + WORD < len {
+        if word(left, at) != word(right, at) {
+            return false;
+        }
+        at += WORD;
+    }
+    // The last word overlaps the one before it unless the length is a multiple of eight.
+    word(left, len - WORD) == word(right, len - WORD)
+}
+
 #[inline]
 fn content<'a, O>(entry: Entry) -> ContentRef<'a, O> {
     let form = Form::read::<O>(entry);
@@ -743,18 +821,27 @@ unsafe fn take_apart<O>(entry: Entry) -> Content<O> {
     }
 }
 
+/// Frees an entry and gives away its object, if it is one.
+///
+/// # Safety
+/// `entry` is a live entry of a `Table<O>` that nothing refers to any more.
+unsafe fn take_object<O>(entry: Entry) -> Option<O> {
+    let form = Form::read::<O>(entry);
+    // SAFETY: the caller's promise; an object is moved out, and its entry freed without dropping it.
+    unsafe {
+        let object = (form.kind == Kind::Object).then(|| entry.add(form.fixed_at).cast::<O>().read());
+        free_shell::<O>(entry);
+        object
+    }
+}
+
 /// Frees an entry and drops its object.
 ///
 /// # Safety
 /// `entry` is a live entry of a `Table<O>` that nothing refers to any more.
 unsafe fn free<O>(entry: Entry) {
-    let form = Form::read::<O>(entry);
     // SAFETY: the caller's promise; the object is moved out first, so that its own drop may do what it likes.
-    unsafe {
-        let object = (form.kind == Kind::Object).then(|| entry.add(form.fixed_at).cast::<O>().read());
-        free_shell::<O>(entry);
-        drop(object);
-    }
+    drop(unsafe { take_object::<O>(entry) });
 }
 
 /// Frees an entry without dropping its object.
@@ -975,8 +1062,7 @@ mod tests {
         assert_eq!((&listed, table.iter().count()), (twin, twin.len()));
         for (key, wanted) in twin {
             let hash = table.hash(key);
-            table.prefetch(hash);
-            table.prefetch_entry(hash);
+            table.prefetch(&[hash, !hash]);
             assert_eq!(table.get(hash, key).map(owned_entry).as_ref(), Some(wanted));
             let found = table.find_by_hash(hash, &mut |entry| entry.expiry_ms() == wanted.expiry_ms);
             assert_eq!(found.map(|entry| entry.key()), Some(&key[..]));

@@ -318,7 +318,7 @@ fn bitop(call: &mut Call) -> CommandResult {
         store_raw(call, target, result);
         call.store.touch(target, 1);
         call.store.notify(Class::String, "set", target);
-    } else if call.store.remove(target).is_some() {
+    } else if call.store.remove(target) {
         call.store.touch_removed(target);
     }
     Ok(())

@@ -74,7 +74,7 @@ fn restore(call: &mut Call) -> CommandResult {
     let value = rdb::restore(call.args[3], &call.store.limits, call.context.skip_checksum)?;
     let base_ms = if options.is_absolute { 0 } else { call.store.now_ms };
     let expiry_ms = (ttl_ms > 0).then(|| base_ms.saturating_add(ttl_ms));
-    let had_key = options.may_replace && call.store.remove(key).is_some();
+    let had_key = options.may_replace && call.store.remove(key);
     // A log says itself what was removed.
     if !call.store.is_loading && expiry_ms.is_some_and(|at| at <= call.store.now_ms) {
         leave_removed(call, had_key);

@@ -212,7 +212,7 @@ impl Call<'_> {
     /// Removes a key that was given an expiry in the past; the log gets the removal, or nothing if there was no key.
     pub(super) fn remove_past(&mut self, key: &[u8]) {
         self.record.suppress();
-        if self.store.remove(key).is_some() {
+        if self.store.remove(key) {
             self.store.touch_removed(key);
             let word: &[u8] = if self.context.lazyfree_server_del { b"UNLINK" } else { b"DEL" };
             self.record.replace(&[word, key]);

@@ -148,7 +148,7 @@ const OBJECT_COMMANDS: &[Command] = &[
 fn del(call: &mut Call) -> CommandResult {
     let mut removed = 0;
     for &key in &call.args[1..] {
-        if call.store.remove(key).is_some() {
+        if call.store.remove(key) {
             call.store.touch_removed(key);
             removed += 1;
         }
@@ -240,7 +240,7 @@ fn renamenx(call: &mut Call) -> CommandResult {
 }
 
 fn rename_existing(call: &mut Call, source: &[u8], target: &[u8]) {
-    let removed = call.store.remove(source).expect("the caller found it");
+    let removed = call.store.take(source).expect("the caller found it");
     let db = call.store.selected;
     value::into_owned(removed.content)
         .with(|value| call.store.insert_in(db, target, value, removed.meta, removed.expiry_ms));
@@ -258,7 +258,7 @@ fn move_key(call: &mut Call) -> CommandResult {
     }
     let can_move = call.store.exists(key) && call.store.find_in(target_db, key).is_none();
     if can_move {
-        let removed = call.store.remove(key).expect("it was just found");
+        let removed = call.store.take(key).expect("it was just found");
         value::into_owned(removed.content)
             .with(|value| call.store.insert_in(target_db, key, value, removed.meta, removed.expiry_ms));
         call.store.touch(key, 1);

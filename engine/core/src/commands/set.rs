@@ -580,7 +580,7 @@ fn store_result(call: &mut Call, result: Option<Set>, event: &'static str) {
             call.store.notify(Class::Set, event, destination);
         }
         None => {
-            if call.store.remove(destination).is_some() {
+            if call.store.remove(destination) {
                 call.store.touch_removed(destination);
             }
         }

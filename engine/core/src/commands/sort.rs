@@ -273,7 +273,7 @@ fn store_output(call: &mut Call, target: &[u8], output: Vec<Option<Vec<u8>>>) {
         call.store.set(target, Value::Object(list.wrap()), false);
         call.store.touch(target, count as u64);
         call.store.notify(Class::List, "sortstore", target);
-    } else if call.store.remove(target).is_some() {
+    } else if call.store.remove(target) {
         call.store.touch_removed(target);
     }
     call.reply.integer(count as i64);

@@ -362,7 +362,7 @@ fn getdel(call: &mut Call) -> CommandResult {
     let key = call.args[1];
     let old = call.store.string(key)?;
     reply_text(call.reply, old);
-    if call.store.remove(key).is_some() {
+    if call.store.remove(key) {
         call.store.touch_removed(key);
         call.record.replace(&[b"DEL", key]);
     }

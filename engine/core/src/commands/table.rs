@@ -2,13 +2,11 @@
 //!
 //! Always true: names are unique; rows are found whatever the case they are typed in.
 
-use alloc::{string::String, vec::Vec};
-
-use perdura_structures::dict::Dict;
+use alloc::{string::String, vec, vec::Vec};
 
 use super::{
     Command,
-    spec::{KeyBegin, KeyFind},
+    spec::{KeyBegin, KeyFind, flag, key_flag},
 };
 
 /// Every group's commands, in the order of the documentation.
@@ -40,9 +38,6 @@ pub const GROUPS: &[&[Command]] = &[
     super::cluster::COMMANDS,
 ];
 
-/// Longest command name, bytes; longer input is no command. (`georadiusbymember_ro` has 20.)
-const NAME_BYTES_MAX: usize = 32;
-
 /// A row with its number, under which statistics are kept.
 #[derive(Clone, Copy)]
 pub struct Row {
@@ -52,9 +47,61 @@ pub struct Row {
     pub container: Option<&'static Command>,
     /// Dense number, range 0..`Table::len`.
     pub id: usize,
+    /// How its keys are found.
+    pub keys: KeyPlaces,
+}
+
+/// Where the keys of a command's requests stand: what its specifications come to, for who asks at every request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum KeyPlaces {
+    /// Keys cannot be said one by one, or there are none.
+    Unknown,
+    /// One key, the first argument.
+    First,
+    /// [`key_positions`] finds them.
+    Listed,
+}
+
+impl KeyPlaces {
+    fn of(command: &Command) -> KeyPlaces {
+        let is_vague = |flags: u32| flags & (key_flag::INCOMPLETE | key_flag::NOT_KEY) != 0;
+        // COPY and MOVE name a key of another database.
+        let is_elsewhere = matches!(command.name, "copy" | "move" | "sort" | "sort_ro");
+        if command.keys.is_empty()
+            || command.has(flag::ARBITRARY_KEYS)
+            || command.keys.iter().any(|spec| is_vague(spec.flags))
+            || is_elsewhere
+        {
+            return KeyPlaces::Unknown;
+        }
+        match command.keys {
+            [spec]
+                if spec.begin == KeyBegin::Index(1)
+                    && matches!(spec.find, KeyFind::Range { last: 0, .. }) =>
+            {
+                KeyPlaces::First
+            }
+            _ => KeyPlaces::Listed,
+        }
+    }
 }
 
 impl Row {
+    /// Whether this is its full name, in any case.
+    #[inline]
+    fn is_named(&self, name: &[u8]) -> bool {
+        let own = self.command.name.as_bytes();
+        match self.container {
+            None => name.eq_ignore_ascii_case(own),
+            Some(container) => name
+                .split_at_checked(container.name.len())
+                .and_then(|(first, rest)| Some((first, rest.strip_prefix(b"|")?)))
+                .is_some_and(|(first, rest)| {
+                    first.eq_ignore_ascii_case(container.name.as_bytes()) && rest.eq_ignore_ascii_case(own)
+                }),
+        }
+    }
+
     /// `get`, or `config|get`.
     pub fn full_name(&self) -> String {
         match self.container {
@@ -68,13 +115,31 @@ impl Row {
 #[derive(Clone)]
 pub struct Table {
     rows: Vec<Row>,
-    by_name: Dict<usize>,
+    /// Open addressing by [`place_of`]: numbers of rows, `VACANT` where there is none. Every request is looked up here.
+    by_name: Vec<u16>,
+}
+
+/// Places for names, a power of two: four times as many as there are names, so that nearly all stand in their own.
+const PLACES: usize = 2048;
+const VACANT: u16 = u16::MAX;
+
+/// Where the search for a name begins, whatever its case: its first eight letters and its length, mixed.
+#[inline]
+fn place_of(name: &[u8]) -> usize {
+    /// Sets the bit that tells small letters from capital ones.
+    const SMALL: u64 = 0x2020_2020_2020_2020;
+    let mut letters = [0; 8];
+    let count = name.len().min(letters.len());
+    letters[..count].copy_from_slice(&name[..count]);
+    let mixed =
+        ((u64::from_le_bytes(letters) | SMALL) ^ name.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> 40) as usize % PLACES
 }
 
 impl Table {
     /// The table of [`GROUPS`].
     pub fn new() -> Table {
-        let mut table = Table { rows: Vec::new(), by_name: Dict::new(0) };
+        let mut table = Table { rows: Vec::new(), by_name: vec![VACANT; PLACES] };
         for command in GROUPS.iter().flat_map(|group| group.iter()) {
             table.add(command, None);
             for subcommand in command.subcommands {
@@ -85,10 +150,16 @@ impl Table {
     }
 
     fn add(&mut self, command: &'static Command, container: Option<&'static Command>) {
-        let row = Row { command, container, id: self.rows.len() };
-        let previous = self.by_name.insert(row.full_name().as_bytes(), row.id);
-        assert!(previous.is_none(), "command {} stands twice in the table", row.full_name());
+        let row = Row { command, container, id: self.rows.len(), keys: KeyPlaces::of(command) };
+        let name = row.full_name();
+        assert!(self.find(name.as_bytes()).is_none(), "command {name} stands twice in the table");
+        let mut place = place_of(name.as_bytes());
+        while self.by_name[place] != VACANT {
+            place = (place + 1) % PLACES;
+        }
+        self.by_name[place] = u16::try_from(row.id).expect("far fewer rows");
         self.rows.push(row);
+        assert!(self.rows.len() < PLACES / 2, "more places are needed");
     }
 
     /// Number of rows, subcommands included.
@@ -107,12 +178,16 @@ impl Table {
     }
 
     /// The command of this name, in any case; `config|get` for a subcommand.
+    #[inline]
     pub fn find(&self, name: &[u8]) -> Option<Row> {
-        let mut lower = [0; NAME_BYTES_MAX];
-        let lower = lower.get_mut(..name.len())?;
-        lower.copy_from_slice(name);
-        lower.make_ascii_lowercase();
-        self.by_name.get(lower).map(|&id| self.rows[id])
+        let mut place = place_of(name);
+        loop {
+            let row = self.rows.get(usize::from(self.by_name[place]))?;
+            if row.is_named(name) {
+                return Some(*row);
+            }
+            place = (place + 1) % PLACES;
+        }
     }
 
     /// The row that a request means: the subcommand if its first word is a container and the second one of its words.
@@ -219,7 +294,7 @@ mod tests {
         let table = Table::new();
         assert_eq!(table.find(b"GeT").map(|row| row.command.name), Some("get"));
         assert_eq!(table.find(b"object|FREQ").map(|row| row.full_name()), Some("object|freq".into()));
-        for name in [&b""[..], b"gett", b"object|", &[b'x'; NAME_BYTES_MAX + 1]] {
+        for name in [&b""[..], b"gett", b"object|", b"objectfreq", &[b'x'; 33]] {
             assert!(table.find(name).is_none());
         }
     }

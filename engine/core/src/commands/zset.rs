@@ -383,7 +383,7 @@ pub(super) fn store_result(call: &mut Call, target: &[u8], result: ZSet, event: 
         call.store.set(target, Value::Object(result.wrap()), false);
         call.store.touch(target, 1);
         call.store.notify(Class::ZSet, event, target);
-    } else if call.store.remove(target).is_some() {
+    } else if call.store.remove(target) {
         call.store.touch_removed(target);
     }
     call.reply.integer(len as i64);

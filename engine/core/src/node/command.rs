@@ -10,7 +10,7 @@ use crate::{
     commands::{
         Args, Command, CommandResult, KeySpec, printable,
         spec::{ACL_NAMES, FLAG_NAMES, KEY_FLAG_NAMES, KeyBegin, KeyFind, flag, key_flag},
-        table::{Row, key_positions},
+        table::{KeyPlaces, Row, key_positions},
     },
     error::{Error, SYNTAX},
     resp::Reply,
@@ -140,7 +140,10 @@ fn reply_info(reply: &mut Reply, row: &Row) {
     command.keys.iter().for_each(|spec| reply_key_spec(reply, spec));
     reply.array(command.subcommands.len());
     for subcommand in command.subcommands {
-        reply_info(reply, &Row { command: subcommand, container: Some(command), id: 0 });
+        reply_info(
+            reply,
+            &Row { command: subcommand, container: Some(command), id: 0, keys: KeyPlaces::Unknown },
+        );
     }
 }
 

@@ -315,6 +315,7 @@ impl Node {
         self.error_stats.clear();
         self.latencies.reset();
         self.store.stats = KeyStats::default();
+        self.store.reset_freed();
         self.snapshots.count = 0;
         self.aof.stats.count = 0;
         session.reply.ok();

@@ -65,7 +65,7 @@ impl Node {
             node.forget_subscriptions(session);
             node.stop_tracking(session);
         });
-        self.gated.remove(&client);
+        self.gated.retain(|&other| other != client);
         self.monitors.remove(&client);
         self.sessions.close(client);
     }

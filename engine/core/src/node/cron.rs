@@ -154,20 +154,27 @@ impl Node {
 
     /// Bytes that count towards `maxmemory`: data and clients, not the log's buffers.
     pub(crate) fn used_memory(&self) -> usize {
-        FIXED_BYTES
-            + self.store.memory()
-            + self.sessions.iter().map(|session| session.memory()).sum::<usize>()
+        FIXED_BYTES + self.store.memory() + self.sessions.memory()
     }
 
-    /// Removes keys until memory is below the limit; `false` if that could not be done.
+    /// Removes keys until memory is below the limit, or so many that the rest must wait; `false` if nothing can be removed.
     pub(super) fn evict_to_limit(&mut self) -> bool {
-        let is_below = self.used_memory() <= self.config.maxmemory as usize;
+        let is_below = !self.is_over_limit();
         is_below || self.timed("eviction-cycle", Node::evict)
     }
 
+    fn is_over_limit(&self) -> bool {
+        self.config.maxmemory > 0 && self.used_memory() > self.config.maxmemory as usize
+    }
+
     fn evict(&mut self) -> bool {
-        let limit = self.config.maxmemory as usize;
-        while self.used_memory() > limit {
+        /// Half a millisecond's work. Each write command and each turn goes on.
+        const EVICTED_MAX: usize = 500;
+        self.is_evicting = false;
+        for _ in 0..EVICTED_MAX {
+            if !self.is_over_limit() {
+                return true;
+            }
             let Some(victim) = self.choose_victim() else { return false };
             let hash = self.store.db(victim.db).hash(&victim.key);
             self.store.db_mut(victim.db).remove(hash, &victim.key);
@@ -176,7 +183,16 @@ impl Node {
             self.store.notify_in(victim.db, Class::Evicted, "evicted", &victim.key);
             self.log_deletion(victim);
         }
+        self.is_evicting = true;
         true
+    }
+
+    /// Goes on where one command or turn had more to evict than it should.
+    pub(super) fn go_on_evicting(&mut self) {
+        if self.is_evicting && !self.is_data_paused() {
+            self.evict_to_limit();
+            self.settle_unowned_changes();
+        }
     }
 
     /// The key that the policy gives up first, out of a sample.

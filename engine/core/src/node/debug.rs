@@ -201,7 +201,7 @@ impl Node {
     fn empty_for_loading(&mut self) {
         for db in 0..self.store.db_count() {
             self.touch_watched_in(db);
-            drop(self.store.db_mut(db).take());
+            self.store.empty_db(db);
         }
     }
 

@@ -2,16 +2,20 @@
 //!
 //! The order of the checks is the order in which Redis applies them, since a client sees the first that fails.
 //!
-//! Not here: what the log gets (`propagate.rs`), MULTI (`transaction.rs`), who is served next (`blocking.rs`).
+//! Not here: reading commands ahead (`batch.rs`), what the log gets (`propagate.rs`), MULTI (`transaction.rs`), who is served next (`blocking.rs`).
 
 use alloc::{format, string::String, vec::Vec};
 
-use super::{Node, acl::denied};
+use super::{
+    Node,
+    acl::denied,
+    batch::{Batch, Tail},
+};
 use crate::{
     commands::{Action, Args, Call, Context, NodeCommand, printable, spec::flag, table::Row},
     error::{Error, OUT_OF_MEMORY},
     host::{Effects, Offset},
-    resp::{Parsed, Protocol, ProtocolLimits, Span},
+    resp::{Parser, Protocol, ProtocolLimits},
     session::{OwnedArgs, ReplyMode, Session},
 };
 
@@ -66,28 +70,31 @@ impl Node {
         session.input.extend_from_slice(&input[consumed..]);
     }
 
+    /// Runs the complete commands at the front of `input`, a batch at a time; how many bytes they take up.
     fn run_pipeline(&mut self, session: &mut Session, input: &[u8], effects: &mut Effects) -> usize {
-        let mut spans = core::mem::take(&mut self.spans);
+        let mut batch = Batch::new(core::mem::take(&mut self.batch_room));
         let mut consumed = 0;
-        while consumed < input.len() && session.blocked.is_none() && !session.is_closing {
+        while consumed < input.len() && session.is_served() {
             let limits = ProtocolLimits {
                 bulk_bytes_max: self.config.proto_max_bulk_len,
                 is_auth_required: !session.is_authenticated && self.is_auth_required(),
             };
             let rest = &input[consumed..];
-            match session.parser.parse(rest, &limits, &mut spans) {
-                Parsed::Incomplete => break,
-                Parsed::Empty { len } => consumed += len,
-                Parsed::Command { len, is_inline } => {
-                    consumed += len;
-                    let frame = (!is_inline).then(|| &rest[..len]);
-                    self.run_spans(session, rest, &spans, frame, effects);
-                }
-                Parsed::Inline { len, args } => {
-                    consumed += len;
+            let tail = self.read_batch(session.db, &mut session.parser, &limits, rest, &mut batch);
+            consumed += self.run_batch(session, rest, &batch, effects);
+            if !session.is_served() {
+                // What was read ahead is read again, behind what may have been put before it.
+                session.parser = Parser::default();
+                break;
+            }
+            match tail {
+                Tail::Open => {}
+                Tail::Incomplete => break,
+                Tail::Quoted(args, end) => {
+                    consumed = input.len() - rest.len() + end;
                     self.run_owned(session, &args, effects);
                 }
-                Parsed::Error(error) => {
+                Tail::Error(error) => {
                     session.reply.error_bytes(&error.text());
                     self.count_error("ERR");
                     self.owe(session);
@@ -96,30 +103,34 @@ impl Node {
                 }
             }
         }
-        self.spans = spans;
+        self.batch_room = batch.into_room();
         consumed
     }
 
-    fn run_spans(
+    /// Runs commands that were read, until one holds the client up; how many bytes of the input they take up.
+    fn run_batch(
         &mut self,
         session: &mut Session,
         input: &[u8],
-        spans: &[Span],
-        frame: Option<&[u8]>,
+        batch: &Batch<'_>,
         effects: &mut Effects,
-    ) {
-        /// Commands up to this many arguments need no allocation.
-        const INLINE_ARGS: usize = 8;
-        if spans.len() <= INLINE_ARGS {
-            let mut args: [&[u8]; INLINE_ARGS] = [&[]; INLINE_ARGS];
-            for (slot, span) in args.iter_mut().zip(spans) {
-                *slot = span.of(input);
+    ) -> usize {
+        let mut consumed = batch.start;
+        self.lap_ns = Some((self.seeds.stopwatch)());
+        for (read, args) in batch.commands() {
+            if let Some(hash) = read.hash {
+                self.store.know_hash(args[1], hash);
             }
-            self.run_request(session, Request { args: &args[..spans.len()], frame }, effects);
-        } else {
-            let args: Vec<&[u8]> = spans.iter().map(|span| span.of(input)).collect();
-            self.run_request(session, Request { args: &args, frame }, effects);
+            let frame = (!read.is_inline).then(|| &input[read.frame.clone()]);
+            self.run_resolved(session, read.row, Request { args, frame }, effects);
+            consumed = read.next;
+            if !session.is_served() {
+                break;
+            }
         }
+        self.store.forget_hash();
+        self.lap_ns = None;
+        consumed
     }
 
     /// Runs a command that is kept in memory of its own.
@@ -132,9 +143,20 @@ impl Node {
 
     /// Runs one request of a client, whatever becomes of it, and gates its reply.
     pub(super) fn run_request(&mut self, session: &mut Session, request: Request<'_>, effects: &mut Effects) {
+        self.run_resolved(session, self.table.resolve(request.args), request, effects);
+    }
+
+    /// [`Node::run_request`] for a request whose row was looked up.
+    fn run_resolved(
+        &mut self,
+        session: &mut Session,
+        row: Option<Row>,
+        request: Request<'_>,
+        effects: &mut Effects,
+    ) {
         self.counters.commands += 1;
         let reply_at = session.reply.len();
-        let row = match self.find_row(request.args) {
+        let row = match vetted(row, request.args) {
             Ok(row) => row,
             Err(error) => {
                 self.refuse(session, None, &error);
@@ -170,19 +192,6 @@ impl Node {
         }
         self.limit_tracking(Some(session));
         self.deliver(Some(session));
-    }
-
-    fn find_row(&self, args: Args<'_>) -> Result<Row, Error> {
-        let Some(row) = self.table.resolve(args) else { return Err(unknown_command(args)) };
-        let is_container = matches!(row.command.action, Action::Container);
-        if is_container && args.len() > 1 {
-            return Err(Error::text(format!(
-                "ERR unknown subcommand '{}'. Try {} HELP.",
-                printable(&args[1][..args[1].len().min(QUOTED_ARGS_BYTES_MAX)]),
-                row.command.name.to_ascii_uppercase()
-            )));
-        }
-        Ok(row)
     }
 
     fn check(&mut self, session: &mut Session, row: &Row, request: &Request<'_>) -> Result<(), Error> {
@@ -316,13 +325,16 @@ impl Node {
         request: &Request<'_>,
         effects: &mut Effects,
     ) -> Outcome {
-        let started = (self.seeds.stopwatch)();
+        // One reading for each command of a batch: the end of one is the beginning of the next.
+        let started = self.lap_ns.unwrap_or_else(self.seeds.stopwatch);
         let outcome = match row.command.action {
             Action::Run(_) => self.run_data_command(session, row, request, false),
             Action::Node(command) => self.run_node_command(session, row, command, request, effects),
             Action::Container => unreachable!("resolved to a subcommand"),
         };
-        let elapsed_ns = (self.seeds.stopwatch)().saturating_sub(started);
+        let ended = (self.seeds.stopwatch)();
+        self.lap_ns = self.lap_ns.map(|_| ended);
+        let elapsed_ns = ended.saturating_sub(started);
         let stats = &mut self.command_stats[row.id];
         stats.ns += elapsed_ns;
         if outcome == Outcome::Done {
@@ -400,6 +412,20 @@ impl Node {
             is_replay: false,
         }
     }
+}
+
+/// The row, if the request is one of its command.
+fn vetted(row: Option<Row>, args: Args<'_>) -> Result<Row, Error> {
+    let Some(row) = row else { return Err(unknown_command(args)) };
+    let is_container = matches!(row.command.action, Action::Container);
+    if is_container && args.len() > 1 {
+        return Err(Error::text(format!(
+            "ERR unknown subcommand '{}'. Try {} HELP.",
+            printable(&args[1][..args[1].len().min(QUOTED_ARGS_BYTES_MAX)]),
+            row.command.name.to_ascii_uppercase()
+        )));
+    }
+    Ok(row)
 }
 
 /// In RESP2 nothing else is, since messages could not be told from replies.

@@ -184,7 +184,7 @@ impl Node {
         match section {
             Server => self.info_server(text),
             Clients => self.info_clients(session, text),
-            Memory => self.info_memory(session, text),
+            Memory => self.info_memory(text),
             Persistence => self.info_persistence(text),
             Stats => self.info_stats(text),
             Replication => self.info_replication(text),
@@ -256,9 +256,9 @@ impl Node {
         );
     }
 
-    fn info_memory(&self, own: &Session, text: &mut String) {
+    fn info_memory(&self, text: &mut String) {
         let facts = (self.hooks.facts)();
-        let used = self.memory_use(own);
+        let used = self.memory_use();
         let peak = self.counters.peak_memory.max(used.total);
         let ratio = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
         let difference = |more: u64, less: u64| more as i64 - less as i64;
@@ -313,8 +313,8 @@ impl Node {
             "mem_aof_buffer": used.log_buffers,
             "mem_allocator": facts.allocator,
             "active_defrag_running": 0,
-            "lazyfree_pending_objects": 0,
-            "lazyfreed_objects": 0,
+            "lazyfree_pending_objects": self.store.garbage().pending(),
+            "lazyfreed_objects": self.store.garbage().freed(),
         );
     }
 

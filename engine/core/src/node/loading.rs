@@ -208,6 +208,7 @@ impl Node {
         self.store.is_loading = true;
         let result = self.load_some(&mut loading, disk);
         self.store.is_loading = false;
+        self.store.collect_garbage();
         self.store.events.clear();
         self.store.changed.clear();
         self.store.expired.clear();
@@ -613,9 +614,13 @@ impl Node {
                 }
             }
             NodeCommand::FlushAll => {
-                (0..self.store.db_count()).for_each(|db| drop(self.store.db_mut(db).take()))
+                for db in 0..self.store.db_count() {
+                    self.store.empty_db(db);
+                }
             }
-            NodeCommand::FlushDb => drop(self.store.db_mut(loading.db).take()),
+            NodeCommand::FlushDb => {
+                self.store.empty_db(loading.db);
+            }
             NodeCommand::SwapDb => {
                 let index = |at: usize| {
                     crate::commands::parse_int(args[at]).ok().and_then(|index| usize::try_from(index).ok())

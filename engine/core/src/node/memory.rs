@@ -29,14 +29,14 @@ pub(super) struct MemoryUse {
 
 impl Node {
     /// Memory as the data themselves say; the allocator's own figures come from the host.
-    pub(super) fn memory_use(&self, own: &Session) -> MemoryUse {
-        let clients = self.sessions.iter().map(Session::memory).sum::<usize>() + own.memory();
+    pub(super) fn memory_use(&self) -> MemoryUse {
+        let clients = self.sessions.memory();
         let journal = &self.aof.journal;
         let log_buffers = (journal.buffer_len() + journal.retained_len()) as u64;
         let expiring: usize =
             (0..self.store.db_count()).map(|index| self.store.db(index).expiring_len()).sum();
         let tables = self.store.len() as u64 * KEY_OVERHEAD_BYTES + expiring as u64 * EXPIRY_OVERHEAD_BYTES;
-        let total = self.used_memory() as u64 + own.memory() as u64;
+        let total = self.used_memory() as u64;
         let startup = super::cron::FIXED_BYTES as u64;
         let overhead = startup + clients as u64 + log_buffers + tables;
         MemoryUse {
@@ -71,7 +71,7 @@ impl Node {
     }
 
     pub(super) fn memory_stats(&mut self, session: &mut Session) {
-        let used = self.memory_use(session);
+        let used = self.memory_use();
         let facts = (self.hooks.facts)();
         let reply = &mut session.reply;
         let dbs: alloc::vec::Vec<usize> =
@@ -136,12 +136,12 @@ impl Node {
     }
 
     pub(super) fn memory_doctor(&mut self, session: &mut Session) {
-        let text = self.memory_report(session);
+        let text = self.memory_report();
         session.reply.verbatim(*b"txt", text.as_bytes());
     }
 
-    fn memory_report(&self, session: &Session) -> String {
-        let used = self.memory_use(session);
+    fn memory_report(&self) -> String {
+        let used = self.memory_use();
         let facts = (self.hooks.facts)();
         // Below this everything is overhead and ratios mean nothing.
         const SMALL_BYTES: u64 = 5 << 20;

@@ -61,6 +61,9 @@ impl Node {
 
     /// What expired since this was last asked, as the removals the log gets.
     fn take_expired(&mut self) -> Unit {
+        if self.store.expired.is_empty() && self.store.expired_fields.is_empty() {
+            return Unit::new();
+        }
         let keys = core::mem::take(&mut self.store.expired);
         let fields = core::mem::take(&mut self.store.expired_fields);
         // Fields first: their hash may have expired after them.

@@ -217,9 +217,7 @@ impl Node {
     /// Removes all keys of a database; whoever watches one of them learns of it.
     pub(super) fn empty_db(&mut self, db: usize) {
         self.touch_watched_in(db);
-        let taken = self.store.db_mut(db).take();
-        self.store.dirty += taken.len() as u64;
-        drop(taken);
+        self.store.dirty += self.store.empty_db(db) as u64;
     }
 
     /// Watched keys of a database that exist count as changed.

@@ -15,8 +15,7 @@ use super::Node;
 use crate::{
     commands::{
         Action, Args, NodeCommand,
-        spec::{KeyBegin, KeyFind, flag, key_flag},
-        table::{Row, key_positions},
+        table::{KeyPlaces, Row, key_positions},
     },
     host::Offset,
 };
@@ -72,6 +71,9 @@ impl Node {
         if buffered > before {
             return buffered;
         }
+        if self.aof.journal.is_all_synced() {
+            return 0; // Nothing can be taken back, whatever was looked at.
+        }
         match row.command.action {
             Action::Node(command) if shows_no_data(command) => 0,
             Action::Run(_) => match keys_of(row, args) {
@@ -90,7 +92,7 @@ impl Node {
     }
 
     fn place_of(&self, db: usize, key: &[u8]) -> usize {
-        (self.store.db(db).hash(key) as usize ^ db) % PLACES
+        (self.store.hash(key) as usize ^ db) % PLACES
     }
 }
 
@@ -102,6 +104,7 @@ enum Keys {
 }
 
 impl Keys {
+    #[inline]
     fn for_each(&self, args: Args<'_>, mut see: impl FnMut(&[u8])) {
         match self {
             Keys::First => see(args[1]),
@@ -111,26 +114,13 @@ impl Keys {
 }
 
 /// All keys a request reads or changes, or `None` if they cannot be said one by one.
+#[inline]
 fn keys_of(row: &Row, args: Args<'_>) -> Option<Keys> {
-    let command = row.command;
-    let is_vague = |flags: u32| flags & (key_flag::INCOMPLETE | key_flag::NOT_KEY) != 0;
-    if command.keys.is_empty()
-        || command.has(flag::ARBITRARY_KEYS)
-        || command.keys.iter().any(|spec| is_vague(spec.flags))
-    {
-        return None;
+    match row.keys {
+        KeyPlaces::Unknown => None,
+        KeyPlaces::First => Some(Keys::First),
+        KeyPlaces::Listed => key_positions(row.command, args).map(Keys::At),
     }
-    // COPY and MOVE name a key of another database.
-    if matches!(command.name, "copy" | "move" | "sort" | "sort_ro") {
-        return None;
-    }
-    if let [spec] = command.keys
-        && spec.begin == KeyBegin::Index(1)
-        && matches!(spec.find, KeyFind::Range { last: 0, .. })
-    {
-        return Some(Keys::First);
-    }
-    key_positions(command, args).map(Keys::At)
 }
 
 /// Commands whose replies tell nothing of the data or of what was promised about it.

@@ -511,6 +511,12 @@ impl Journal {
         self.is_effective = is_effective;
     }
 
+    /// All that was taken in is durable: no reply has anything to wait for.
+    #[inline]
+    pub fn is_all_synced(&self) -> bool {
+        self.offset_synced == self.offset_buffered
+    }
+
     /// Nothing is on its way to the file.
     pub fn is_all_written(&self) -> bool {
         self.in_flight.is_empty()

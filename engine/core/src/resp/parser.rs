@@ -326,6 +326,14 @@ fn read_header(input: &[u8], at: usize) -> Header {
     const DIGITS_QUICK_MAX: usize = 9;
 
     let digits = input.get(at + 1..).unwrap_or_default();
+    // Most numbers have one digit or two.
+    match *digits {
+        [ones @ b'0'..=b'9', b'\r', _, ..] => return Header::Number(i64::from(ones - b'0'), at + 4),
+        [tens @ b'1'..=b'9', ones @ b'0'..=b'9', b'\r', _, ..] => {
+            return Header::Number(i64::from(tens - b'0') * 10 + i64::from(ones - b'0'), at + 5);
+        }
+        _ => {}
+    }
     let mut value = 0i64;
     for (index, byte) in digits.iter().take(DIGITS_QUICK_MAX + 1).enumerate() {
         let digit = byte.wrapping_sub(b'0');

@@ -282,14 +282,32 @@ pub fn encode_command(args: &[&[u8]], out: &mut Vec<u8>) {
     }
 }
 
+#[inline]
 fn push_bulk(out: &mut Vec<u8>, text: &[u8]) {
+    /// What stands around a text, at most.
+    const FRAME_BYTES_MAX: usize = 1 + DECIMAL_BYTES + 2 * b"\r\n".len();
+    out.reserve(text.len() + FRAME_BYTES_MAX);
     push_header(out, b'$', text.len() as i64);
     out.extend_from_slice(text);
     out.extend_from_slice(b"\r\n");
 }
 
-/// Appends `<letter><value>\r\n`, built from its end so that it is copied once.
+/// Appends `<letter><value>\r\n`.
+#[inline]
 fn push_header(out: &mut Vec<u8>, letter: u8, value: i64) {
+    // Most numbers have one digit or two.
+    match value {
+        0..10 => out.extend_from_slice(&[letter, b'0' + value as u8, b'\r', b'\n']),
+        10..100 => {
+            let (tens, ones) = (b'0' + (value / 10) as u8, b'0' + (value % 10) as u8);
+            out.extend_from_slice(&[letter, tens, ones, b'\r', b'\n']);
+        }
+        _ => push_long_header(out, letter, value),
+    }
+}
+
+/// The same for every number: built from its end, so that it is copied once.
+fn push_long_header(out: &mut Vec<u8>, letter: u8, value: i64) {
     const LINE_END: &[u8; 2] = b"\r\n";
     let mut line = [0; 1 + DECIMAL_BYTES + LINE_END.len()];
     let digits_end = line.len() - LINE_END.len();

@@ -12,6 +12,7 @@ use perdura_structures::table::{Content, ContentMut, ContentRef, Previous, Remov
 
 use super::{
     Entry,
+    garbage::{self, Garbage},
     value::{Kind, Object, Value},
 };
 use crate::error::{Error, WRONG_TYPE};
@@ -36,6 +37,15 @@ impl<R> Edited<R> {
         }
     }
 
+    /// The same outcome with another result.
+    pub fn map<T>(self, change: impl FnOnce(R) -> T) -> Edited<T> {
+        match self {
+            Edited::Missing => Edited::Missing,
+            Edited::Kept(value) => Edited::Kept(change(value)),
+            Edited::Emptied(value) => Edited::Emptied(change(value)),
+        }
+    }
+
     /// The key was removed because nothing was left.
     pub fn is_emptied(&self) -> bool {
         matches!(self, Edited::Emptied(_))
@@ -52,6 +62,8 @@ pub struct Db {
     expiries: BTreeSet<(u64, u64)>,
     field_expiries: BTreeSet<(u64, u64)>,
     object_bytes: usize,
+    /// Heavy objects that were removed since the store last took them.
+    pub(super) discarded: Vec<Object>,
 }
 
 impl Db {
@@ -62,6 +74,7 @@ impl Db {
             expiries: BTreeSet::new(),
             field_expiries: BTreeSet::new(),
             object_bytes: 0,
+            discarded: Vec::new(),
         }
     }
 
@@ -108,12 +121,7 @@ impl Db {
 
     /// The entry of a key, its meta changed by `touch` on the way.
     pub fn lookup(&mut self, hash: u64, key: &[u8], touch: impl FnOnce(u32) -> u32) -> Option<Entry<'_>> {
-        let mut entry = self.table.get_mut(hash, key)?;
-        let (old, new) = (entry.meta(), touch(entry.meta()));
-        if new != old {
-            entry.set_meta(new);
-        }
-        self.table.get(hash, key)
+        self.table.get_touching(hash, key, touch)
     }
 
     /// Stores a value; whether the key was there before.
@@ -136,16 +144,44 @@ impl Db {
     /// Stores a value under a key that may exist, with meta and expiry as given (loading, RESTORE, COPY);
     /// whether it was there before.
     pub fn insert(&mut self, key: &[u8], value: Value<'_>, meta: u32, expiry_ms: Option<u64>) -> bool {
-        let hash = self.hash(key);
+        self.insert_hashed(self.hash(key), key, value, meta, expiry_ms)
+    }
+
+    /// [`Db::insert`] for a known hash.
+    pub fn insert_hashed(
+        &mut self,
+        hash: u64,
+        key: &[u8],
+        value: Value<'_>,
+        meta: u32,
+        expiry_ms: Option<u64>,
+    ) -> bool {
         let existed = self.set(hash, key, value, meta, false);
         if expiry_ms.is_some() {
-            self.set_expiry(key, expiry_ms);
+            self.set_expiry(hash, key, expiry_ms);
         }
         existed
     }
 
-    /// Removes a key.
-    pub fn remove(&mut self, hash: u64, key: &[u8]) -> Option<Removed<Object>> {
+    /// Removes a key; whether there was one.
+    pub fn remove(&mut self, hash: u64, key: &[u8]) -> bool {
+        let removed = self.take_key(hash, key);
+        let is_removed = removed.is_some();
+        if let Some(Removed { content: Content::Object(object), .. }) = removed {
+            self.discard(object);
+        }
+        is_removed
+    }
+
+    /// Frees an object, or leaves it to be freed bit by bit.
+    fn discard(&mut self, object: Object) {
+        if garbage::is_heavy(&object) {
+            self.discarded.push(object);
+        }
+    }
+
+    /// Removes a key and gives what it held.
+    pub fn take_key(&mut self, hash: u64, key: &[u8]) -> Option<Removed<Object>> {
         let removed = self.table.remove(hash, key)?;
         if let Some(at) = removed.expiry_ms {
             self.expiries.remove(&(at, hash));
@@ -158,8 +194,7 @@ impl Db {
     }
 
     /// Gives a key an expiry, or takes it away; `false` if there is no such key.
-    pub fn set_expiry(&mut self, key: &[u8], expiry_ms: Option<u64>) -> bool {
-        let hash = self.hash(key);
+    pub fn set_expiry(&mut self, hash: u64, key: &[u8], expiry_ms: Option<u64>) -> bool {
         let Some(mut entry) = self.table.get_mut(hash, key) else { return false };
         let old = entry.expiry_ms();
         entry.set_expiry(expiry_ms);
@@ -267,20 +302,21 @@ impl Db {
         self.table.find_by_hash(hash, &mut |entry| entry.expiry_ms() == Some(at))
     }
 
-    /// Takes everything out, leaving an empty database; what was taken may be freed elsewhere.
-    pub fn take(&mut self) -> Db {
-        Db {
-            table: self.table.take(),
-            expiries: core::mem::take(&mut self.expiries),
-            field_expiries: core::mem::take(&mut self.field_expiries),
-            object_bytes: core::mem::take(&mut self.object_bytes),
-        }
+    /// Takes everything out, leaving an empty database; how many keys there were.
+    pub(super) fn empty_into(&mut self, garbage: &mut Garbage) -> usize {
+        let table = self.table.take();
+        let count = table.len();
+        let expiries = [core::mem::take(&mut self.expiries), core::mem::take(&mut self.field_expiries)];
+        garbage.discard_table(table, expiries);
+        self.object_bytes = 0;
+        count
     }
 
     fn settle(&mut self, hash: u64, previous: Previous<Object>, keep_expiry: bool) {
         if let Some(object) = previous.object {
             self.object_bytes -= object.memory();
             self.move_field_expiry(hash, object.next_expiry_ms(), None);
+            self.discard(object);
         }
         if let Some(at) = previous.expiry_ms
             && !keep_expiry

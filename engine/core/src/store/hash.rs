@@ -45,13 +45,16 @@ pub enum Hash {
     Table(Box<HashTable>),
 }
 
+/// Fields with the times at which they expire, milliseconds since 1970, the first to expire first.
+pub type FieldOrder = BTreeSet<(u64, Box<[u8]>)>;
+
 /// A hash as a table.
 #[derive(Clone, Debug)]
 pub struct HashTable {
     /// The fields.
     pub fields: Dict<FieldValue>,
     /// Fields that expire, by time.
-    pub expiries: BTreeSet<(u64, Box<[u8]>)>,
+    pub expiries: FieldOrder,
     /// Bytes of all values and of `expiries`, rounded as the allocator rounds.
     owned_bytes: usize,
     /// It is a table only because fields expire, and has never outgrown a listpack.
@@ -306,6 +309,11 @@ impl HashTable {
     /// An empty one.
     fn new(seed: u64) -> HashTable {
         HashTable { fields: Dict::new(seed), expiries: BTreeSet::new(), owned_bytes: 0, is_compact: false }
+    }
+
+    /// The fields, and the order of those that expire.
+    pub fn into_parts(self) -> (Dict<FieldValue>, FieldOrder) {
+        (self.fields, self.expiries)
     }
 
     fn from_pack(pack: &Listpack, seed: u64) -> HashTable {

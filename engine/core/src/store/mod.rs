@@ -11,6 +11,7 @@
 
 pub mod db;
 pub mod event;
+pub mod garbage;
 pub mod hash;
 pub mod hyperloglog;
 pub mod list;
@@ -31,6 +32,7 @@ use crate::{
     error::{Error, WRONG_TYPE},
     rng::Rng,
 };
+use garbage::Garbage;
 use hash::Hash;
 
 /// Entry of a key and what it holds, as looked up.
@@ -103,6 +105,18 @@ pub struct Store {
     pub expired_fields: Vec<ExpiredFields>,
     /// For random picks of commands and eviction.
     pub rng: Rng,
+    /// The key whose hash is known already.
+    known: KnownKey,
+    garbage: Garbage,
+}
+
+/// A key by where it lies in memory, and its hash. It is told while a command runs, whose arguments stay where they
+/// are for as long: then other bytes can not lie there.
+#[derive(Clone, Copy, Default)]
+struct KnownKey {
+    address: usize,
+    len: usize,
+    hash: u64,
 }
 
 impl Store {
@@ -125,6 +139,8 @@ impl Store {
             expired: vec![],
             expired_fields: vec![],
             rng: Rng::from_seed(seed),
+            known: KnownKey::default(),
+            garbage: Garbage::default(),
         }
     }
 
@@ -168,15 +184,34 @@ impl Store {
         self.len() == 0
     }
 
+    // --- Hashing --------------------------------------------------------------------------------
+
+    /// A key's hash, the same in every database.
+    #[inline]
+    pub fn hash(&self, key: &[u8]) -> u64 {
+        let known = &self.known;
+        if known.address == key.as_ptr().addr() && known.len == key.len() && known.len > 0 {
+            return known.hash;
+        }
+        self.dbs[0].hash(key)
+    }
+
+    /// Says that the hash of a key is known, so that it is not computed again until [`Store::forget_hash`], which is due
+    /// before the key's bytes may change.
+    pub fn know_hash(&mut self, key: &[u8], hash: u64) {
+        self.known = KnownKey { address: key.as_ptr().addr(), len: key.len(), hash };
+    }
+
+    /// The bytes of the key that is known may change from now on.
+    pub fn forget_hash(&mut self) {
+        self.known = KnownKey::default();
+    }
+
     // --- Looking up -----------------------------------------------------------------------------
 
     /// Looks a key up for reading: expires it if due, counts hit or miss, refreshes its idle time.
     pub fn read(&mut self, key: &[u8]) -> Option<Entry<'_>> {
-        self.read_hashed(self.current().hash(key), key)
-    }
-
-    /// [`Store::read`] for a key whose hash is known (batches hash first, then run).
-    pub fn read_hashed(&mut self, hash: u64, key: &[u8]) -> Option<Entry<'_>> {
+        let hash = self.hash(key);
         self.expire_if_due(self.selected, hash, key);
         let meta = (!self.no_touch).then(|| self.limits.touch_clock(self.now_ms));
         let hidden_before_ms = self.hidden_before_ms();
@@ -203,7 +238,7 @@ impl Store {
     /// Looks a key up for reading something about it, not its value: like [`Store::read`], but it stays as idle as
     /// it was.
     pub fn inspect(&mut self, key: &[u8]) -> Option<Entry<'_>> {
-        let hash = self.current().hash(key);
+        let hash = self.hash(key);
         self.expire_if_due(self.selected, hash, key);
         let hidden_before_ms = self.hidden_before_ms();
         let found = self.dbs[self.selected].get_hashed(hash, key);
@@ -222,7 +257,7 @@ impl Store {
 
     /// [`Store::peek`] in another database.
     pub fn peek_in(&self, db: usize, key: &[u8]) -> Option<Entry<'_>> {
-        let entry = self.dbs[db].get(key)?;
+        let entry = self.dbs[db].get_hashed(self.hash(key), key)?;
         (!self.is_due(entry.expiry_ms())).then_some(entry)
     }
 
@@ -233,7 +268,7 @@ impl Store {
 
     /// [`Store::find`] in another database.
     pub fn find_in(&mut self, db: usize, key: &[u8]) -> Option<Entry<'_>> {
-        let hash = self.dbs[db].hash(key);
+        let hash = self.hash(key);
         self.expire_if_due(db, hash, key);
         let hidden_before_ms = self.hidden_before_ms();
         self.dbs[db].get_hashed(hash, key).filter(|entry| is_shown(entry, hidden_before_ms))
@@ -294,7 +329,7 @@ impl Store {
         key: &[u8],
         edit: impl FnOnce(&mut K) -> R,
     ) -> Result<Edited<R>, Error> {
-        let hash = self.current().hash(key);
+        let hash = self.hash(key);
         self.expire_if_due(self.selected, hash, key);
         let clock = self.limits.touch_clock(self.now_ms);
         let rng = &mut self.rng;
@@ -312,12 +347,19 @@ impl Store {
         create: impl FnOnce(&Limits) -> K,
         edit: impl FnOnce(&mut K) -> R,
     ) -> Result<Edited<R>, Error> {
-        if !self.exists(key) {
+        // Nearly always it is there, and one look-up does.
+        let mut edit = Some(edit);
+        let mut edit_once = |collection: &mut K| edit.take().map(|edit| edit(collection));
+        let edited = self.edit(key, &mut edit_once)?;
+        let edited = if let Edited::Missing = edited {
             let value = create(&self.limits);
             let meta = self.limits.new_meta(self.now_ms);
             self.insert_in(self.selected, key, Value::Object(value.wrap()), meta, None);
-        }
-        self.edit(key, edit)
+            self.edit(key, &mut edit_once)?
+        } else {
+            edited
+        };
+        Ok(edited.map(|result| result.expect("edited once: before or after it was made")))
     }
 
     /// Sets a key to a value, replacing what was there; its expiry goes unless `keep_expiry`.
@@ -327,7 +369,7 @@ impl Store {
 
     /// [`Store::set`] in another database.
     pub fn set_in(&mut self, db: usize, key: &[u8], value: Value<'_>, keep_expiry: bool) {
-        let hash = self.dbs[db].hash(key);
+        let hash = self.hash(key);
         if keep_expiry {
             self.expire_if_due(db, hash, key);
         }
@@ -350,7 +392,8 @@ impl Store {
 
     /// Stores a value with meta and expiry as given (RENAME, MOVE, COPY), replacing what was there.
     pub fn insert_in(&mut self, db: usize, key: &[u8], value: Value<'_>, meta: u32, expiry_ms: Option<u64>) {
-        let existed = self.dbs[db].insert(key, value, meta, expiry_ms);
+        let hash = self.hash(key);
+        let existed = self.dbs[db].insert_hashed(hash, key, value, meta, expiry_ms);
         if !existed {
             self.notify_in(db, Class::New, "new", key);
         }
@@ -382,16 +425,48 @@ impl Store {
         self.set(key, Value::from_text(text), keep_expiry);
     }
 
-    /// Removes a key; what it held, or `None` if there was none (an expired one counts as none).
-    pub fn remove(&mut self, key: &[u8]) -> Option<perdura_structures::table::Removed<Object>> {
-        self.remove_in(self.selected, key)
+    /// Removes a key; `false` if there was none (an expired one counts as none).
+    pub fn remove(&mut self, key: &[u8]) -> bool {
+        let hash = self.hash(key);
+        self.expire_if_due(self.selected, hash, key);
+        self.dbs[self.selected].remove(hash, key)
     }
 
-    /// [`Store::remove`] in another database.
-    pub fn remove_in(&mut self, db: usize, key: &[u8]) -> Option<perdura_structures::table::Removed<Object>> {
-        let hash = self.dbs[db].hash(key);
-        self.expire_if_due(db, hash, key);
-        self.dbs[db].remove(hash, key)
+    /// Removes a key and gives what it held, or `None` if there was none (an expired one counts as none).
+    pub fn take(&mut self, key: &[u8]) -> Option<perdura_structures::table::Removed<Object>> {
+        let hash = self.hash(key);
+        self.expire_if_due(self.selected, hash, key);
+        self.dbs[self.selected].take_key(hash, key)
+    }
+
+    /// Removes all keys of a database; how many there were.
+    pub fn empty_db(&mut self, db: usize) -> usize {
+        self.dbs[db].empty_into(&mut self.garbage)
+    }
+
+    // --- Freeing --------------------------------------------------------------------------------
+
+    /// What was removed and waits to be freed.
+    pub fn garbage(&self) -> &Garbage {
+        &self.garbage
+    }
+
+    /// Begins the count of what was freed anew.
+    pub fn reset_freed(&mut self) {
+        self.garbage.reset_freed();
+    }
+
+    /// Frees some of what was removed, about as many allocations as `budget` says; `false` when nothing is left.
+    pub fn free_garbage(&mut self, budget: usize) -> bool {
+        self.collect_garbage();
+        self.garbage.free_some(budget)
+    }
+
+    /// Takes over the heavy objects that were removed lately.
+    pub fn collect_garbage(&mut self) {
+        for db in &mut self.dbs {
+            db.discarded.drain(..).for_each(|object| self.garbage.discard(object));
+        }
     }
 
     /// Gives a key an expiry, or takes it away; `false` if there is no such key.
@@ -401,7 +476,8 @@ impl Store {
 
     /// [`Store::set_expiry`] in another database.
     pub fn set_expiry_in(&mut self, db: usize, key: &[u8], expiry_ms: Option<u64>) -> bool {
-        self.dbs[db].set_expiry(key, expiry_ms)
+        let hash = self.hash(key);
+        self.dbs[db].set_expiry(hash, key, expiry_ms)
     }
 
     /// Says that a key was changed: counts `changes` towards the save points and tells whoever watches it.
@@ -487,7 +563,7 @@ impl Store {
             return 0;
         }
         let Some(key) = self.dbs[db].next_field_expiring_key() else { return 0 };
-        let hash = self.dbs[db].hash(&key);
+        let hash = self.hash(&key);
         self.expire_fields(db, hash, &key, count_max)
     }
 
@@ -514,7 +590,7 @@ impl Store {
     }
 
     fn expire(&mut self, db: usize, key: Vec<u8>) {
-        let hash = self.dbs[db].hash(&key);
+        let hash = self.hash(&key);
         self.dbs[db].remove(hash, &key);
         self.stats.expired += 1;
         self.touch_in(db, &key, 0);
