@@ -203,6 +203,7 @@ impl Node {
             self.touch_watched_in(db);
             drop(self.store.db_mut(db).take());
         }
+        self.forget_libraries();
     }
 
     // --- Looking at data ----------------------------------------------------------------------------
