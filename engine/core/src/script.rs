@@ -225,11 +225,22 @@ pub fn parse_script(body: &[u8]) -> Result<(u32, &[u8]), String> {
     Ok((flags, &body[end..]))
 }
 
-/// What a library's first line says, `#!lua name=mylib`: language and name, and where its code begins.
+/// A library's source, taken apart.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct LibrarySource<'a> {
+    /// The language it says it is written in.
+    pub language: Vec<u8>,
+    /// Its name.
+    pub name: Vec<u8>,
+    /// What follows the first line, that line's end included.
+    pub code: &'a [u8],
+}
+
+/// What a library's first line says: `#!lua name=mylib`.
 ///
 /// # Errors
 /// No such line, or one that says something else.
-pub fn parse_library(source: &[u8]) -> Result<(Vec<u8>, Vec<u8>, &[u8]), String> {
+pub fn parse_library(source: &[u8]) -> Result<LibrarySource<'_>, String> {
     if !source.starts_with(b"#!") {
         return Err("Missing library metadata".into());
     }
@@ -247,7 +258,7 @@ pub fn parse_library(source: &[u8]) -> Result<(Vec<u8>, Vec<u8>, &[u8]), String>
         }
     }
     let name = name.ok_or("Library name was not given")?;
-    Ok((words[0][2..].to_vec(), name, &source[end..]))
+    Ok(LibrarySource { language: words[0][2..].to_vec(), name, code: &source[end..] })
 }
 
 fn shown(text: &[u8]) -> String {
@@ -285,8 +296,10 @@ mod tests {
         let check = |source: &str, expected: Result<(&str, &str, &str), &str>| {
             let parsed = parse_library(source.as_bytes());
             let expected = expected
-                .map(|(language, name, code)| {
-                    (language.as_bytes().to_vec(), name.as_bytes().to_vec(), code.as_bytes())
+                .map(|(language, name, code)| LibrarySource {
+                    language: language.as_bytes().to_vec(),
+                    name: name.as_bytes().to_vec(),
+                    code: code.as_bytes(),
                 })
                 .map_err(String::from);
             assert_eq!(parsed, expected, "{source:?}");

@@ -5,7 +5,7 @@
 use mlua::{MultiValue, Value};
 use perdura_core::bytes::number;
 
-use crate::convert::{Failed, as_number};
+use crate::convert::{Failed, as_number, bytes_of};
 
 /// The arguments of one call, and the function's name for errors.
 #[derive(Clone, Copy)]
@@ -39,6 +39,11 @@ impl Given<'_> {
     /// A number without its fraction, as C makes a 32-bit integer of it.
     pub fn int(&self, index: usize) -> Result<i32, Failed> {
         self.number(index).map(|number| number as i64 as i32)
+    }
+
+    /// A string, or a number as Lua prints it.
+    pub fn string(&self, index: usize) -> Result<Vec<u8>, Failed> {
+        self.get(index).and_then(bytes_of).ok_or_else(|| self.wrong_type(index, "string"))
     }
 
     /// `bad argument #1 to 'f' (why)`

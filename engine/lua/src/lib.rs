@@ -8,7 +8,7 @@
 //!   machine.rs   one Lua state in a coroutine: left when a script wants something, entered with the answer
 //!   sandbox.rs   what scripts see      raw.rs   C functions that raise, protect, count
 //!   api.rs       redis.*               convert.rs   replies to Lua and back
-//!   bits.rs, random.rs   the libraries
+//!   cjson.rs, cmsgpack.rs, structs.rs, bits.rs, random.rs   the libraries
 //! ```
 //!
 //! Not here: who may run what (`engine/core/src/node/script.rs`).
@@ -16,6 +16,8 @@
 mod api;
 mod args;
 mod bits;
+mod cjson;
+mod cmsgpack;
 mod convert;
 mod machine;
 mod number;
@@ -23,6 +25,7 @@ mod port;
 mod random;
 mod raw;
 mod sandbox;
+mod structs;
 
 use perdura_core::script::{Answer, Interpreter, Invocation, LibraryId, Registered, Sha, Step, Target};
 

@@ -5,13 +5,13 @@
 //!
 //! Always true: the tables behind the shields are reached by Rust alone; a name that does not exist is an error.
 //!
-//! Not here: `redis.*` (`api.rs`), the libraries (`bits.rs`).
+//! Not here: `redis.*` (`api.rs`), the libraries (`cjson.rs`, `cmsgpack.rs`, `structs.rs`, `bits.rs`).
 
 use std::rc::Rc;
 
 use mlua::{Function, Lua, Table, Value, ffi::lua_CFunction};
 
-use crate::{api, bits, convert::Failed, port::Port, random, raw};
+use crate::{api, bits, cjson, cmsgpack, convert::Failed, port::Port, random, raw, structs};
 
 /// Globals of Lua 5.1 that scripts keep.
 const KEPT: &[&str] = &[
@@ -120,7 +120,14 @@ impl Sandbox {
             }
             inner.raw_set(*name, shields.protect(&library)?.0)?;
         }
-        inner.raw_set("bit", shields.protect(&bits::library(lua)?)?.0)?;
+        for (name, library) in [
+            ("bit", bits::library(lua)?),
+            ("cjson", cjson::library(lua)?),
+            ("cmsgpack", cmsgpack::library(lua)?),
+            ("struct", structs::library(lua)?),
+        ] {
+            inner.raw_set(name, shields.protect(&library)?.0)?;
+        }
         let api = api::table(lua, port, surroundings)?;
         let api = shields.protect(&api)?.0;
         inner.raw_set("redis", &api)?;

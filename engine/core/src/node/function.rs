@@ -15,7 +15,7 @@ use crate::{
     commands::{Args, CommandResult, NodeCommand, printable},
     error::Error,
     rdb::functions,
-    script::{FLAG_NAMES, LANGUAGE, LibraryId, Registered, is_name, parse_library},
+    script::{FLAG_NAMES, LANGUAGE, LibraryId, LibrarySource, Registered, is_name, parse_library},
     session::Session,
 };
 
@@ -198,7 +198,7 @@ impl Node {
 
     /// A library that is loaded by the interpreter but not listed yet.
     fn compile(&mut self, source: &[u8], collision: Collision) -> Result<(Vec<u8>, Library), String> {
-        let (language, name, code) = parse_library(source)?;
+        let LibrarySource { language, name, code } = parse_library(source)?;
         if !is_name(&name) {
             return Err("Library names can only contain letters, numbers, or underscores(_) and must be at least one \
                         character long"
@@ -313,7 +313,7 @@ impl Node {
         collision: Collision,
         is_flush: bool,
     ) -> Result<(), String> {
-        let (_, name, _) = parse_library(source)?;
+        let name = parse_library(source)?.name;
         if !is_flush && collision == Collision::Refuse && others.contains_key(&name) {
             return Err(format!("Library {} already exists", printable(&name)));
         }
