@@ -6,6 +6,7 @@ use perdura_core::{
     node::{Node, Seeds, no_stopwatch},
 };
 use perdura_harness::client::{Reply, encode_command};
+use perdura_lua::LuaInterpreter;
 use perdura_sim::{
     client::ClientKey,
     profile::Profile,
@@ -62,7 +63,9 @@ impl Simulated {
         config.load(&text, &mut |_| unreachable!("no includes")).expect("settings of a test are right");
         self.world.start(|boot| {
             let seeds = Seeds { seed: boot.seed, process_id: boot.pid as u32, stopwatch: no_stopwatch };
-            Node::new(config, seeds, boot.now)
+            let mut node = Node::new(config, seeds, boot.now);
+            node.set_interpreter(Box::new(LuaInterpreter::new()));
+            node
         });
         self.reconnect();
     }

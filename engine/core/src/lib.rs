@@ -23,6 +23,7 @@ pub mod rdb;
 
 pub mod blocked;
 pub mod pubsub;
+pub mod script;
 pub mod session;
 pub mod tracking;
 

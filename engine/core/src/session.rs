@@ -36,8 +36,10 @@ pub type OwnedArgs = Vec<Vec<u8>>;
 /// MULTI, between its beginning and EXEC.
 #[derive(Clone, Debug, Default)]
 pub struct Transaction {
-    /// What EXEC will run.
-    pub queue: Vec<OwnedArgs>,
+    /// What EXEC will run, or has yet to.
+    pub queue: VecDeque<OwnedArgs>,
+    /// EXEC has begun.
+    pub is_executing: bool,
     /// A command was refused while queueing: EXEC discards.
     pub is_aborted: bool,
 }
@@ -98,6 +100,8 @@ pub enum Waiting {
     Shutdown,
     /// A write while CLIENT PAUSE lasts: the command runs afterwards.
     Paused,
+    /// The end of a script that it started and that takes long.
+    Script,
     /// A setting that takes effect when the host is done (CONFIG SET dir, CONFIG REWRITE).
     Config,
     /// DEBUG RELOAD and kin, until the data set is loaded.
@@ -207,6 +211,8 @@ pub struct Session {
     pub patterns: BTreeSet<Vec<u8>>,
     /// SSUBSCRIBE.
     pub shard_channels: BTreeSet<Vec<u8>>,
+    /// No client at all, but a script that executes commands for one.
+    pub is_script: bool,
     /// CLIENT TRACKING.
     pub tracking: Tracking,
     /// Journal offset after its last write, for WAITAOF.
@@ -256,6 +262,7 @@ impl Session {
             channels: BTreeSet::new(),
             patterns: BTreeSet::new(),
             shard_channels: BTreeSet::new(),
+            is_script: false,
             tracking: Tracking::default(),
             last_write: 0,
             is_closing: false,
@@ -309,6 +316,11 @@ impl Session {
             self.sent = 0;
             self.released = 0;
         }
+    }
+
+    /// Commands that would wait answer at once: in MULTI and in scripts.
+    pub fn denies_blocking(&self) -> bool {
+        self.transaction.is_some() || self.is_script
     }
 
     /// Bytes of output not yet taken.

@@ -14,6 +14,7 @@ use perdura_core::{
     config::Config,
     node::{HostHooks, Node, Seeds},
 };
+use perdura_lua::LuaInterpreter;
 use perdura_server::{
     banner,
     cli::{self, Command, Invocation},
@@ -56,6 +57,7 @@ fn node(config: Config) -> Result<Node, String> {
     let mut node = Node::new(config, seeds, perdura_linux::now());
     node.set_data_dir(data_dir.to_string_lossy().into_owned());
     node.set_host_hooks(HostHooks { facts: perdura_linux::facts, purge_memory: perdura_linux::purge_memory });
+    node.set_interpreter(Box::new(LuaInterpreter::new()));
     node.load_users(users.as_deref())?;
     Ok(node)
 }

@@ -11,6 +11,7 @@ use perdura_core::config::Config;
 use perdura_core::host::{ClientId, Completion, Effect, Engine, Peer};
 use perdura_core::node::{Node, Seeds, no_stopwatch};
 use perdura_core::time::Now;
+use perdura_lua::LuaInterpreter;
 use perdura_sim::{Moment, SimDisk};
 
 use super::workload::DB1_PREFIX;
@@ -30,7 +31,9 @@ pub fn config_of(settings: &Settings) -> Config {
 
 /// An engine about to load.
 pub fn boot(config: &Config, seed: u64, pid: u32, now: Now) -> Node {
-    Node::new(config.clone(), Seeds { seed, process_id: pid, stopwatch: no_stopwatch }, now)
+    let mut node = Node::new(config.clone(), Seeds { seed, process_id: pid, stopwatch: no_stopwatch }, now);
+    node.set_interpreter(Box::new(LuaInterpreter::new()));
+    node
 }
 
 /// How a start on a copy of the disk went.

@@ -30,6 +30,7 @@ pub const GROUPS: &[&[Command]] = &[
     super::scan::COMMANDS,
     super::sort::COMMANDS,
     super::pubsub::COMMANDS,
+    super::scripting::COMMANDS,
     super::transaction::COMMANDS,
     super::connection::COMMANDS,
     super::acl::COMMANDS,

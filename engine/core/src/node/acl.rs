@@ -151,7 +151,11 @@ impl Node {
         let event = LogEntry {
             count: 1,
             reason,
-            context: if session.transaction.is_some() { Context::Multi } else { Context::TopLevel },
+            context: match (session.is_script, session.transaction.is_some()) {
+                (true, _) => Context::Script,
+                (false, true) => Context::Multi,
+                (false, false) => Context::TopLevel,
+            },
             object: object.to_vec(),
             username: username.into(),
             client_info: self.describe(session, 0),

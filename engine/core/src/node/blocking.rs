@@ -36,6 +36,7 @@ pub(crate) enum WaitKind {
     Paused,
     Config,
     Loaded,
+    Script,
 }
 
 impl WaitKind {
@@ -50,6 +51,7 @@ impl WaitKind {
             Waiting::Paused => WaitKind::Paused,
             Waiting::Config => WaitKind::Config,
             Waiting::Loaded => WaitKind::Loaded,
+            Waiting::Script => WaitKind::Script,
         }
     }
 }
@@ -170,7 +172,10 @@ impl Node {
     /// once for each time it was named.
     pub(super) fn run_resumed(&mut self, effects: &mut Effects) {
         loop {
-            while let Some(key) = self.waiting.ready.pop() {
+            // While a script was left nobody's keys are looked at: they are its own.
+            while !self.is_script_suspended()
+                && let Some(key) = self.waiting.ready.pop()
+            {
                 self.serve_key(&key);
             }
             let Some(client) = self.resumed.pop() else { return };
@@ -277,7 +282,12 @@ impl Node {
             Waiting::Synced { .. } => self.reply_waitaof(session),
             Waiting::Replicas => session.reply.integer(0),
             Waiting::Paused => self.run_kept_input(session, effects),
-            Waiting::Saved | Waiting::Backup | Waiting::Shutdown | Waiting::Config | Waiting::Loaded => {}
+            Waiting::Saved
+            | Waiting::Backup
+            | Waiting::Shutdown
+            | Waiting::Config
+            | Waiting::Loaded
+            | Waiting::Script => {}
         }
     }
 

@@ -67,7 +67,8 @@ impl Node {
         });
         self.gated.retain(|&other| other != client);
         self.monitors.remove(&client);
-        self.sessions.close(client);
+        let session = self.sessions.close(client);
+        self.keep_for_script(session);
     }
 
     pub(super) fn ping(&mut self, session: &mut Session, args: Args<'_>) -> CommandResult {

@@ -203,6 +203,7 @@ impl Node {
             self.touch_watched_in(db);
             self.store.empty_db(db);
         }
+        self.forget_libraries();
     }
 
     // --- Looking at data ----------------------------------------------------------------------------

@@ -74,7 +74,7 @@ impl Node {
     fn run_pipeline(&mut self, session: &mut Session, input: &[u8], effects: &mut Effects) -> usize {
         let mut batch = Batch::new(core::mem::take(&mut self.batch_room));
         let mut consumed = 0;
-        while consumed < input.len() && session.is_served() {
+        while consumed < input.len() && session.is_served() && !self.is_held_by_script(session) {
             let limits = ProtocolLimits {
                 bulk_bytes_max: self.config.proto_max_bulk_len,
                 is_auth_required: !session.is_authenticated && self.is_auth_required(),
@@ -213,8 +213,14 @@ impl Node {
         let is_write = command.has(flag::WRITE);
         let is_exec_of_writes = matches!(command.action, Action::Node(NodeCommand::Exec))
             && self.has_queued(session, flag::WRITE);
-        if self.config.maxmemory > 0 && self.loading.is_none() && !self.is_data_paused() {
+        self.scripting.is_out_of_memory = false;
+        if self.config.maxmemory > 0
+            && self.loading.is_none()
+            && !self.is_data_paused()
+            && !self.is_script_suspended()
+        {
             let is_over = !self.evict_to_limit();
+            self.scripting.is_out_of_memory = is_over;
             let denies = command.has(flag::DENYOOM) || self.has_queued_exec(session, row, flag::DENYOOM);
             if is_over && denies {
                 return Err(OUT_OF_MEMORY);
@@ -238,7 +244,7 @@ impl Node {
         if is_loading_refused {
             return Err(Error::new("LOADING Redis is loading the dataset in memory"));
         }
-        Ok(())
+        self.check_busy(row)
     }
 
     /// Whether the disk has failed in a way that forbids further writes.
@@ -335,19 +341,29 @@ impl Node {
         let ended = (self.seeds.stopwatch)();
         self.lap_ns = self.lap_ns.map(|_| ended);
         let elapsed_ns = ended.saturating_sub(started);
-        let stats = &mut self.command_stats[row.id];
-        stats.ns += elapsed_ns;
-        if outcome == Outcome::Done {
-            stats.calls += 1;
-        }
-        if outcome == Outcome::Done {
-            self.note_duration(row, elapsed_ns);
-            self.record_slow(session, row, request.args, elapsed_ns / 1000);
-            self.tell_monitors(session, row, request.args);
+        match outcome {
+            Outcome::Done => self.note_executed(session, row, request.args, elapsed_ns),
+            Outcome::Blocked => self.command_stats[row.id].ns += elapsed_ns,
         }
         self.after_command(session);
         self.remember_reads(session, row, request.args);
         outcome
+    }
+
+    /// A command has been executed to its end: statistics, and word to those who monitor.
+    pub(super) fn note_executed(
+        &mut self,
+        session: &mut Session,
+        row: &Row,
+        args: Args<'_>,
+        elapsed_ns: u64,
+    ) {
+        let stats = &mut self.command_stats[row.id];
+        stats.ns += elapsed_ns;
+        stats.calls += 1;
+        self.note_duration(row, elapsed_ns);
+        self.record_slow(session, row, args, elapsed_ns / 1000);
+        self.tell_monitors(session, row, args);
     }
 
     /// Runs a data command in the session's database and logs what it changed.
@@ -365,7 +381,7 @@ impl Node {
         let mut record = core::mem::take(&mut self.record);
         record.clear();
         let reply_at = session.reply.len();
-        let mut context = self.context(deny_blocking || session.transaction.is_some());
+        let mut context = self.context(deny_blocking || session.denies_blocking());
         context.may_read_all = self.may_read_all(session, row, request.args);
         let mut call = Call {
             args: request.args,

@@ -259,6 +259,7 @@ impl Node {
     fn info_memory(&self, text: &mut String) {
         let facts = (self.hooks.facts)();
         let used = self.memory_use();
+        let scripts = self.scripting.memory();
         let peak = self.counters.peak_memory.max(used.total);
         let ratio = |part: u64, whole: u64| if whole == 0 { 0.0 } else { part as f64 / whole as f64 };
         let difference = |more: u64, less: u64| more as i64 - less as i64;
@@ -280,19 +281,19 @@ impl Node {
             "allocator_resident": facts.resident,
             "total_system_memory": facts.system_memory,
             "total_system_memory_human": human(facts.system_memory),
-            "used_memory_lua": 0,
-            "used_memory_vm_eval": 0,
-            "used_memory_lua_human": human(0),
-            "used_memory_scripts_eval": 0,
-            "number_of_cached_scripts": 0,
-            "number_of_functions": 0,
-            "number_of_libraries": 0,
-            "used_memory_vm_functions": 0,
-            "used_memory_vm_total": 0,
-            "used_memory_vm_total_human": human(0),
-            "used_memory_functions": 0,
-            "used_memory_scripts": 0,
-            "used_memory_scripts_human": human(0),
+            "used_memory_lua": scripts.vm_eval,
+            "used_memory_vm_eval": scripts.vm_eval,
+            "used_memory_lua_human": human(scripts.vm_eval),
+            "used_memory_scripts_eval": scripts.eval,
+            "number_of_cached_scripts": self.scripting.script_count(),
+            "number_of_functions": self.scripting.libraries.function_count(),
+            "number_of_libraries": self.scripting.libraries.len(),
+            "used_memory_vm_functions": scripts.vm_functions,
+            "used_memory_vm_total": scripts.vm_eval + scripts.vm_functions,
+            "used_memory_vm_total_human": human(scripts.vm_eval + scripts.vm_functions),
+            "used_memory_functions": scripts.functions,
+            "used_memory_scripts": scripts.eval + scripts.functions,
+            "used_memory_scripts_human": human(scripts.eval + scripts.functions),
             "maxmemory": self.config.maxmemory,
             "maxmemory_human": human(self.config.maxmemory),
             "maxmemory_policy": self.config.maxmemory_policy.word(),

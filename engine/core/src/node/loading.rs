@@ -37,7 +37,7 @@ use crate::{
         recovery::{self, Choice, Refusal, Sources},
         set_files::{self, Handover},
     },
-    rdb::{DecodeSettings, Decoder, Event, LoadedKey, RdbEncoder},
+    rdb::{DecodeSettings, Decoder, Event, LoadedKey},
     session::OwnedArgs,
 };
 
@@ -381,7 +381,13 @@ impl Node {
                     tracing::info!("Skipping empty key: {}", crate::commands::printable(&key));
                 }
                 Event::Aux { name, value } => loading.handover.take_note(&name, &value),
-                Event::Function(_) | Event::SizeHint { .. } => {}
+                Event::Function(source) => {
+                    let may_replace = matches!(loading.reason, Reason::Reload { merge: true });
+                    self.load_saved_library(&source, may_replace).map_err(|error| {
+                        Refusal(format!("Failed loading a library of {}: {error}", reading.path))
+                    })?;
+                }
+                Event::SizeHint { .. } => {}
                 Event::End => return self.end_rdb(loading, reading, disk),
             }
         }
@@ -631,6 +637,14 @@ impl Node {
                     self.store.swap(first, second);
                 }
             }
+            NodeCommand::FunctionDelete
+            | NodeCommand::FunctionFlush
+            | NodeCommand::FunctionLoad
+            | NodeCommand::FunctionRestore => {
+                if let Err(error) = self.replay_function(command, args) {
+                    self.replay_failed(args, error.as_str());
+                }
+            }
             // Anything else changes no data.
             _ => {}
         }
@@ -823,10 +837,7 @@ impl Node {
         let written = {
             let mut encoder: alloc::boxed::Box<dyn Encoder + '_> = match form {
                 SnapshotForm::AofBaseCommands => alloc::boxed::Box::new(self.commands_encoder()),
-                form => alloc::boxed::Box::new(RdbEncoder::new(
-                    &self.store,
-                    self.rdb_settings(form, self.now.wall_ms()),
-                )),
+                form => alloc::boxed::Box::new(self.rdb_encoder(form, self.now.wall_ms())),
             };
             write_snapshot(&mut *encoder, temp, file, disk, &mut |_, _| {})?
         };

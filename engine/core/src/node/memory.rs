@@ -36,9 +36,11 @@ impl Node {
         let expiring: usize =
             (0..self.store.db_count()).map(|index| self.store.db(index).expiring_len()).sum();
         let tables = self.store.len() as u64 * KEY_OVERHEAD_BYTES + expiring as u64 * EXPIRY_OVERHEAD_BYTES;
-        let total = self.used_memory() as u64;
+        let scripts = self.scripting.memory();
+        let caches = scripts.eval + scripts.functions;
+        let total = self.used_memory() as u64 + caches;
         let startup = super::cron::FIXED_BYTES as u64;
-        let overhead = startup + clients as u64 + log_buffers + tables;
+        let overhead = startup + clients as u64 + log_buffers + tables + caches;
         MemoryUse {
             total: total + log_buffers,
             startup,
@@ -73,6 +75,7 @@ impl Node {
     pub(super) fn memory_stats(&mut self, session: &mut Session) {
         let used = self.memory_use();
         let facts = (self.hooks.facts)();
+        let scripts = self.scripting.memory();
         let reply = &mut session.reply;
         let dbs: alloc::vec::Vec<usize> =
             (0..self.store.db_count()).filter(|&db| !self.store.db(db).is_empty()).collect();
@@ -85,8 +88,8 @@ impl Node {
             ("clients.normal", used.clients),
             ("cluster.links", 0),
             ("aof.buffer", used.log_buffers),
-            ("lua.caches", 0),
-            ("functions.caches", 0),
+            ("lua.caches", scripts.eval),
+            ("functions.caches", scripts.functions),
         ];
         reply.map(counts.len() + dbs.len() + 17);
         put_counts(reply, &counts);

@@ -28,6 +28,7 @@ mod cron;
 mod debug;
 mod digest;
 mod execute;
+mod function;
 mod info;
 mod latency;
 mod loading;
@@ -36,6 +37,7 @@ mod monitoring;
 mod persistence;
 mod propagate;
 mod pubsub;
+mod script;
 mod server;
 mod slowlog;
 mod tracking;
@@ -180,6 +182,8 @@ pub struct Node {
     pub(crate) tracking: TrackingTable,
     /// Memory is above its limit, and more keys are to be evicted.
     is_evicting: bool,
+    /// Scripts, libraries, and what runs them.
+    scripting: script::Scripting,
     /// What is to be told once the running command is through.
     outbox: Vec<pubsub::Outgoing>,
     /// A shutdown that was asked for and is not through.
@@ -250,6 +254,7 @@ impl Node {
             subscriptions: Registry::default(),
             tracking: TrackingTable::default(),
             is_evicting: false,
+            scripting: script::Scripting::default(),
             outbox: Vec::new(),
             shutdown: None,
             counters: Counters::default(),
@@ -425,7 +430,14 @@ impl Node {
     /// The data set as commands, and where the log goes on.
     fn commands_encoder(&self) -> Marked<rdb::CommandsEncoder<'_>> {
         let offset = self.config.aof_checksum.then(|| self.aof.journal.offset_buffered());
-        Marked::new(rdb::CommandsEncoder::new(&self.store, self.now), offset)
+        let encoder = rdb::CommandsEncoder::new(&self.store, self.now);
+        Marked::new(encoder.with_functions(self.scripting.libraries.sources()), offset)
+    }
+
+    /// The data set as RDB.
+    fn rdb_encoder(&self, form: SnapshotForm, now_ms: u64) -> rdb::RdbEncoder<'_> {
+        let encoder = rdb::RdbEncoder::new(&self.store, self.rdb_settings(form, now_ms));
+        encoder.with_functions(self.scripting.libraries.sources())
     }
 
     /// A reply to write into that belongs to nobody.
@@ -459,12 +471,18 @@ impl Engine for Node {
 
     fn complete(&mut self, now: Now, completion: Completion, effects: &mut Effects) {
         self.begin(now);
+        if self.keep_completion(&completion) {
+            return;
+        }
         self.take_completion(completion, effects);
         self.run_resumed(effects);
     }
 
     fn signal(&mut self, now: Now, signal: Signal, effects: &mut Effects) {
         self.begin(now);
+        if self.keep_signal(signal) {
+            return;
+        }
         self.take_signal(signal, effects);
     }
 
@@ -473,6 +491,11 @@ impl Engine for Node {
         self.counters.turns += 1;
         self.free_garbage();
         self.go_on_evicting();
+        self.continue_script(effects);
+        if self.is_script_suspended() {
+            // All else would see half of what it does.
+            return self.release_replies(effects);
+        }
         self.run_cron(effects);
         self.end_pause_if_due(effects);
         self.run_resumed(effects);
@@ -487,6 +510,8 @@ impl Engine for Node {
     fn wake_at(&self) -> u64 {
         if !self.store.garbage().is_empty() || self.is_evicting && !self.is_data_paused() {
             return self.now.mono_us; // The next turn goes on.
+        if self.is_script_suspended() {
+            return self.now.mono_us;
         }
         let aof = self.aof.wake_at_us(self.now).unwrap_or(u64::MAX);
         let lag = if self.gated.is_empty() { u64::MAX } else { self.now.mono_us + 100_000 };
@@ -524,7 +549,7 @@ impl Engine for Node {
     fn encoder<'a>(&'a self, job: &SnapshotJob) -> Box<dyn Encoder + 'a> {
         match job.form {
             SnapshotForm::AofBaseCommands => Box::new(self.commands_encoder()),
-            form => Box::new(rdb::RdbEncoder::new(&self.store, self.rdb_settings(form, job.now_ms))),
+            form => Box::new(self.rdb_encoder(form, job.now_ms)),
         }
     }
 }

@@ -17,7 +17,7 @@ const REDACTED: &[u8] = b"(redacted)";
 
 impl Node {
     pub(super) fn monitor(&mut self, session: &mut Session) -> CommandResult {
-        if self.unit.is_some() {
+        if session.denies_blocking() {
             return Err(Error::new("ERR MONITOR isn't allowed for DENY BLOCKING client"));
         }
         session.is_monitor = true;
@@ -28,9 +28,17 @@ impl Node {
 
     /// Shows a command that was just run to those who monitor.
     pub(super) fn tell_monitors(&mut self, session: &mut Session, row: &Row, args: Args<'_>) {
-        if self.monitors.is_empty() || row.command.has(flag::SKIP_MONITOR) || row.command.has(flag::ADMIN) {
+        if !row.command.has(flag::SKIP_MONITOR) && !row.command.has(flag::ADMIN) {
+            self.show_to_monitors(session, args);
+        }
+    }
+
+    /// Shows a command to those who monitor, whatever it is.
+    pub(super) fn show_to_monitors(&mut self, session: &mut Session, args: Args<'_>) {
+        if self.monitors.is_empty() {
             return;
         }
+        let Some(row) = &self.table.resolve(args) else { return };
         let line = self.monitor_line(session, row, args);
         for client in self.monitors.clone() {
             if client == session.client {
@@ -54,6 +62,7 @@ impl Node {
     fn monitor_line(&self, session: &Session, row: &Row, args: Args<'_>) -> String {
         let at = self.now.wall_us;
         let address = match session.peer.is_unix {
+            _ if session.is_script => "lua".into(),
             true => format!("unix:{}", session.peer.address.trim_end_matches(":0")),
             false => session.peer.address.clone(),
         };

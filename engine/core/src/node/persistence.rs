@@ -181,6 +181,7 @@ impl Node {
             options.save = false;
             options.nosave = true;
         }
+        self.abandon_script(options.nosave, effects)?;
         self.begin_shutdown(options, effects);
         Ok(Some(Waiting::Shutdown))
     }
@@ -207,7 +208,7 @@ impl Node {
             ));
         }
         let is_enough = self.is_locally_synced(session.last_write) as i64 >= local && replicas == 0;
-        if is_enough || session.transaction.is_some() {
+        if is_enough || session.denies_blocking() {
             self.reply_waitaof(session);
             return Ok(None);
         }

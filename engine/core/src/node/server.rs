@@ -154,11 +154,13 @@ impl Node {
             PSubscribe | PUnsubscribe | Publish | PubsubChannels | PubsubHelp | PubsubNumPat
             | PubsubNumSub | PubsubShardChannels | PubsubShardNumSub | SPublish | SSubscribe
             | SUnsubscribe | Subscribe | Unsubscribe => self.pubsub_command(session, command, args)?,
-            Eval | EvalRo | EvalSha | EvalShaRo | FCall | FCallRo | FunctionDelete | FunctionDump
-            | FunctionFlush | FunctionHelp | FunctionKill | FunctionList | FunctionLoad | FunctionRestore
-            | FunctionStats | ScriptDebug | ScriptExists | ScriptFlush | ScriptHelp | ScriptKill
-            | ScriptLoad => {
-                unreachable!("no row of the table")
+            Eval | EvalRo | EvalSha | EvalShaRo | FCall | FCallRo | ScriptDebug | ScriptExists
+            | ScriptFlush | ScriptHelp | ScriptKill | ScriptLoad => {
+                self.script_command(session, command, request, effects)?;
+            }
+            FunctionDelete | FunctionDump | FunctionFlush | FunctionHelp | FunctionKill | FunctionList
+            | FunctionLoad | FunctionRestore | FunctionStats => {
+                self.function_command(session, command, request)?;
             }
             AclLoad => return self.acl_load(session, request, effects),
             AclSave => return self.acl_save(session, request, effects),
@@ -172,7 +174,7 @@ impl Node {
     fn wait(&mut self, session: &mut Session, args: Args<'_>) -> Result<Option<Waiting>, Error> {
         let replicas = parse_int(args[1])?;
         let timeout_ms = super::blocking::parse_timeout_ms(args[2])?;
-        if replicas <= 0 || session.transaction.is_some() {
+        if replicas <= 0 || session.denies_blocking() {
             session.reply.integer(0);
             return Ok(None);
         }

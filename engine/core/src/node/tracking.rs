@@ -11,7 +11,7 @@ use super::Node;
 use crate::{
     commands::{
         Args, CommandResult, parse_int, printable,
-        spec::flag,
+        spec::{self, flag},
         table::{Row, key_positions},
     },
     error::{Error, SYNTAX},
@@ -164,7 +164,9 @@ impl Node {
     /// Notes the keys of a reading command for a client that caches them.
     pub(super) fn remember_reads(&mut self, session: &Session, row: &Row, args: Args<'_>) {
         let tracking = &session.tracking;
-        if !tracking.is_on || tracking.is_broadcast || !row.command.has(flag::READONLY) {
+        // What a script reads is remembered as it reads it, not what it was told it may.
+        let is_read = row.command.has(flag::READONLY) && row.command.categories & spec::acl::SCRIPTING == 0;
+        if !tracking.is_on || tracking.is_broadcast || !is_read {
             return;
         }
         let is_cached = match (tracking.is_opt_in, tracking.is_opt_out) {

@@ -89,7 +89,7 @@ impl Node {
     pub(super) fn queue(&mut self, session: &mut Session, request: &Request<'_>) {
         let transaction = session.transaction.as_mut().expect("only inside of MULTI");
         if !transaction.is_aborted {
-            transaction.queue.push(request.args.iter().map(|arg| arg.to_vec()).collect());
+            transaction.queue.push_back(request.args.iter().map(|arg| arg.to_vec()).collect());
         }
         session.reply.simple("QUEUED");
     }
@@ -107,19 +107,41 @@ impl Node {
             session.reply.null_array();
             return Ok(());
         }
-        let queue = core::mem::take(&mut session.transaction.as_mut().expect("seen above").queue);
+        session.reply.array(transaction.queue.len());
         // What it watches itself may change now.
         self.unwatch(session);
-        session.reply.array(queue.len());
         self.begin_unit();
-        for args in &queue {
+        session.transaction.as_mut().expect("seen above").is_executing = true;
+        self.exec_queue(session, effects);
+        Ok(())
+    }
+
+    /// Executes what is queued, to the end or up to a script that takes long.
+    fn exec_queue(&mut self, session: &mut Session, effects: &mut Effects) {
+        while let Some(args) =
+            session.transaction.as_mut().and_then(|transaction| transaction.queue.pop_front())
+        {
             let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
             self.exec_one(session, &args, effects);
+            if session.blocked.is_some() {
+                return;
+            }
         }
         self.end_unit();
         session.transaction = None;
         session.last_write = self.aof.journal.offset_buffered();
-        Ok(())
+    }
+
+    /// Goes on with an EXEC after the script that held it up, if there was one.
+    pub(super) fn continue_exec(&mut self, session: &mut Session, effects: &mut Effects) {
+        if session.transaction.as_ref().is_none_or(|transaction| !transaction.is_executing) {
+            return;
+        }
+        self.exec_queue(session, effects);
+        if session.blocked.is_none() {
+            let row = self.table.find(b"exec").expect("a row of the table");
+            self.note_executed(session, &row, &[b"exec"], 0);
+        }
     }
 
     fn exec_one(&mut self, session: &mut Session, args: Args<'_>, effects: &mut Effects) {
@@ -132,7 +154,7 @@ impl Node {
         }
         let request = Request { args, frame: None };
         let outcome = self.execute(session, &row, &request, effects);
-        assert!(outcome == Outcome::Done, "nothing blocks inside of EXEC");
+        assert!(outcome == Outcome::Done || self.is_script_suspended(), "only a script holds EXEC up");
     }
 
     fn has_watched_key_expired(&self, session: &Session) -> bool {

@@ -21,6 +21,7 @@
 
 mod decode;
 mod encode;
+pub mod functions;
 mod payload;
 mod rewrite;
 
