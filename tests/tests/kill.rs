@@ -1,7 +1,10 @@
 //! Real processes, really killed: a short run of `perdura-harness crash kill` for each policy.
 
 use perdura_harness::{
-    crash::{self, Config, Policy},
+    crash::{
+        Policy,
+        kill::{self, Config},
+    },
     process::{Launch, ServerCommand},
     record::Family,
 };
@@ -16,7 +19,7 @@ fn survives_kills(policy: Policy) {
         families: vec![Family::Strings, Family::Counters],
         ..Config::new(Launch::new(command), policy)
     };
-    let report = crash::run(&config).expect("the harness itself works");
+    let report = kill::run(&config).expect("the harness itself works");
     let stories: Vec<String> = report
         .findings
         .iter()

@@ -1,12 +1,13 @@
-//! What `crash kill` found: each promise not kept, and the table of all of them.
+//! What is told of a crash: each promise not kept, and the tables.
 //!
 //! Exists so that a test can look at the same findings that a person reads.
 //!
 //! Always true: every violation is counted in exactly one column.
 //!
-//! Not here: how a violation is noticed (`crash.rs`).
+//! Not here: how a violation is noticed (`verdict.rs`, `kill.rs`, `power/`).
 
-use super::{Moment, Policy};
+use super::Policy;
+use super::kill::Moment;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -42,6 +43,21 @@ pub enum Violation {
         /// Operations still there.
         recovered: u64,
     },
+    /// An operation is there without another client's that had been answered before it was sent.
+    NoCut {
+        /// Whose operation is there.
+        client: u64,
+        /// Its number.
+        operation: u64,
+        /// Whose operations are not.
+        other: u64,
+        /// How many had been answered.
+        known: u64,
+        /// How many are there.
+        recovered: u64,
+    },
+    /// A file of a live server was replaced by a child of a dead one.
+    Replaced(PathBuf),
     /// A reply was not what the operation must answer.
     WrongReply(u64, String),
     /// A connection ended, or went silent, while the server was running.
@@ -84,6 +100,12 @@ impl fmt::Display for Violation {
             Violation::NotAPrefix { client, nearest, differing } => {
                 write!(f, "client {client}: no prefix; nearest is {nearest}, where these differ: {differing}")
             }
+            Violation::NoCut { client, operation, other, known, recovered } => write!(
+                f,
+                "client {client}'s operation {operation} is there, but of the {known} operations of client {other} \
+                 that were answered before it only {recovered} are"
+            ),
+            Violation::Replaced(path) => write!(f, "a child of a dead server replaced {}", path.display()),
             Violation::WrongReply(client, what) => write!(f, "client {client}, wrong reply: {what}"),
             Violation::Disconnected(client, error) => write!(f, "client {client} disconnected: {error}"),
             Violation::KeyCount { expected, found } => write!(f, "{found} keys instead of {expected}"),
@@ -152,7 +174,7 @@ impl Report {
         self.findings.iter().filter(|finding| is_counted(&finding.violation)).count()
     }
 
-    /// One line under [`TABLE_HEAD`].
+    /// One line under [`KILL_TABLE_HEAD`].
     pub(super) fn table_row(&self, policy: Policy) -> String {
         format!(
             "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
@@ -172,6 +194,6 @@ impl Report {
 }
 
 /// The columns of [`Report::table_row`].
-pub(super) const TABLE_HEAD: &str = "\
+pub(super) const KILL_TABLE_HEAD: &str = "\
 | policy | rounds | kills with a child running | starts killed | acknowledged operations | in-flight operations kept | rounds with a write read before its reply | violations | refused starts | rounds with leftovers | slowest recovery, ms |
 |---|---|---|---|---|---|---|---|---|---|---|";
