@@ -353,7 +353,7 @@ impl Progress {
     /// After a crash: `count` operations are there, and the client goes on from them.
     pub fn resume(&self, count: u64) {
         self.sent.fetch_max(count, Ordering::SeqCst);
-        self.acknowledged.fetch_max(count, Ordering::SeqCst);
+        self.acknowledged.store(count, Ordering::SeqCst);
         self.batches.lock().expect("nobody panics holding it").retain(|batch| batch.first < count);
     }
 

@@ -7,6 +7,8 @@
 //! Not here: how a violation is noticed (`verdict.rs`, `kill.rs`, `power/`).
 
 use super::Policy;
+use super::disk::FileSystem;
+use super::errors::Trouble;
 use super::kill::Moment;
 use std::fmt;
 use std::io;
@@ -77,6 +79,10 @@ pub enum Violation {
     RefusedStart(String),
     /// What it started with could not be read.
     Unreadable(io::Error),
+    /// The device works again, and the server still does not.
+    NotRecovered(String),
+    /// Something went wrong, and the log does not say what.
+    Silent(String),
     /// Temporary files of a dead process are still there after the start.
     Leftovers(Vec<PathBuf>),
 }
@@ -113,6 +119,10 @@ impl fmt::Display for Violation {
             Violation::WouldNot(moment, error) => write!(f, "refused {}: {error}", moment.name()),
             Violation::RefusedStart(why) => write!(f, "refused start: {why}"),
             Violation::Unreadable(error) => write!(f, "unreadable: {error}"),
+            Violation::NotRecovered(log) => {
+                write!(f, "takes no writes although the device works again; its log ends:\n{log}")
+            }
+            Violation::Silent(log) => write!(f, "does not say what is wrong; its log ends:\n{log}"),
             Violation::Leftovers(paths) => {
                 let names =
                     paths.iter().filter_map(|path| path.file_name()).map(|name| name.to_string_lossy());
@@ -192,6 +202,96 @@ impl Report {
         )
     }
 }
+
+/// What one run of `crash power` found.
+#[derive(Debug, Default)]
+pub struct PowerReport {
+    /// Images given to the server.
+    pub points: u64,
+    /// Where the file system itself did not come back: nothing a server can help.
+    pub unmountable: Vec<String>,
+    /// The longest time from start to PONG.
+    pub slowest_recovery: Duration,
+    /// How long ago the oldest operation that was lost had been answered: what the policy cost.
+    pub oldest_loss: Duration,
+    /// All violations, each with where it was found.
+    pub findings: Vec<(String, Violation)>,
+}
+
+impl PowerReport {
+    /// Starts that failed.
+    pub fn refused_starts(&self) -> usize {
+        self.findings.iter().filter(|(_, violation)| matches!(violation, Violation::RefusedStart(_))).count()
+    }
+
+    /// One line under [`POWER_TABLE_HEAD`].
+    pub(super) fn table_row(&self, policy: Policy, place: &str, scenario: &str) -> String {
+        format!(
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+            policy.name(),
+            place,
+            scenario,
+            self.points,
+            self.findings.len() - self.refused_starts(),
+            self.refused_starts(),
+            self.unmountable.len(),
+            self.oldest_loss.as_millis(),
+            self.slowest_recovery.as_millis(),
+        )
+    }
+}
+
+/// The columns of [`PowerReport::table_row`].
+pub(super) const POWER_TABLE_HEAD: &str = "\
+| policy | file system | scenario | crash points | violations | starts refused | not mountable | oldest lost write, ms | slowest recovery, ms |
+|---|---|---|---|---|---|---|---|---|";
+
+/// What one run of `crash errors` found.
+#[derive(Debug, Default)]
+pub struct ErrorsReport {
+    /// Requests of the file system that the device failed.
+    pub failed_requests: u64,
+    /// Writes the server refused, to be tried again.
+    pub refused: u64,
+    /// The file system gave itself up: nothing a server can help.
+    pub file_system_is_dead: bool,
+    /// The server ended by itself.
+    pub has_stopped: bool,
+    /// From the device's recovery to the next write answered.
+    pub recovered_after: Option<Duration>,
+    /// Images given to the server.
+    pub points: u64,
+    /// All violations, each with where it was found.
+    pub findings: Vec<(String, Violation)>,
+}
+
+impl ErrorsReport {
+    /// One line under [`ERRORS_TABLE_HEAD`].
+    pub(super) fn table_row(&self, policy: Policy, file_system: FileSystem, trouble: Trouble) -> String {
+        let outcome = match self.recovered_after {
+            Some(after) => format!("recovered after {} ms", after.as_millis()),
+            None if self.has_stopped => "stopped".into(),
+            None if self.file_system_is_dead => "refuses: the file system gave up".into(),
+            None => "no".into(),
+        };
+        format!(
+            "| {} | {} | {} | {} | {} | {} | {} | {} |",
+            policy.name(),
+            file_system.name(),
+            trouble.name(),
+            self.failed_requests,
+            self.refused,
+            outcome,
+            self.points,
+            self.findings.len(),
+        )
+    }
+}
+
+/// The columns of [`ErrorsReport::table_row`].
+pub(super) const ERRORS_TABLE_HEAD: &str = "\
+| policy | file system | trouble | failed requests | refused writes | outcome | crash points | violations |
+|---|---|---|---|---|---|---|---|";
 
 /// The columns of [`Report::table_row`].
 pub(super) const KILL_TABLE_HEAD: &str = "\
