@@ -17,7 +17,7 @@ fn main() -> ExitCode {
         Some("explore") => sim::explorer::main(args),
         Some("mutants") => sim::mutants::main(args),
         _ => {
-            Err(UsageError(format!("usage:\n{}\n{}\n{}", bench::USAGE, crash::USAGE, sim::command::USAGE))
+            Err(UsageError(format!("usage:\n{}\n{}\n{}", bench::USAGE, crash::usage(), sim::command::USAGE))
                 .into())
         }
     };

@@ -103,6 +103,21 @@ pub fn unpin() -> io::Result<()> {
     }
 }
 
+/// Whether this process may do what only root may.
+pub fn is_root() -> bool {
+    // SAFETY: the call takes nothing, touches no memory of ours and cannot fail.
+    unsafe { libc::geteuid() == 0 }
+}
+
+/// Gives the calling thread, and those it starts from now on, a mount table of their own.
+///
+/// # Errors
+/// Whatever the kernel reports.
+pub fn unshare_mounts() -> io::Result<()> {
+    // SAFETY: the call takes flags only.
+    check(unsafe { libc::unshare(libc::CLONE_NEWNS) })
+}
+
 /// CPU time the calling thread has used.
 pub fn thread_cpu_time() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };

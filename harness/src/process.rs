@@ -203,6 +203,7 @@ pub enum Victims {
 pub struct Server {
     launch: Launch,
     dir: TempDir,
+    data_dir: PathBuf,
     port: u16,
     child: Option<Child>,
     /// Leaders of earlier lives' groups, whose orphans may still run.
@@ -227,15 +228,29 @@ impl Server {
     /// When the directory cannot be made.
     pub fn prepare(launch: Launch) -> io::Result<Server> {
         let dir = TempDir::new("perdura-server")?;
-        fs::create_dir(dir.path().join("data"))?;
-        Ok(Server {
+        let data_dir = dir.path().join("data");
+        fs::create_dir(&data_dir)?;
+        Ok(Server::prepare_on(launch, data_dir, dir))
+    }
+
+    /// No process yet, and a directory that exists already and outlives this value.
+    ///
+    /// # Errors
+    /// When there is no place for the log.
+    pub fn prepare_at(launch: Launch, data_dir: &Path) -> io::Result<Server> {
+        Ok(Server::prepare_on(launch, data_dir.into(), TempDir::new("perdura-server")?))
+    }
+
+    fn prepare_on(launch: Launch, data_dir: PathBuf, dir: TempDir) -> Server {
+        Server {
             launch,
             dir,
+            data_dir,
             port: 0,
             child: None,
             past_leaders: Vec::new(),
             ready_after: Duration::ZERO,
-        })
+        }
     }
 
     /// Starts again on the same directory, on a new port, and waits until it answers.
@@ -351,7 +366,7 @@ impl Server {
 
     /// What the server keeps its data in.
     pub fn data_dir(&self) -> PathBuf {
-        self.dir.path().join("data")
+        self.data_dir.clone()
     }
 
     /// What it says on stdout and stderr, of all lives.

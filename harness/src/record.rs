@@ -7,7 +7,7 @@
 //! Always true: base <= acknowledged <= sent. A `MULTI` block is one operation: a prefix holds all of it or
 //! nothing.
 //!
-//! Not here: when the server is killed and how the answers are judged (`crash.rs`), what a write does
+//! Not here: when the server is killed and how the answers are judged (`crash/`), what a write does
 //! (`model.rs`).
 
 use crate::client::{Address, Client, Reply};
@@ -16,7 +16,10 @@ use crate::process::REQUEST_TIMEOUT;
 use crate::rng::Rng;
 use std::collections::BTreeSet;
 use std::io;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::Duration;
 
 /// Keys per family and client: few enough that every key is changed often, and that judging stays quick.
 const KEYS_PER_FAMILY: u64 = 16;
@@ -288,14 +291,40 @@ pub fn operations_shown(value: &[u8]) -> Option<u64> {
     Some(number + 1)
 }
 
+/// How fast a client writes.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// Operations it leaves unanswered at most.
+    pub pipeline: u64,
+    /// How long it rests after each batch of replies.
+    pub pause: Duration,
+}
+
 /// How far a client is; read by the judge while the client runs.
 #[derive(Debug, Default)]
 pub struct Progress {
     sent: AtomicU64,
     acknowledged: AtomicU64,
+    shown: AtomicU64,
+    refused: AtomicU64,
+    batches: Mutex<Vec<Batch>>,
+}
+
+/// What a client knew when it sent some operations.
+#[derive(Debug)]
+struct Batch {
+    /// Number of the first of them.
+    first: u64,
+    /// For each client, the operations answered by then: they happened before.
+    acknowledged: Vec<u64>,
 }
 
 impl Progress {
+    /// Of a client that stands at `count` operations.
+    pub fn at(count: u64) -> Progress {
+        Progress { sent: count.into(), acknowledged: count.into(), ..Progress::default() }
+    }
+
     /// Operations handed to the socket, at least in part.
     pub fn sent(&self) -> u64 {
         self.sent.load(Ordering::SeqCst)
@@ -304,6 +333,42 @@ impl Progress {
     /// Operations whose replies have all arrived.
     pub fn acknowledged(&self) -> u64 {
         self.acknowledged.load(Ordering::SeqCst)
+    }
+
+    /// Operations some reader has seen the effect of.
+    pub fn shown(&self) -> u64 {
+        self.shown.load(Ordering::SeqCst)
+    }
+
+    /// Refusals so far, of a client that tries again.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Ordering::SeqCst)
+    }
+
+    /// A reader saw the effect of so many operations.
+    pub fn show(&self, count: u64) {
+        self.shown.fetch_max(count, Ordering::SeqCst);
+    }
+
+    /// After a crash: `count` operations are there, and the client goes on from them.
+    pub fn resume(&self, count: u64) {
+        self.sent.fetch_max(count, Ordering::SeqCst);
+        self.acknowledged.store(count, Ordering::SeqCst);
+        self.batches.lock().expect("nobody panics holding it").retain(|batch| batch.first < count);
+    }
+
+    /// For each client, the operations that were answered before this one's operation `number` was sent.
+    pub fn known_at(&self, number: u64) -> Vec<u64> {
+        let batches = self.batches.lock().expect("nobody panics holding it");
+        let end = batches.partition_point(|batch| batch.first <= number);
+        batches[..end].last().map(|batch| batch.acknowledged.clone()).unwrap_or_default()
+    }
+
+    /// The operations from `first` up to `end` are about to be sent.
+    pub fn note_sending(&self, first: u64, end: u64, everybody: &[Progress]) {
+        let acknowledged = everybody.iter().map(Progress::acknowledged).collect();
+        self.batches.lock().expect("nobody panics holding it").push(Batch { first, acknowledged });
+        self.sent.fetch_max(end, Ordering::SeqCst);
     }
 }
 
@@ -355,13 +420,22 @@ impl Recorder {
 
     /// A progress that starts where this client stands.
     pub fn progress(&self) -> Progress {
-        Progress { sent: self.base_count.into(), acknowledged: self.base_count.into() }
+        Progress::at(self.base_count)
     }
 
-    /// Writes, with at most `pipeline` operations unanswered, until the connection ends.
-    pub fn run(&self, address: &Address, pipeline: u64, progress: &Progress) -> Stop {
-        let connected = Client::connect(address, REQUEST_TIMEOUT);
-        match connected.and_then(|client| self.write_until_wrong(client, pipeline, progress)) {
+    /// Writes at this pace until the connection ends; `everybody` holds each client's progress by number.
+    pub fn run(&self, address: &Address, pace: Pace, everybody: &[Progress]) -> Stop {
+        self.connected(address, |client| self.write_until_wrong(client, pace, everybody))
+    }
+
+    /// Writes one operation at a time, each again for as long as the server refuses it, until the connection
+    /// ends: what a patient client does while the disk fails.
+    pub fn run_stubbornly(&self, address: &Address, pause: Duration, everybody: &[Progress]) -> Stop {
+        self.connected(address, |client| self.insist_until_wrong(client, pause, everybody))
+    }
+
+    fn connected(&self, address: &Address, write: impl FnOnce(Client) -> io::Result<String>) -> Stop {
+        match Client::connect(address, REQUEST_TIMEOUT).and_then(write) {
             Ok(wrong_reply) => Stop::WrongReply(wrong_reply),
             Err(error) => Stop::Disconnected(error),
         }
@@ -370,21 +444,23 @@ impl Recorder {
     fn write_until_wrong(
         &self,
         mut client: Client,
-        pipeline: u64,
-        progress: &Progress,
+        pace: Pace,
+        everybody: &[Progress],
     ) -> io::Result<String> {
+        let progress = &everybody[self.client as usize];
         let mut model = self.base.clone();
         let mut sent = self.base_count;
         let mut acknowledged = self.base_count;
         loop {
-            while sent - acknowledged < pipeline {
+            let first = sent;
+            while sent - acknowledged < pace.pipeline {
                 for command in self.plan.operation(self.client, sent).commands() {
                     client.queue(&command);
                 }
                 sent += 1;
             }
             // Before the first byte leaves: the server may act on it before we do anything else.
-            progress.sent.store(sent, Ordering::SeqCst);
+            progress.note_sending(first, sent, everybody);
             client.flush()?;
             loop {
                 let operation = self.plan.operation(self.client, acknowledged);
@@ -400,6 +476,35 @@ impl Recorder {
                     break;
                 }
             }
+            thread::sleep(pace.pause);
+        }
+    }
+
+    fn insist_until_wrong(
+        &self,
+        mut client: Client,
+        pause: Duration,
+        everybody: &[Progress],
+    ) -> io::Result<String> {
+        let progress = &everybody[self.client as usize];
+        let mut model = self.base.clone();
+        let mut number = self.base_count;
+        loop {
+            let operation = self.plan.operation(self.client, number);
+            progress.note_sending(number, number + 1, everybody);
+            let replies = client.pipeline(&operation.commands())?;
+            if replies.last().is_some_and(is_refusal) {
+                progress.refused.fetch_add(1, Ordering::SeqCst);
+            } else {
+                for (expected, reply) in operation.apply(&mut model).iter().zip(&replies) {
+                    if reply != expected {
+                        return Ok(describe_wrong(number, &operation, expected, reply));
+                    }
+                }
+                number += 1;
+                progress.acknowledged.store(number, Ordering::SeqCst);
+            }
+            thread::sleep(pause);
         }
     }
 
@@ -410,9 +515,11 @@ impl Recorder {
         let mut model = self.base.clone();
         let mut differing: BTreeSet<Bytes> =
             self.keys().into_iter().filter(|key| differs(&model, key)).collect();
-        let mut dating = Dating { prefix: None, nearest: self.base_count, differing: differing.clone() };
+        let mut dating =
+            Dating { prefix: None, earliest: None, nearest: self.base_count, differing: differing.clone() };
         for count in self.base_count..=sent {
             if differing.is_empty() {
+                dating.earliest = dating.earliest.or(Some(count));
                 dating.prefix = Some(count);
             }
             if differing.len() < dating.differing.len() {
@@ -443,6 +550,11 @@ impl Recorder {
     }
 }
 
+/// Whether the server said that it does not take writes now, and so has not done the operation.
+fn is_refusal(reply: &Reply) -> bool {
+    matches!(reply, Reply::Error(text) if text.starts_with("MISCONF") || text.starts_with("EXECABORT"))
+}
+
 fn describe_wrong(number: u64, operation: &Operation, expected: &Reply, reply: &Reply) -> String {
     let mut text = format!("operation {number}: expected {expected:?}, got {reply:?}, for {operation:?}");
     text.truncate(text.floor_char_boundary(600));
@@ -454,10 +566,56 @@ fn describe_wrong(number: u64, operation: &Operation, expected: &Reply, reply: &
 pub struct Dating {
     /// The longest prefix that gives exactly the observed state.
     pub prefix: Option<u64>,
+    /// The shortest: beyond it are only operations that changed nothing.
+    pub earliest: Option<u64>,
     /// The first of those prefixes that come nearest.
     pub nearest: u64,
     /// The keys that differ even there.
     pub differing: BTreeSet<Bytes>,
+}
+
+/// A client's states from its first operation on, with marks, so that a state is dated without walking the
+/// whole way to it.
+#[derive(Clone, Debug)]
+pub struct Chronicle {
+    /// The client at 0, `MARK_DISTANCE`, twice that …
+    marks: Vec<Recorder>,
+}
+
+/// Operations between two marks: dating walks one such distance in the usual case.
+const MARK_DISTANCE: u64 = 1000;
+
+impl Chronicle {
+    /// Of a client that will have sent `sent` operations.
+    pub fn new(plan: Plan, client: u64, sent: u64) -> Chronicle {
+        let mut marks = vec![Recorder::new(plan, client)];
+        while let Some(last) = marks.last().filter(|last| last.base_count + MARK_DISTANCE <= sent) {
+            let mut next = last.clone();
+            next.rebase(last.base_count + MARK_DISTANCE);
+            marks.push(next);
+        }
+        Chronicle { marks }
+    }
+
+    /// The client, before its first operation.
+    pub fn recorder(&self) -> &Recorder {
+        &self.marks[0]
+    }
+
+    /// As [`Recorder::date`], from the first operation on.
+    pub fn date(&self, observed: &Keyspace, sent: u64) -> Dating {
+        let mut best: Option<Dating> = None;
+        for mark in self.marks.iter().rev().filter(|mark| mark.base_count <= sent) {
+            let dating = mark.date(observed, sent.min(mark.base_count + MARK_DISTANCE));
+            if dating.prefix.is_some() {
+                return dating;
+            }
+            if best.as_ref().is_none_or(|best| dating.differing.len() < best.differing.len()) {
+                best = Some(dating);
+            }
+        }
+        best.expect("there is a mark at 0")
+    }
 }
 
 #[cfg(test)]
@@ -541,6 +699,32 @@ mod tests {
         let dating = recorder.date(&observed, number + 1);
         assert_eq!(dating.prefix, None);
         assert_eq!(dating.differing.len(), 1);
+    }
+
+    #[test]
+    fn a_chronicle_dates_as_a_walk_from_the_start_does() {
+        let plan = Plan { seed: 7, families: vec![Family::Strings, Family::Lists] };
+        let chronicle = Chronicle::new(plan, 3, 2500);
+        for count in [0, 1, 999, 1000, 1001, 2000, 2400] {
+            let observed = state_after(chronicle.recorder(), count);
+            let expected = chronicle.recorder().date(&observed, 2500).prefix;
+            assert_eq!(chronicle.date(&observed, 2500).prefix, expected, "{count}");
+        }
+        let beyond = state_after(chronicle.recorder(), 2400);
+        assert_eq!(chronicle.date(&beyond, 2000).prefix, None);
+    }
+
+    #[test]
+    fn what_was_answered_before_an_operation_was_sent_is_known() {
+        let everybody = [Progress::at(0), Progress::at(7)];
+        everybody[0].note_sending(0, 4, &everybody);
+        everybody[1].resume(9);
+        everybody[0].note_sending(4, 6, &everybody);
+        assert_eq!(everybody[0].known_at(3), [0, 7]);
+        assert_eq!(everybody[0].known_at(4), [0, 9]);
+        everybody[0].resume(4);
+        assert_eq!(everybody[0].known_at(5), [0, 7]);
+        assert!(everybody[1].known_at(0).is_empty());
     }
 
     #[test]

@@ -1,9 +1,11 @@
 //! Real processes, really killed: a short run of `perdura-harness crash kill` for each policy.
 
 use perdura_harness::{
-    crash::{self, Config, Policy},
+    crash::{
+        Policy,
+        kill::{self, Config},
+    },
     process::{Launch, ServerCommand},
-    record::Family,
 };
 
 /// Rounds for each policy: each is a start, a load, a kill and a judgement, about a quarter of a second.
@@ -11,12 +13,8 @@ const ROUNDS: u64 = 4;
 
 fn survives_kills(policy: Policy) {
     let command = ServerCommand::perdura().expect("perdura-server is built by cargo test --workspace");
-    let config = Config {
-        rounds: ROUNDS,
-        families: vec![Family::Strings, Family::Counters],
-        ..Config::new(Launch::new(command), policy)
-    };
-    let report = crash::run(&config).expect("the harness itself works");
+    let config = Config { rounds: ROUNDS, ..Config::new(Launch::new(command), policy) };
+    let report = kill::run(&config).expect("the harness itself works");
     let stories: Vec<String> = report
         .findings
         .iter()

@@ -9,8 +9,9 @@
 //!
 //! Not here: sockets and threads (`engine/linux`), the crash model (`sim/disk.rs`), when to ask (`persist/`).
 
-use alloc::{string::String, vec::Vec};
+use alloc::{format, string::String, vec::Vec};
 use bytes::Bytes;
+use core::fmt;
 
 use crate::{
     mutant::{self, Mutant},
@@ -56,6 +57,12 @@ pub struct IoError {
     pub path: String,
     /// Linux error number, range 1..=4095.
     pub errno: i32,
+}
+
+impl fmt::Display for IoError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}: {}", self.operation, self.path, errno_text(self.errno))
+    }
 }
 
 /// One step on the file system. A list of them is performed in order and stops at the first failure.
@@ -523,6 +530,30 @@ fn verify(path: &str, len: u64, crc_expected: u32, disk: &mut dyn Disk) -> Resul
     Ok(())
 }
 
+/// What the system calls an error number, for those a disk gives.
+pub fn errno_text(errno: i32) -> String {
+    let text = match errno {
+        1 => "Operation not permitted",
+        2 => "No such file or directory",
+        5 => "Input/output error",
+        9 => "Bad file descriptor",
+        12 => "Cannot allocate memory",
+        13 => "Permission denied",
+        17 => "File exists",
+        20 => "Not a directory",
+        21 => "Is a directory",
+        22 => "Invalid argument",
+        23 => "Too many open files in system",
+        24 => "Too many open files",
+        27 => "File too large",
+        28 => "No space left on device",
+        30 => "Read-only file system",
+        122 => "Disk quota exceeded",
+        other => return format!("errno {other}"),
+    };
+    text.into()
+}
+
 /// Input/output error, as Linux numbers it.
 pub const EIO: i32 = 5;
 /// No such file or directory.
@@ -531,3 +562,17 @@ pub const ENOENT: i32 = 2;
 pub const EEXIST: i32 = 17;
 /// No space left on device.
 pub const ENOSPC: i32 = 28;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+
+    #[test]
+    fn a_failed_step_says_in_words_what_is_wrong() {
+        let error = |errno| IoError { operation: "fdatasync", path: "a/b".into(), errno }.to_string();
+        assert_eq!(error(EIO), "fdatasync a/b: Input/output error");
+        assert_eq!(error(ENOSPC), "fdatasync a/b: No space left on device");
+        assert_eq!(error(4095), "fdatasync a/b: errno 4095");
+    }
+}

@@ -1,13 +1,14 @@
-//! Temporary files that outlive the process they belonged to.
+//! Files of dead processes: temporary ones that stay behind, finished ones that appear late.
 //!
-//! Exists because a server that is killed often must not fill the disk: whoever starts on the directory sweeps.
+//! Exists because a server that is killed often must not fill the disk (whoever starts on the directory sweeps), and
+//! because nothing a dead server's child still does may undo what the living one has done.
 //!
 //! Always true: only a file seen before the start and still there after it is left over; what the new process
 //! makes for itself is not.
 //!
-//! Not here: whether a process that still writes to the file is alive (`crash.rs` asks first).
+//! Not here: whether a process that still writes to the file is alive (`kill.rs` asks first).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -28,11 +29,30 @@ pub(super) fn temp_files(dir: &Path) -> BTreeSet<TempFile> {
         let Ok(metadata) = entry.metadata() else { continue };
         if metadata.is_dir() {
             found.extend(temp_files(&entry.path()));
-        } else if name.starts_with("temp") || name.contains(".tmp") || name.contains(".temp") {
+        } else if is_temporary(&name) {
             found.insert((entry.path(), metadata.ino()));
         }
     }
     found
+}
+
+/// Every file under `dir` that does not look temporary, with its inode and when it was last changed.
+pub(super) fn fingerprints(dir: &Path) -> BTreeMap<PathBuf, (u64, i64, i64)> {
+    use std::os::unix::fs::MetadataExt;
+    let mut found = BTreeMap::new();
+    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+        let Ok(metadata) = entry.metadata() else { continue };
+        if metadata.is_dir() {
+            found.extend(fingerprints(&entry.path()));
+        } else if !is_temporary(&entry.file_name().to_string_lossy()) {
+            found.insert(entry.path(), (metadata.ino(), metadata.mtime(), metadata.mtime_nsec()));
+        }
+    }
+    found
+}
+
+fn is_temporary(name: &str) -> bool {
+    name.starts_with("temp") || name.contains(".tmp") || name.contains(".temp")
 }
 
 /// Those of `before` that are still there after the server had time to sweep.

@@ -1,12 +1,15 @@
-//! What `crash kill` found: each promise not kept, and the table of all of them.
+//! What is told of a crash: each promise not kept, and the tables.
 //!
 //! Exists so that a test can look at the same findings that a person reads.
 //!
 //! Always true: every violation is counted in exactly one column.
 //!
-//! Not here: how a violation is noticed (`crash.rs`).
+//! Not here: how a violation is noticed (`verdict.rs`, `kill.rs`, `power/`).
 
-use super::{Moment, Policy};
+use super::Policy;
+use super::disk::FileSystem;
+use super::errors::Trouble;
+use super::kill::Moment;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -42,6 +45,21 @@ pub enum Violation {
         /// Operations still there.
         recovered: u64,
     },
+    /// An operation is there without another client's that had been answered before it was sent.
+    NoCut {
+        /// Whose operation is there.
+        client: u64,
+        /// Its number.
+        operation: u64,
+        /// Whose operations are not.
+        other: u64,
+        /// How many had been answered.
+        known: u64,
+        /// How many are there.
+        recovered: u64,
+    },
+    /// A file of a live server was replaced by a child of a dead one.
+    Replaced(PathBuf),
     /// A reply was not what the operation must answer.
     WrongReply(u64, String),
     /// A connection ended, or went silent, while the server was running.
@@ -61,6 +79,10 @@ pub enum Violation {
     RefusedStart(String),
     /// What it started with could not be read.
     Unreadable(io::Error),
+    /// The device works again, and the server still does not.
+    NotRecovered(String),
+    /// Something went wrong, and the log does not say what.
+    Silent(String),
     /// Temporary files of a dead process are still there after the start.
     Leftovers(Vec<PathBuf>),
 }
@@ -84,6 +106,12 @@ impl fmt::Display for Violation {
             Violation::NotAPrefix { client, nearest, differing } => {
                 write!(f, "client {client}: no prefix; nearest is {nearest}, where these differ: {differing}")
             }
+            Violation::NoCut { client, operation, other, known, recovered } => write!(
+                f,
+                "client {client}'s operation {operation} is there, but of the {known} operations of client {other} \
+                 that were answered before it only {recovered} are"
+            ),
+            Violation::Replaced(path) => write!(f, "a child of a dead server replaced {}", path.display()),
             Violation::WrongReply(client, what) => write!(f, "client {client}, wrong reply: {what}"),
             Violation::Disconnected(client, error) => write!(f, "client {client} disconnected: {error}"),
             Violation::KeyCount { expected, found } => write!(f, "{found} keys instead of {expected}"),
@@ -91,6 +119,10 @@ impl fmt::Display for Violation {
             Violation::WouldNot(moment, error) => write!(f, "refused {}: {error}", moment.name()),
             Violation::RefusedStart(why) => write!(f, "refused start: {why}"),
             Violation::Unreadable(error) => write!(f, "unreadable: {error}"),
+            Violation::NotRecovered(log) => {
+                write!(f, "takes no writes although the device works again; its log ends:\n{log}")
+            }
+            Violation::Silent(log) => write!(f, "does not say what is wrong; its log ends:\n{log}"),
             Violation::Leftovers(paths) => {
                 let names =
                     paths.iter().filter_map(|path| path.file_name()).map(|name| name.to_string_lossy());
@@ -152,7 +184,7 @@ impl Report {
         self.findings.iter().filter(|finding| is_counted(&finding.violation)).count()
     }
 
-    /// One line under [`TABLE_HEAD`].
+    /// One line under [`KILL_TABLE_HEAD`].
     pub(super) fn table_row(&self, policy: Policy) -> String {
         format!(
             "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
@@ -171,7 +203,97 @@ impl Report {
     }
 }
 
+/// What one run of `crash power` found.
+#[derive(Debug, Default)]
+pub struct PowerReport {
+    /// Images given to the server.
+    pub points: u64,
+    /// Where the file system itself did not come back: nothing a server can help.
+    pub unmountable: Vec<String>,
+    /// The longest time from start to PONG.
+    pub slowest_recovery: Duration,
+    /// How long ago the oldest operation that was lost had been answered: what the policy cost.
+    pub oldest_loss: Duration,
+    /// All violations, each with where it was found.
+    pub findings: Vec<(String, Violation)>,
+}
+
+impl PowerReport {
+    /// Starts that failed.
+    pub fn refused_starts(&self) -> usize {
+        self.findings.iter().filter(|(_, violation)| matches!(violation, Violation::RefusedStart(_))).count()
+    }
+
+    /// One line under [`POWER_TABLE_HEAD`].
+    pub(super) fn table_row(&self, policy: Policy, place: &str, scenario: &str) -> String {
+        format!(
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} |",
+            policy.name(),
+            place,
+            scenario,
+            self.points,
+            self.findings.len() - self.refused_starts(),
+            self.refused_starts(),
+            self.unmountable.len(),
+            self.oldest_loss.as_millis(),
+            self.slowest_recovery.as_millis(),
+        )
+    }
+}
+
+/// The columns of [`PowerReport::table_row`].
+pub(super) const POWER_TABLE_HEAD: &str = "\
+| policy | file system | scenario | crash points | violations | starts refused | not mountable | oldest lost write, ms | slowest recovery, ms |
+|---|---|---|---|---|---|---|---|---|";
+
+/// What one run of `crash errors` found.
+#[derive(Debug, Default)]
+pub struct ErrorsReport {
+    /// Requests of the file system that the device failed.
+    pub failed_requests: u64,
+    /// Writes the server refused, to be tried again.
+    pub refused: u64,
+    /// The file system gave itself up: nothing a server can help.
+    pub file_system_is_dead: bool,
+    /// The server ended by itself.
+    pub has_stopped: bool,
+    /// From the device's recovery to the next write answered.
+    pub recovered_after: Option<Duration>,
+    /// Images given to the server.
+    pub points: u64,
+    /// All violations, each with where it was found.
+    pub findings: Vec<(String, Violation)>,
+}
+
+impl ErrorsReport {
+    /// One line under [`ERRORS_TABLE_HEAD`].
+    pub(super) fn table_row(&self, policy: Policy, file_system: FileSystem, trouble: Trouble) -> String {
+        let outcome = match self.recovered_after {
+            Some(after) => format!("recovered after {} ms", after.as_millis()),
+            None if self.has_stopped => "stopped".into(),
+            None if self.file_system_is_dead => "refuses: the file system gave up".into(),
+            None => "no".into(),
+        };
+        format!(
+            "| {} | {} | {} | {} | {} | {} | {} | {} |",
+            policy.name(),
+            file_system.name(),
+            trouble.name(),
+            self.failed_requests,
+            self.refused,
+            outcome,
+            self.points,
+            self.findings.len(),
+        )
+    }
+}
+
+/// The columns of [`ErrorsReport::table_row`].
+pub(super) const ERRORS_TABLE_HEAD: &str = "\
+| policy | file system | trouble | failed requests | refused writes | outcome | crash points | violations |
+|---|---|---|---|---|---|---|---|";
+
 /// The columns of [`Report::table_row`].
-pub(super) const TABLE_HEAD: &str = "\
+pub(super) const KILL_TABLE_HEAD: &str = "\
 | policy | rounds | kills with a child running | starts killed | acknowledged operations | in-flight operations kept | rounds with a write read before its reply | violations | refused starts | rounds with leftovers | slowest recovery, ms |
 |---|---|---|---|---|---|---|---|---|---|---|";

@@ -11,18 +11,13 @@ use alloc::{
     vec::Vec,
 };
 
-use super::{
-    Node,
-    config::Task,
-    execute::{Request, errno_text},
-    server::reply_help,
-};
+use super::{Node, config::Task, execute::Request, server::reply_help};
 use crate::{
     acl::{Context, DEFAULT, Denial, LogEntry, Reason, Selector},
     bytes::sha,
     commands::{Action, Args, CommandResult, NodeCommand, parse_int, printable, spec::ACL_NAMES, table::Row},
     error::{Error, SYNTAX, wrong_arity},
-    host::{ClientId, Effect, Effects},
+    host::{ClientId, Effect, Effects, errno_text},
     session::{Session, Waiting},
 };
 

@@ -14,16 +14,12 @@ use alloc::{
     vec::Vec,
 };
 
-use super::{
-    CommandStats, Counters, Node, acl,
-    blocking::WaitKind,
-    execute::{Request, errno_text},
-};
+use super::{CommandStats, Counters, Node, acl, blocking::WaitKind, execute::Request};
 use crate::{
     commands::{Args, CommandResult},
     config::{Changed, SetContext, SetError},
     error::Error,
-    host::{ClientId, Completion, ENOENT, Effect, Effects},
+    host::{ClientId, Completion, ENOENT, Effect, Effects, errno_text},
     resp::encode_command,
     session::{Session, Waiting},
     store::KeyStats,

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     commands::{Action, Args, Call, Context, NodeCommand, printable, spec::flag, table::Row},
     error::{Error, OUT_OF_MEMORY},
-    host::{Effects, Offset},
+    host::{Effects, Offset, errno_text},
     resp::{Parser, Protocol, ProtocolLimits},
     session::{OwnedArgs, ReplyMode, Session},
 };
@@ -473,28 +473,4 @@ fn unknown_command(args: Args<'_>) -> Error {
     }
     let name = printable(&args[0][..args[0].len().min(QUOTED_ARGS_BYTES_MAX)]);
     Error::text(format!("ERR unknown command '{name}', with args beginning with: {quoted}"))
-}
-
-/// What the system calls an error number, for those a disk gives.
-pub(super) fn errno_text(errno: i32) -> String {
-    let text = match errno {
-        1 => "Operation not permitted",
-        2 => "No such file or directory",
-        5 => "Input/output error",
-        9 => "Bad file descriptor",
-        12 => "Cannot allocate memory",
-        13 => "Permission denied",
-        17 => "File exists",
-        20 => "Not a directory",
-        21 => "Is a directory",
-        22 => "Invalid argument",
-        23 => "Too many open files in system",
-        24 => "Too many open files",
-        27 => "File too large",
-        28 => "No space left on device",
-        30 => "Read-only file system",
-        122 => "Disk quota exceeded",
-        other => return format!("errno {other}"),
-    };
-    text.into()
 }

@@ -4,7 +4,11 @@
 //!
 //! Not here: what counts (`mod.rs`, `cron.rs`), where memory goes (`memory.rs`).
 
-use alloc::{format, string::String, vec::Vec};
+use alloc::{
+    format,
+    string::{String, ToString},
+    vec::Vec,
+};
 use core::fmt::Write;
 
 use super::{ChildKind, Node};
@@ -572,14 +576,7 @@ impl Node {
         let unsynced = journal.offset_buffered() - journal.offset_synced();
         let since_us = journal.oldest_unsynced_us().filter(|_| is_logged);
         let age_ms = since_us.map_or(0, |since| self.now.mono_us.saturating_sub(since) / 1000);
-        let broken = journal.broken().map(|broken| {
-            format!(
-                "{} {}: {}",
-                broken.error.operation,
-                broken.error.path,
-                super::execute::errno_text(broken.error.errno)
-            )
-        });
+        let broken = journal.broken().map(|broken| broken.error.to_string());
         let (cut_bytes, cut_copy) = match &self.load_report.cut {
             Some((bytes, copy)) => (*bytes, copy.as_str()),
             None => (0, ""),

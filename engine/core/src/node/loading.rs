@@ -780,7 +780,7 @@ impl Node {
             // Only now: until the manifest names the copy, the original is what counts. And only if it can be: the copy's
             // first header tells our loader where the original ends.
             if let Err(error) = disk.perform(&FileStep::Truncate { path, len: from }) {
-                tracing::warn!("Can't cut {} at {from}: errno {}", error.path, error.errno);
+                tracing::warn!("Can't cut at {from}: {error}");
             }
             last_len = to - from + select.len() as u64;
             let parts: Vec<Part> = manifest.loaded().cloned().collect();

@@ -26,7 +26,9 @@ use super::{
     manifest::{Manifest, Part},
 };
 use crate::{
-    host::{ChildEnd, Effect, Effects, FileId, FileStep, IoError, SnapshotForm, SnapshotJob, Ticket},
+    host::{
+        ChildEnd, Effect, Effects, FileId, FileStep, IoError, SnapshotForm, SnapshotJob, Ticket, errno_text,
+    },
     mutant::{self, Mutant},
     time::Now,
 };
@@ -489,7 +491,7 @@ impl AppendOnly {
         let pid = match result {
             Ok(pid) => pid,
             Err(errno) => {
-                tracing::warn!("Can't rewrite append only file in background: fork: errno {errno}");
+                tracing::warn!("Can't rewrite append only file in background: fork: {}", errno_text(errno));
                 self.fail_rewrite(now, ids, effects);
                 return;
             }
@@ -635,12 +637,7 @@ impl AppendOnly {
             rewrite.phase = Phase::Rotated { next, file, manifest };
             return;
         };
-        tracing::warn!(
-            "Can't open the next AOF file: {} {}: errno {}",
-            error.operation,
-            error.path,
-            error.errno
-        );
+        tracing::warn!("Can't open the next AOF file: {error}");
         if rewrite.purpose == Purpose::Enable {
             self.fail_rewrite(now, ids, effects);
         } else if step + STEPS_FROM_RENAME >= steps_len {
@@ -773,12 +770,7 @@ impl AppendOnly {
         let rewrite = self.rewrite.as_ref().expect("checked by the caller");
         let Phase::Installing { manifest, steps_len, .. } = rewrite.phase.clone() else { return };
         if let Some((step, error)) = error {
-            tracing::warn!(
-                "Can't install the rewritten AOF: {} {}: errno {}",
-                error.operation,
-                error.path,
-                error.errno
-            );
+            tracing::warn!("Can't install the rewritten AOF: {error}");
             // From the rename on the new manifest may be the one on disk (W10): what it names is kept, and so is everything
             // the old one names; both are complete. The next rewrite settles it. A set that is only being switched on
             // does not count before its manifest is certain.
@@ -952,12 +944,7 @@ impl AppendOnly {
     ) {
         let repair = self.repair.take().expect("checked by the caller");
         if let Some((step, error)) = error {
-            tracing::warn!(
-                "Can't move the AOF to a fresh file: {} {}: errno {}",
-                error.operation,
-                error.path,
-                error.errno
-            );
+            tracing::warn!("Can't move the AOF to a fresh file: {error}");
             self.closed_len -= repair.salvage.old_len;
             self.is_old_doubtful |= error.path == self.names.path(&repair.old.name);
             self.repair_at_us = now.mono_us + REPAIR_INTERVAL_US;
@@ -1003,12 +990,7 @@ fn log_child_failure(end: &ChildEnd) {
         ChildEnd::Exited(status) => {
             tracing::warn!("Background AOF rewrite terminated with error (exit {status})")
         }
-        ChildEnd::Failed(error) => tracing::warn!(
-            "Background AOF rewrite terminated with error: {} {}: errno {}",
-            error.operation,
-            error.path,
-            error.errno
-        ),
+        ChildEnd::Failed(error) => tracing::warn!("Background AOF rewrite terminated with error: {error}"),
         ChildEnd::Written(_) => {}
     }
 }

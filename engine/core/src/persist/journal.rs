@@ -526,11 +526,7 @@ impl Journal {
         self.stats.failures += 1;
         if self.broken.is_none() {
             tracing::warn!(
-                "Error on the AOF file {}: {} failed with errno {}. Writes are refused until its unsynced \
-                part is safe in a new file",
-                error.path,
-                error.operation,
-                error.errno
+                "Error on the AOF file: {error}. Writes are refused until its unsynced part is safe in a new file"
             );
             self.broken = Some(Broken { error, since_us: now.mono_us });
         }

@@ -50,7 +50,7 @@ pub struct Refusal(pub String);
 
 impl From<IoError> for Refusal {
     fn from(error: IoError) -> Refusal {
-        Refusal(format!("Fatal error: {} {}: errno {}", error.operation, error.path, error.errno))
+        Refusal(format!("Fatal error: {error}"))
     }
 }
 
@@ -359,7 +359,7 @@ pub fn sweep(names: &Names, manifest: &Manifest, disk: &mut dyn Disk) -> Result<
     for path in leftovers {
         tracing::info!("Removing {path}, left behind by an earlier run");
         if let Err(error) = disk.perform(&FileStep::Remove { path }) {
-            tracing::warn!("Can't remove {}: errno {}", error.path, error.errno);
+            tracing::warn!("Can't sweep: {error}");
         }
     }
     Ok(())
@@ -430,11 +430,7 @@ pub fn settle(
     for part in manifest.loaded() {
         match disk.perform(&FileStep::SyncPath { path: names.path(&part.name) }) {
             Err(error) if is_checked => {
-                tracing::warn!(
-                    "Syncing {} told of errno {}: its records are elsewhere or safe",
-                    error.path,
-                    error.errno
-                );
+                tracing::warn!("A sync told of an old error: {error}; its records are elsewhere or safe");
             }
             result => result?,
         }

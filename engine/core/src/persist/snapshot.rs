@@ -13,6 +13,7 @@ use super::append_only::Ids;
 use crate::{
     host::{
         ChildEnd, Effect, Effects, FileStep, IoError, SnapshotForm, SnapshotJob, SnapshotWritten, Ticket,
+        errno_text,
     },
     mutant::{self, Mutant},
     time::Now,
@@ -190,7 +191,7 @@ impl Snapshots {
                 None
             }
             Err(errno) => {
-                tracing::warn!("Can't save in background: fork: errno {errno}");
+                tracing::warn!("Can't save in background: fork: {}", errno_text(errno));
                 self.finish(None)
             }
         }
@@ -211,12 +212,7 @@ impl Snapshots {
                 None
             }
             ChildEnd::Failed(error) => {
-                tracing::warn!(
-                    "Background saving error: {} {}: errno {}",
-                    error.operation,
-                    error.path,
-                    error.errno
-                );
+                tracing::warn!("Background saving error: {error}");
                 self.finish(None)
             }
             ChildEnd::Exited(status) => {
@@ -251,12 +247,7 @@ impl Snapshots {
                 None
             }
             Err(error) => {
-                tracing::warn!(
-                    "Error saving DB on disk: {} {}: errno {}",
-                    error.operation,
-                    error.path,
-                    error.errno
-                );
+                tracing::warn!("Error saving DB on disk: {error}");
                 self.finish(None)
             }
         }
@@ -288,12 +279,7 @@ impl Snapshots {
             return None;
         }
         if let Some((_, error)) = error {
-            tracing::warn!(
-                "Error moving the DB file in place: {} {}: errno {}",
-                error.operation,
-                error.path,
-                error.errno
-            );
+            tracing::warn!("Error moving the DB file in place: {error}");
             return self.finish(None);
         }
         self.finish(Some(now))

@@ -6,28 +6,25 @@
 //! Always true: a round ends with a dated state for every client or with a violation; a violation is never
 //! carried into the next round (it gets a new directory).
 //!
-//! Not here: loss of power, which a kill does not show (the simulated disk does); what clients write
-//! (`record.rs`); how findings are told (`crash/report.rs`).
+//! Not here: loss of power, which a kill does not show (`power/`); what clients write (`record.rs`); what is judged
+//! (`verdict.rs`); how findings are told (`report.rs`).
 
-mod leftovers;
-mod report;
-
-pub use report::{Finding, Report, Violation};
-
+use super::Policy;
+use super::leftovers::{TempFile, fingerprints, leftovers, temp_files};
+use super::report::{Finding, KILL_TABLE_HEAD, Report, Violation};
+use super::verdict::{Reached, check_cut, judge_client, read_until_ended};
 use crate::args::{Args, UsageError};
-use crate::client::{Address, Client, Reply};
-use crate::model::{Bytes, Keyspace};
-use crate::process::{Launch, REQUEST_TIMEOUT, Server, ServerCommand, StartError, Victims};
-use crate::record::{Family, Plan, Progress, Recorder, Stop, operations_shown};
+use crate::client::{Client, Reply};
+use crate::model::Keyspace;
+use crate::process::{Launch, Server, StartError, Victims};
+use crate::record::{Family, Pace, Plan, Progress, Recorder, Stop};
 use crate::rng::Rng;
-use leftovers::{TempFile, leftovers, temp_files};
-use report::TABLE_HEAD;
 use std::collections::BTreeSet;
 use std::io;
 use std::ops::Range;
 use std::process::ExitCode;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How `crash kill` is called.
 pub const USAGE: &str = "perdura-harness crash kill [--server name=command] [--rounds 20] [--seed 1]
@@ -38,44 +35,14 @@ pub const USAGE: &str = "perdura-harness crash kill [--server name=command] [--r
 const RUN_MS: Range<u64> = 20..300;
 /// From the start of a snapshot or rewrite to the kill: most are short, so that the child still runs.
 const MOMENT_US: Range<u64> = 0..30_000;
+/// How long a rewrite may take to touch the set before it is killed anyway.
+const SWAP_PATIENCE: Duration = Duration::from_secs(2);
+/// From the change of the set to the kill: the steps of a swap are a few syncs apart.
+const SWAP_US: Range<u64> = 0..4_000;
+/// How long children of a killed server may go on before they are killed as well.
+const ORPHAN_PATIENCE: Duration = Duration::from_secs(5);
 /// Starts killed in a row when the moment is the start itself.
 const START_KILLS_MAX: u64 = 3;
-
-/// Which part of persistence a server is asked to use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Policy {
-    /// `appendfsync always`
-    Always,
-    /// `appendfsync everysec`
-    Everysec,
-    /// `appendfsync no`
-    No,
-    /// `appendonly no`, judged as if it were `always`: shows that the judge sees a loss.
-    Off,
-}
-
-impl Policy {
-    /// Those under which a kill must lose nothing.
-    pub const PROMISING: [Policy; 3] = [Policy::Always, Policy::Everysec, Policy::No];
-    const ALL: [Policy; 4] = [Policy::Always, Policy::Everysec, Policy::No, Policy::Off];
-
-    /// As written on the command line.
-    pub fn name(self) -> &'static str {
-        match self {
-            Policy::Always => "always",
-            Policy::Everysec => "everysec",
-            Policy::No => "no",
-            Policy::Off => "off",
-        }
-    }
-
-    fn apply(self, launch: Launch) -> Launch {
-        match self {
-            Policy::Off => launch.setting("appendonly", "no"),
-            _ => launch.setting("appendonly", "yes").setting("appendfsync", self.name()),
-        }
-    }
-}
 
 /// What the server is doing when it is killed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,6 +53,8 @@ pub enum Moment {
     Snapshot,
     /// `BGREWRITEAOF`
     Rewrite,
+    /// `BGREWRITEAOF`, and then the instant at which a file of the set appears, changes or goes.
+    Swap,
     /// `CONFIG SET appendonly no`, then `yes`.
     Switch,
     /// After an ordinary kill, starting again.
@@ -94,8 +63,8 @@ pub enum Moment {
 
 impl Moment {
     /// All of them.
-    pub const ALL: [Moment; 5] =
-        [Moment::Any, Moment::Snapshot, Moment::Rewrite, Moment::Switch, Moment::Startup];
+    pub const ALL: [Moment; 6] =
+        [Moment::Any, Moment::Snapshot, Moment::Rewrite, Moment::Swap, Moment::Switch, Moment::Startup];
 
     /// As written on the command line.
     pub fn name(self) -> &'static str {
@@ -103,6 +72,7 @@ impl Moment {
             Moment::Any => "any",
             Moment::Snapshot => "snapshot",
             Moment::Rewrite => "rewrite",
+            Moment::Swap => "swap",
             Moment::Switch => "switch",
             Moment::Startup => "startup",
         }
@@ -112,7 +82,7 @@ impl Moment {
         match self {
             Moment::Any | Moment::Startup => &[],
             Moment::Snapshot => &["BGSAVE"],
-            Moment::Rewrite => &["BGREWRITEAOF"],
+            Moment::Rewrite | Moment::Swap => &["BGREWRITEAOF"],
             Moment::Switch => &["CONFIG SET appendonly no", "CONFIG SET appendonly yes"],
         }
     }
@@ -186,18 +156,10 @@ pub fn run(config: &Config) -> io::Result<Report> {
 struct Scene {
     server: Server,
     recorders: Vec<Recorder>,
+    /// Of the round being played.
+    progress: Vec<Progress>,
     /// Leftovers already reported: each is one finding, however many starts it outlives.
     known_leftovers: BTreeSet<TempFile>,
-}
-
-/// How far one client was when the server died.
-struct Reached {
-    /// The judge accepts no state older than this.
-    floor: u64,
-    acknowledged: u64,
-    sent: u64,
-    /// Operations a reader has been shown, 0 where that binds to nothing.
-    shown: u64,
 }
 
 /// How a life of the server ended, for everybody.
@@ -207,7 +169,6 @@ struct Ending {
     /// Why each writer stopped, and whether it did before the kill.
     clients: Vec<(Stop, bool)>,
     floors: Vec<Option<u64>>,
-    shown: Vec<u64>,
 }
 
 /// What a writer has to complain about; that the kill cut its connection is no complaint.
@@ -228,7 +189,7 @@ impl Scene {
         write_ballast(&mut server.client()?, config.ballast)?;
         let plan = Plan { seed: config.seed, families: config.families.clone() };
         let recorders = (0..config.clients).map(|client| Recorder::new(plan.clone(), client)).collect();
-        Ok(Scene { server, recorders, known_leftovers: BTreeSet::new() })
+        Ok(Scene { server, recorders, progress: Vec::new(), known_leftovers: BTreeSet::new() })
     }
 
     /// One round: write, kill, start, judge.
@@ -257,15 +218,30 @@ impl Scene {
         report.slowest_recovery = report.slowest_recovery.max(self.server.ready_after());
         violations.extend(self.judge(config, &reached, report)?);
         // An orphan may still be writing its file; only what nobody writes is left over.
-        if !has_orphans {
+        if has_orphans {
+            violations.extend(self.watch_orphans()?);
+        } else {
             let left = leftovers(&self.server.data_dir(), &temp_files);
             if !left.is_empty() {
                 violations.push(Violation::Leftovers(left.iter().map(|(path, _)| path.clone()).collect()));
                 self.known_leftovers.extend(left);
             }
         }
-        self.server.kill_orphans()?;
         Ok(violations)
+    }
+
+    /// Lets the children of earlier lives come to their end: none may put its file in place of a newer one (W14).
+    fn watch_orphans(&mut self) -> io::Result<Option<Violation>> {
+        let before = fingerprints(&self.server.data_dir());
+        let start = Instant::now();
+        while !self.server.orphans().is_empty() && start.elapsed() < ORPHAN_PATIENCE {
+            thread::sleep(Duration::from_millis(5));
+        }
+        self.server.kill_orphans()?;
+        // Nobody writes now and no snapshot is due, so the new server has no reason to replace anything either.
+        let after = fingerprints(&self.server.data_dir());
+        let replaced = before.iter().find(|(path, file)| after.get(*path).is_some_and(|now| now != *file));
+        Ok(replaced.map(|(path, _)| Violation::Replaced(path.clone())))
     }
 
     fn newly_acknowledged(&self, reached: &[Reached]) -> u64 {
@@ -287,16 +263,17 @@ impl Scene {
             Some(violation) => vec![violation],
             None => self.recorders.iter().zip(ending.clients).filter_map(complaint).collect(),
         };
-        let reached: Vec<Reached> = (progress.iter().zip(ending.floors).zip(ending.shown))
-            .map(|((progress, floor), shown)| Reached {
+        let reached: Vec<Reached> = (progress.iter().zip(ending.floors))
+            .map(|(progress, floor)| Reached {
                 floor: floor.unwrap_or(progress.acknowledged()),
                 acknowledged: progress.acknowledged(),
                 sent: progress.sent(),
-                shown: if floor.is_some() { 0 } else { shown },
+                shown: if floor.is_some() { 0 } else { progress.shown() },
             })
             .collect();
         let is_early = reached.iter().any(|reached| reached.shown > reached.acknowledged);
         report.rounds_shown_early += u64::from(is_early);
+        self.progress = progress;
         Ok((reached, violations))
     }
 
@@ -311,14 +288,13 @@ impl Scene {
     ) -> io::Result<Ending> {
         let Scene { server, recorders, .. } = self;
         let address = &server.address();
-        let dated_keys: Vec<Vec<Bytes>> = recorders.iter().map(Recorder::dated_keys).collect();
+        let pace = Pace { pipeline: config.pipeline, pause: Duration::ZERO };
         thread::scope(|scope| {
-            let reader = scope.spawn(|| read_until_killed(address, &dated_keys));
-            let start = |(recorder, progress)| {
-                let (recorder, progress): (&Recorder, &Progress) = (recorder, progress);
-                scope.spawn(move || recorder.run(address, config.pipeline, progress))
-            };
-            let writers: Vec<_> = recorders.iter().zip(progress).map(start).collect();
+            scope.spawn(|| read_until_ended(address, recorders, progress));
+            let writers: Vec<_> = recorders
+                .iter()
+                .map(|recorder| scope.spawn(move || recorder.run(address, pace, progress)))
+                .collect();
 
             thread::sleep(Duration::from_millis(RUN_MS.start + rng.below(RUN_MS.end - RUN_MS.start)));
             let floors = floors(moment, progress);
@@ -333,12 +309,7 @@ impl Scene {
             server.kill(*rng.choose(&[Victims::ServerOnly, Victims::ServerAndChildren]))?;
 
             let stops = writers.into_iter().map(|writer| writer.join().expect("writers do not panic"));
-            Ok(Ending {
-                server: violation,
-                clients: stops.zip(ended_before).collect(),
-                floors,
-                shown: reader.join().expect("the reader does not panic"),
-            })
+            Ok(Ending { server: violation, clients: stops.zip(ended_before).collect(), floors })
         })
     }
 
@@ -363,6 +334,7 @@ impl Scene {
     ) -> io::Result<Vec<Violation>> {
         let mut client = self.server.client()?;
         let mut violations = Vec::new();
+        let mut all_survived = Vec::new();
         let mut key_count = config.ballast;
         for (recorder, reached) in self.recorders.iter_mut().zip(reached) {
             let observed = match Keyspace::read(&mut client, &recorder.keys()) {
@@ -370,10 +342,11 @@ impl Scene {
                 Err(error) => return Ok(vec![Violation::Unreadable(error)]),
             };
             key_count += observed.len() as u64;
-            match judge_client(recorder, &observed, reached) {
-                Ok(recovered) => {
-                    report.in_flight_kept += recovered.saturating_sub(reached.acknowledged);
-                    recorder.rebase(recovered);
+            match judge_client(recorder.client(), recorder.date(&observed, reached.sent), reached) {
+                Ok(survived) => {
+                    report.in_flight_kept += survived.at_most.saturating_sub(reached.acknowledged);
+                    recorder.rebase(survived.at_most);
+                    all_survived.push(survived);
                 }
                 Err(violation) => violations.push(violation),
             }
@@ -382,50 +355,11 @@ impl Scene {
         if found != key_count as i64 {
             violations.push(Violation::KeyCount { expected: key_count, found });
         }
+        if violations.is_empty() {
+            violations.extend(check_cut(&self.progress, &all_survived));
+        }
         Ok(violations)
     }
-}
-
-/// The number of operations that survived, if that is enough of them.
-fn judge_client(recorder: &Recorder, observed: &Keyspace, reached: &Reached) -> Result<u64, Violation> {
-    let client = recorder.client();
-    let dating = recorder.date(observed, reached.sent);
-    match dating.prefix {
-        Some(recovered) if recovered >= reached.floor.max(reached.shown) => Ok(recovered),
-        Some(recovered) if recovered >= reached.floor => {
-            Err(Violation::ShownThenGone { client, shown: reached.shown, recovered })
-        }
-        Some(recovered) => Err(Violation::Lost { client, acknowledged: reached.floor, recovered }),
-        None => {
-            let keys = dating.differing.iter().take(5).map(|key| String::from_utf8_lossy(key));
-            let differing = keys.collect::<Vec<_>>().join(" ");
-            Err(Violation::NotAPrefix { client, nearest: dating.nearest, differing })
-        }
-    }
-}
-
-/// Reads what the clients write until the connection ends; gives, per client, the operations it was shown.
-///
-/// Some of these are not acknowledged yet, and must survive all the same: nobody is shown a value that a
-/// crash can take back.
-fn read_until_killed(address: &Address, dated_keys: &[Vec<Bytes>]) -> Vec<u64> {
-    let mut shown = vec![0; dated_keys.len()];
-    let mut read = || -> io::Result<()> {
-        let mut client = Client::connect(address, REQUEST_TIMEOUT)?;
-        loop {
-            for (keys, shown) in dated_keys.iter().zip(&mut shown) {
-                keys.iter().for_each(|key| client.queue(&[b"GET", key.as_slice()]));
-                client.flush()?;
-                for _ in keys {
-                    let count = client.read()?.as_bytes().and_then(operations_shown);
-                    *shown = count.unwrap_or(0).max(*shown);
-                }
-            }
-        }
-    };
-    // The only way out of the loop is the end of the connection.
-    let _ = read();
-    shown
 }
 
 /// Each client's floor where the moment itself weakens the promise: what is written while the AOF is switched
@@ -441,6 +375,8 @@ fn reach(server: &Server, moment: Moment, rng: &mut Rng) -> io::Result<()> {
         return Ok(());
     }
     let mut client = server.client()?;
+    let set = server.data_dir().join("appendonlydir");
+    let before = fingerprints(&set);
     for command in moment.commands() {
         match client.say(command)? {
             // A child that runs already, by the server's own decision, serves as well.
@@ -450,7 +386,13 @@ fn reach(server: &Server, moment: Moment, rng: &mut Rng) -> io::Result<()> {
             _ => {}
         }
     }
-    thread::sleep(Duration::from_micros(MOMENT_US.start + rng.below(MOMENT_US.end - MOMENT_US.start)));
+    let mut after = MOMENT_US;
+    if moment == Moment::Swap {
+        let start = Instant::now();
+        while fingerprints(&set) == before && start.elapsed() < SWAP_PATIENCE {}
+        after = SWAP_US;
+    }
+    thread::sleep(Duration::from_micros(after.start + rng.below(after.end - after.start)));
     Ok(())
 }
 
@@ -471,10 +413,7 @@ fn write_ballast(client: &mut Client, count: u64) -> io::Result<()> {
 ///
 /// # Errors
 /// A wrong command line, or what [`run`] reports.
-pub fn main(mut args: Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
-    if args.word().as_deref() != Some("kill") {
-        return Err(UsageError(format!("usage: {USAGE}")).into());
-    }
+pub(super) fn main(mut args: Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let tolerates_leftovers = args.flag("--tolerate-leftovers");
     let policies = match args.text("--policies")? {
         None => Policy::PROMISING.to_vec(),
@@ -485,7 +424,7 @@ pub fn main(mut args: Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let config = read_config(&mut args)?;
     args.finish()?;
     println!("{}", parameters(&config));
-    println!("{TABLE_HEAD}");
+    println!("{KILL_TABLE_HEAD}");
     let mut stories = Vec::new();
     for policy in policies {
         let report = run(&Config { policy, ..config.clone() })?;
@@ -503,19 +442,7 @@ pub fn main(mut args: Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
 }
 
 fn read_config(args: &mut Args) -> Result<Config, UsageError> {
-    let command = match args.text("--server")? {
-        Some(text) => ServerCommand::parse(&text)
-            .ok_or_else(|| UsageError(format!("--server {text}: not name=command")))?,
-        None => ServerCommand::perdura().ok_or_else(|| UsageError("no perdura-server found".into()))?,
-    };
-    let mut launch = Launch::new(command);
-    for setting in args.texts("--setting")? {
-        let (name, value) = setting
-            .split_once('=')
-            .ok_or_else(|| UsageError(format!("--setting {setting}: not name=value")))?;
-        launch = launch.setting(name, value);
-    }
-    let defaults = Config::new(launch, Policy::Always);
+    let defaults = Config::new(super::read_launch(args)?, Policy::Always);
     let config = Config {
         rounds: args.number("--rounds", defaults.rounds)?,
         seed: args.number("--seed", defaults.seed)?,
@@ -552,6 +479,7 @@ fn parameters(config: &Config) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::ServerCommand;
     use std::fs;
     use std::path::{Path, PathBuf};
 
@@ -605,22 +533,5 @@ mod tests {
     fn incremental_log(data_dir: &Path) -> PathBuf {
         let files = fs::read_dir(data_dir.join("appendonlydir")).unwrap().map(|entry| entry.unwrap().path());
         files.filter(|path| path.to_string_lossy().ends_with(".incr.aof")).last().unwrap()
-    }
-
-    #[test]
-    fn the_verdict_on_every_kind_of_state() {
-        let plan = Plan { seed: 7, families: vec![Family::Counters] };
-        let recorder = Recorder::new(plan, 0);
-        let mut observed = recorder.clone();
-        observed.rebase(10);
-        let judge = |floor, shown, sent| {
-            judge_client(&recorder, observed.base(), &Reached { floor, acknowledged: floor, sent, shown })
-        };
-        // floor  shown  sent   state after 10 is
-        assert_eq!(judge(10, 10, 12).ok(), Some(10)); // exactly what was promised
-        assert_eq!(judge(8, 0, 12).ok(), Some(10)); // more than promised: in flight
-        assert!(matches!(judge(11, 0, 12), Err(Violation::Lost { acknowledged: 11, recovered: 10, .. })));
-        assert!(matches!(judge(9, 11, 12), Err(Violation::ShownThenGone { shown: 11, recovered: 10, .. })));
-        assert!(matches!(judge(9, 0, 9), Err(Violation::NotAPrefix { .. }))); // never sent
     }
 }

@@ -1,0 +1,311 @@
+//! A disk that fails for a while: `perdura-harness crash errors`.
+//!
+//! Exists because an error of the device is where durable stores lie: the write that failed is forgotten, the sync that
+//! failed is repeated and then believed. Here the device fails writes or flushes, is full, or is slow; clients insist;
+//! then the server is killed, and the power fails as well.
+//!
+//! Always true: what was answered before, during and after the trouble is owed; a server that can go on does, one that
+//! cannot says why.
+//!
+//! Not here: the device (`disk/device.rs`), what is right afterwards (`judge.rs`).
+
+use super::Policy;
+use super::disk::{self, CrashImages, Device, Faults, FileSystem, Honesty, Keep, Mount};
+use super::judge::{DATA, Judge};
+use super::report::{ERRORS_TABLE_HEAD, ErrorsReport, Violation};
+use super::stage::{Manner, Sample, Stage};
+use crate::args::Args;
+use crate::process::{Launch, Server, StartError};
+use crate::record::{Family, Plan, Progress};
+use crate::rng::Rng;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::{Command, ExitCode};
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+/// How `crash errors` is called.
+pub const USAGE: &str = "perdura-harness crash errors [--server name=command] [--points 6] [--seed 1]
+    [--policies always,everysec,no] [--systems ext4,xfs,btrfs] [--troubles all|one-write,…] [--setting name=value]…
+    [--must-run]";
+
+/// Clients that write at the same time.
+const CLIENTS: u64 = 3;
+/// Rest of a client between two tries.
+const PAUSE: Duration = Duration::from_millis(1);
+/// Writing before the trouble, and after it.
+const CALM: Duration = Duration::from_millis(700);
+/// How long a trouble lasts that does not end by itself.
+const TROUBLE: Duration = Duration::from_secs(2);
+/// How long a server may take to go on once the device works again.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// What each flush of a slow device takes.
+const SLOW_FLUSH: Duration = Duration::from_millis(500);
+
+/// What is wrong with the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// One write fails.
+    OneWrite,
+    /// Fifty writes in a row fail.
+    Burst,
+    /// One flush fails.
+    OneFlush,
+    /// All flushes fail for seconds.
+    AllFlushes,
+    /// No space is left for seconds.
+    Full,
+    /// Each flush takes half a second.
+    Slow,
+}
+
+impl Trouble {
+    /// All of them.
+    pub const ALL: [Trouble; 6] = [
+        Trouble::OneWrite,
+        Trouble::Burst,
+        Trouble::OneFlush,
+        Trouble::AllFlushes,
+        Trouble::Full,
+        Trouble::Slow,
+    ];
+
+    /// As written on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Trouble::OneWrite => "one-write",
+            Trouble::Burst => "burst",
+            Trouble::OneFlush => "one-flush",
+            Trouble::AllFlushes => "all-flushes",
+            Trouble::Full => "full",
+            Trouble::Slow => "slow",
+        }
+    }
+
+    fn faults(self) -> Faults {
+        match self {
+            Trouble::OneWrite => Faults { writes: 1, ..Faults::default() },
+            Trouble::Burst => Faults { writes: 50, ..Faults::default() },
+            Trouble::OneFlush => Faults { flushes: 1, ..Faults::default() },
+            Trouble::AllFlushes => Faults { flushes: u64::MAX, ..Faults::default() },
+            Trouble::Full => Faults::default(),
+            Trouble::Slow => Faults { flush_delay: SLOW_FLUSH, ..Faults::default() },
+        }
+    }
+}
+
+/// One run: a server on one file system in one trouble.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The server and its settings; the policy adds its own.
+    pub launch: Launch,
+    /// What is asked of it.
+    pub policy: Policy,
+    /// On what.
+    pub file_system: FileSystem,
+    /// What goes wrong.
+    pub trouble: Trouble,
+    /// Images looked at.
+    pub points: u64,
+    /// Decides operations, instants and images.
+    pub seed: u64,
+}
+
+/// Runs clients through one trouble, then kills, restarts, and cuts the power at several instants.
+///
+/// # Errors
+/// When the machine fails. What the server does wrong is a finding.
+pub fn run(config: &Config) -> io::Result<ErrorsReport> {
+    let plan = Plan { seed: config.seed, families: Family::ALL.to_vec() };
+    let stage = Arc::new(Stage::new(plan, CLIENTS));
+    let mut report = ErrorsReport::default();
+    let start = config.file_system.make()?;
+    let witness = stage.clone();
+    let device = Device::open(start.clone(), Arc::new(move || witness.sample()))?;
+    let mount = Mount::new(config.file_system, &device.path())?;
+    let data_dir = mount.path().join(DATA);
+    fs::create_dir(&data_dir)?;
+    File::open(mount.path())?.sync_all()?;
+
+    let launch = config.policy.apply(config.launch.clone());
+    let mut server = Server::prepare_at(launch.clone(), &data_dir)?;
+    server.restart().map_err(io::Error::other)?;
+    let mut troubled_from = 0;
+    let complaints = stage.play(&mut server, Manner::Stubborn(PAUSE), |server| {
+        troubled_from = go_through(config, &device, &mount, &stage, server, &mut report)?;
+        Ok(())
+    })?;
+    for violation in complaints {
+        match violation {
+            // To stop is allowed to a server that says why.
+            Violation::EndedByItself(_) => report.has_stopped = true,
+            other => report.findings.push(("in trouble".into(), other)),
+        }
+    }
+    report.failed_requests = device.failures();
+    report.refused = stage.progress.iter().map(Progress::refused).sum();
+    report.findings.extend(check_told(&server, &report)?.map(|violation| ("log".into(), violation)));
+
+    let judge = Judge::new(&stage, launch, config.file_system, policy_after_trouble(config.policy));
+    if !report.file_system_is_dead {
+        let found = judge_kill(&judge, &stage, &mut server)?;
+        report.findings.extend(found.into_iter().map(|violation| ("after the kill".into(), violation)));
+    }
+    drop(server);
+    // A file system that has given up may not even let go in an orderly way.
+    let _ = mount.unmount();
+    let recording = device.finish(start)?;
+    let mut rng = Rng::at(config.seed, u64::MAX, 2);
+    let mut images = CrashImages::new(recording.start, &recording.requests, Honesty::Honest);
+    let span = recording.requests.len().saturating_sub(troubled_from) as u64;
+    let mut instants: Vec<usize> =
+        (0..config.points.min(span)).map(|_| troubled_from + rng.below(span) as usize).collect();
+    instants.sort_unstable();
+    for (number, instant) in (0..).zip(instants) {
+        let keep = Keep::in_turn(number, &mut rng);
+        let verdict = judge.judge(&images.after(instant, keep), &recording.samples[instant])?;
+        report.points += 1;
+        let story = format!("power lost at request {instant} of {}, {keep:?}", recording.requests.len());
+        report.findings.extend(verdict.violations.into_iter().map(|violation| (story.clone(), violation)));
+    }
+    Ok(report)
+}
+
+/// While the disk stands still the bound of `everysec` stands still with it, so only a prefix can be demanded of it.
+fn policy_after_trouble(policy: Policy) -> Policy {
+    if policy == Policy::Everysec { Policy::No } else { policy }
+}
+
+/// Calm, trouble, calm; gives the number of requests served before the trouble.
+fn go_through(
+    config: &Config,
+    device: &Device<Sample>,
+    mount: &Mount,
+    stage: &Stage,
+    server: &mut Server,
+    report: &mut ErrorsReport,
+) -> io::Result<usize> {
+    thread::sleep(CALM);
+    let troubled_from = device.request_count();
+    device.set_faults(config.trouble.faults());
+    let filler = mount.path().join("filler");
+    let start = Instant::now();
+    while start.elapsed() < TROUBLE {
+        if config.trouble == Trouble::Full {
+            // Again and again: a file system sets space aside and gives it back later.
+            fill(&filler);
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    device.set_faults(Faults::default());
+    if config.trouble == Trouble::Full {
+        fs::remove_file(&filler)?;
+    }
+    let start = Instant::now();
+    let before: u64 = stage.progress.iter().map(Progress::acknowledged).sum();
+    while start.elapsed() < PATIENCE && matches!(server.exit_status(), Ok(None)) {
+        let now: u64 = stage.progress.iter().map(Progress::acknowledged).sum();
+        if now > before + CLIENTS {
+            report.recovered_after = Some(start.elapsed());
+            break;
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    report.file_system_is_dead = !takes_writes(&mount.path());
+    let is_running = matches!(server.exit_status(), Ok(None));
+    if report.recovered_after.is_none() && !report.file_system_is_dead && is_running {
+        report.findings.push(("after the trouble".into(), Violation::NotRecovered(server.log_tail())));
+    }
+    thread::sleep(CALM);
+    Ok(troubled_from)
+}
+
+/// Takes all space, in smaller and smaller pieces.
+fn fill(path: &Path) {
+    let mut size = fs::metadata(path).map_or(0, |metadata| metadata.len());
+    for piece in [64 << 20, 8 << 20, 1 << 20, 64 << 10, 4 << 10] {
+        let allocate = |size: u64| {
+            let output = Command::new("fallocate").arg("-l").arg(size.to_string()).arg(path).output();
+            output.is_ok_and(|output| output.status.success())
+        };
+        while allocate(size + piece) {
+            size += piece;
+        }
+    }
+}
+
+/// Whether the file system itself works.
+fn takes_writes(folder: &Path) -> bool {
+    let path = folder.join("probe");
+    let write = || -> io::Result<()> {
+        let mut file = File::create(&path)?;
+        file.write_all(b"probe")?;
+        file.sync_all()?;
+        fs::remove_file(&path)
+    };
+    write().is_ok()
+}
+
+/// Whoever refused writes or stopped must have said why.
+fn check_told(server: &Server, report: &ErrorsReport) -> io::Result<Option<Violation>> {
+    if report.refused == 0 && !report.has_stopped && !report.file_system_is_dead {
+        return Ok(None);
+    }
+    let log = fs::read(server.log_path())?;
+    let log = String::from_utf8_lossy(&log);
+    let reasons = ["Input/output error", "No space left", "Read-only file system", "max-lag"];
+    let is_told = reasons.iter().any(|reason| log.contains(reason));
+    Ok((!is_told).then(|| Violation::Silent(server.log_tail())))
+}
+
+/// After the kill alone, with the kernel's cache in place, nothing that was answered may be gone.
+fn judge_kill(judge: &Judge, stage: &Stage, server: &mut Server) -> io::Result<Vec<Violation>> {
+    match server.restart() {
+        Ok(()) => {}
+        Err(StartError::Io(error)) => return Err(error),
+        Err(refused) => return Ok(vec![Violation::RefusedStart(refused.to_string())]),
+    }
+    let verdict = judge.look_as(Policy::Always, server, &stage.sample())?;
+    Ok(verdict.violations)
+}
+
+/// The subcommand: prints the table and every finding; fails if there is one.
+///
+/// # Errors
+/// A wrong command line, or what [`run`] reports.
+pub(super) fn main(mut args: Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
+    let launch = super::read_launch(&mut args)?;
+    let policies = args.choices("--policies", &Policy::PROMISING, Policy::name)?;
+    let systems = args.choices("--systems", &FileSystem::ALL, FileSystem::name)?;
+    let troubles = args.choices("--troubles", &Trouble::ALL, Trouble::name)?;
+    let (points, seed) = (args.number("--points", 6)?, args.number("--seed", 1)?);
+    let must_run = args.flag("--must-run");
+    args.finish()?;
+    println!("crash errors: server {}, seed {seed}\n\n{ERRORS_TABLE_HEAD}", launch.command.name);
+    let mut stories = Vec::new();
+    let mut has_run = true;
+    for file_system in systems {
+        if let Some(missing) = disk::missing(file_system) {
+            let outcome = missing.tell(&format!("I/O errors on {}", file_system.name()), must_run);
+            has_run &= outcome == ExitCode::SUCCESS;
+            continue;
+        }
+        for (policy, trouble) in policies.iter().flat_map(|policy| troubles.iter().map(|one| (*policy, *one)))
+        {
+            let config = Config { launch: launch.clone(), policy, file_system, trouble, points, seed };
+            let report = run(&config)?;
+            println!("{}", report.table_row(policy, file_system, trouble));
+            let place = format!("{}, {}, {}", policy.name(), file_system.name(), trouble.name());
+            stories.extend(
+                report.findings.iter().map(|(what, violation)| format!("- {place}, {what}: {violation}")),
+            );
+        }
+    }
+    for line in &stories {
+        println!("{line}");
+    }
+    let is_good = stories.is_empty() && has_run;
+    Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
