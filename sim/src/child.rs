@@ -69,6 +69,7 @@ impl Child {
     pub fn new(
         process: ProcessId,
         pid: i32,
+        pid_in_name: i32,
         parent: ProcessId,
         job: &SnapshotJob,
         mut encoder: Box<dyn Encoder + '_>,
@@ -86,11 +87,18 @@ impl Child {
             parent,
             ticket: job.ticket,
             key_delay_us: u64::try_from(job.key_delay_us).unwrap_or(0),
-            path: snapshot_path(job, pid),
+            path: snapshot_path(job, pid_in_name),
             pieces,
             answers: Vec::new(),
             progress_told: 0,
         }
+    }
+
+    /// What a parent believes that does not look at how its child ended.
+    pub fn as_if_written(&self) -> SnapshotWritten {
+        let len = self.pieces.iter().map(|piece| piece.bytes.len() as u64).sum();
+        let keys = self.pieces.last().map_or(0, |piece| piece.keys);
+        SnapshotWritten { path: self.path.clone(), len, keys }
     }
 
     /// Performs one call of `write_snapshot`, the next one.

@@ -15,14 +15,16 @@ use bytes::Bytes;
 use perdura_core::host::{self, DirEntry, EEXIST, EIO, ENOENT, ENOSPC, FileId, FileStep, IoError};
 use perdura_core::time::Now;
 
+use crate::black_box::{self, PowerLoss};
 use crate::faults::{Fault, FaultKind, Faults, Operation};
 use crate::image::Image;
 use crate::legal;
+use crate::mutant::HostMutant;
 use crate::profile::Profile;
 use crate::rng::SimRng;
 use crate::sometimes::{Happening, Sometimes};
 use crate::trace::{EntryRef, Trace};
-use crate::volume::{Fate, Ino, Node, PAGE_BYTES, ROOT, Slot, View, Volume, errno};
+use crate::volume::{Fate, Ino, Node, PAGE_BYTES, ROOT, SECTOR_BYTES, Slot, View, Volume, errno};
 
 /// A process as the disk knows it; never used again, unlike a process id.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -77,9 +79,12 @@ pub struct SimDisk {
     armed: Option<(u64, Moment)>,
     has_tripped: bool,
     tripped_by: Option<ProcessId>,
+    mutant: Option<HostMutant>,
     rng: SimRng,
     trace: Trace,
     sometimes: Sometimes,
+    /// The losses of power so far, if somebody wants to see them.
+    black_box: Option<Vec<PowerLoss>>,
 }
 
 #[derive(Clone, Debug)]
@@ -121,9 +126,11 @@ impl SimDisk {
             armed: None,
             has_tripped: false,
             tripped_by: None,
+            mutant: None,
             rng: SimRng::new(seed),
             trace: Trace::default(),
             sometimes: Sometimes::default(),
+            black_box: None,
         }
     }
 
@@ -222,20 +229,56 @@ impl SimDisk {
         self.tripped_by.filter(|_| self.has_tripped)
     }
 
-    /// Flips a bit on the platter and in the cache: decay at rest (Bairavasundaram et al., FAST 2008).
-    /// False if there is no such byte.
+    /// Makes the host that works on this disk make a mistake.
+    pub fn set_mutant(&mut self, mutant: Option<HostMutant>) {
+        self.mutant = mutant;
+    }
+
+    fn is(&self, mutant: HostMutant) -> bool {
+        self.mutant == Some(mutant)
+    }
+
+    /// Flips a bit on the platter and in the cache: decay at rest (Bairavasundaram et al., "An Analysis of Data Corruption in
+    /// the Storage Stack", FAST 2008). False if there is no such byte.
     pub fn rot(&mut self, path: &str, offset: u64, bit: u8) -> bool {
+        self.damage(path, offset, 1, Happening::BitRot, |byte| *byte ^= 1 << (bit % 8))
+    }
+
+    /// A sector reads as zeroes from now on: what a drive gives for one it had to replace (latent sector errors,
+    /// Bairavasundaram et al., SIGMETRICS 2007). False if there is no such sector.
+    pub fn zero_sector(&mut self, path: &str, offset: u64) -> bool {
+        let start = offset - offset % SECTOR_BYTES;
+        self.damage(path, start, SECTOR_BYTES, Happening::SectorZeroed, |byte| *byte = 0)
+    }
+
+    /// A file is gone, as after a repair of the file system that moved it to lost+found: fsck(8). False if there is none.
+    pub fn vanish(&mut self, path: &str) -> bool {
+        let Ok(slot) = self.volume.slot(ROOT, path) else { return false };
+        let Some(Node::File(_)) = self.volume.at(&slot) else { return false };
+        self.volume.forget_name(&slot);
+        self.sometimes.note(Happening::FileVanished);
+        true
+    }
+
+    fn damage(
+        &mut self,
+        path: &str,
+        offset: u64,
+        len: u64,
+        mark: Happening,
+        change: impl Fn(&mut u8),
+    ) -> bool {
         let Ok(Node::File(ino)) = self.volume.resolve(View::Cache, ROOT, path) else { return false };
         let file = self.volume.files.get_mut(&ino).expect("names lead to files that exist");
         let mut is_hit = false;
         for bytes in [&mut file.cache, &mut file.platter] {
-            if let Some(byte) = bytes.get_mut(offset as usize) {
-                *byte ^= 1 << (bit % 8);
+            for byte in bytes.iter_mut().skip(offset as usize).take(len as usize) {
+                change(byte);
                 is_hit = true;
             }
         }
         if is_hit {
-            self.sometimes.note(Happening::BitRot);
+            self.sometimes.note(mark);
         }
         is_hit
     }
@@ -255,10 +298,16 @@ impl SimDisk {
 
     /// The power goes, and the disk comes back as this image of it.
     pub fn lose_power_to(&mut self, image: &Image) {
+        let seen = self.black_box.is_some().then(|| black_box::files_of(self));
         self.processes.clear();
         self.descriptions.clear();
         self.volume.become_image(image);
         self.disarm();
+        if let Some(mut files) = seen {
+            black_box::fill_in_after(&mut files, self);
+            let (mono_us, operation) = (self.now.mono_us, self.operation_next);
+            self.black_box.get_or_insert_default().push(PowerLoss { mono_us, operation, files });
+        }
         self.sometimes.note(Happening::PowerLost);
         image.marks.iter().for_each(|mark| self.sometimes.note(*mark));
         self.trace.mix(self.contents_digest());
@@ -332,6 +381,24 @@ impl SimDisk {
         std::mem::take(&mut self.spent_us)
     }
 
+    /// Keeps every operation, and what each loss of power does: for a report that shows them.
+    pub fn record_everything(&mut self) {
+        self.black_box = Some(Vec::new());
+        self.trace.keep_all();
+    }
+
+    /// The losses of power since `record_everything`.
+    pub fn losses(&self) -> &[PowerLoss] {
+        self.black_box.as_deref().unwrap_or_default()
+    }
+
+    pub(crate) fn file_at(&self, path: &str) -> Option<&crate::volume::File> {
+        match self.volume.resolve(View::Cache, ROOT, path) {
+            Ok(Node::File(ino)) => self.volume.files.get(&ino),
+            _ => None,
+        }
+    }
+
     /// Digest and last operations.
     pub fn trace(&self) -> &Trace {
         &self.trace
@@ -362,12 +429,27 @@ impl SimDisk {
             Err(error) => return (0, Some(error)),
         };
         while written < bytes.len() {
-            match self.write_once(process, description, bytes.slice(written..)) {
+            let rest = if self.is(HostMutant::ShortWriteSentAgain) { 0 } else { written };
+            match self.write_once(process, description, bytes.slice(rest..)) {
                 Ok(count) => written += count,
                 Err(error) => return (written as u64, Some(error)),
             }
+            if self.is(HostMutant::ShortWriteTakenForWhole) {
+                break;
+            }
         }
-        (written as u64, None)
+        (bytes.len() as u64, None)
+    }
+
+    /// How much longer than usual an append that begins now will take, microseconds: the device is slow, and the page cache is
+    /// full of what waits for it (`dirty_ratio`, vm.txt of the kernel's documentation).
+    pub fn append_stall_us(&mut self, process: ProcessId, file: FileId) -> u64 {
+        let Ok(id) = self.description(process, file) else { return 0 };
+        let stall_us = self.faults.next_slow(Operation::Write, &self.descriptions[&id].path).unwrap_or(0);
+        if stall_us > 0 {
+            self.sometimes.note(Happening::Slow);
+        }
+        stall_us
     }
 
     /// Begins to make durable what an open file holds now. Nothing is certain until `sync_end`.
@@ -426,6 +508,9 @@ impl SimDisk {
             let number = self.begin(process).map_err(failed)?;
             let fault = self.fault(operation, path);
             if fault == Some(errno::EINTR) {
+                if self.is(HostMutant::InterruptedSyncTakenForDone) {
+                    return self.end(number, process, operation, path, 0, 0).map_err(failed);
+                }
                 self.end(number, process, operation, path, 0, errno::EINTR).map_err(failed)?;
                 continue;
             }
@@ -599,7 +684,10 @@ impl SimDisk {
             self.hear_error(ino, seen_by);
             return Err(errno);
         }
-        if self.volume.profile.is_honest() {
+        let has_grown =
+            self.volume.files.get(&ino).is_some_and(|file| file.len() > file.platter.len() as u64);
+        let is_without_length = self.is(HostMutant::SyncWithoutLength) && has_grown;
+        if self.volume.profile.is_honest() && !is_without_length {
             self.volume.commit_file(ino, seq);
             self.forget_closed();
         }
@@ -708,6 +796,9 @@ impl SimDisk {
             disk.resize(ino, len);
             Ok(())
         })?;
+        if self.is(HostMutant::CutNotSynced) {
+            return Ok(());
+        }
         self.operate(process, Operation::Fdatasync, path, |disk, fault| {
             disk.sync_file(ino, None, u64::MAX, fault)
         })
@@ -731,6 +822,7 @@ impl SimDisk {
         self.operate(process, Operation::Fsync, path, |disk, fault| {
             match fault {
                 Some(errno) => return Err(errno),
+                None if disk.is(HostMutant::DirSyncForgotten) => {}
                 None if disk.volume.profile.is_honest() => disk.volume.commit_dir(dir),
                 None => {}
             }

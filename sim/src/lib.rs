@@ -10,6 +10,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod black_box;
 mod child;
 pub mod client;
 pub mod disk;
@@ -18,6 +19,7 @@ pub mod image;
 mod legal;
 #[cfg(madsim)]
 pub mod madsim_world;
+pub mod mutant;
 pub mod profile;
 pub mod rng;
 mod server;
@@ -27,13 +29,15 @@ mod volume;
 mod work;
 pub mod world;
 
+pub use black_box::{FileAtLoss, Place, PowerLoss};
 pub use client::ClientKey;
 pub use disk::{Handle, Moment, ProcessId, SimDisk, SyncStarted};
 pub use faults::{Fault, FaultKind, Operation};
 pub use image::Image;
+pub use mutant::HostMutant;
 pub use profile::Profile;
 pub use rng::SimRng;
 pub use sometimes::{Happening, Sometimes};
-pub use trace::Trace;
+pub use trace::{Entry, Trace};
 pub use volume::Ino;
-pub use world::{Boot, Crash, Delay, End, Step, World, WorldConfig};
+pub use world::{Boot, Crash, Delay, End, Step, WALL_STARTS_US, World, WorldConfig};

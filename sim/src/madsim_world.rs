@@ -36,7 +36,7 @@ use crate::rng::SimRng;
 use crate::sometimes::Happening;
 use crate::work::{Purpose, Ready, Work};
 use crate::world::{
-    Boot, Crash, End, SIGKILL, SIGUSR1, WALL_START_US, WorldConfig, config_steps, job_completion, read_text,
+    Boot, Crash, End, SIGKILL, SIGUSR1, WALL_STARTS_US, WorldConfig, config_steps, job_completion, read_text,
 };
 
 /// Where the server listens.
@@ -102,7 +102,7 @@ impl Shared {
 
     fn now(&self) -> Now {
         let mono_us = TimeHandle::current().elapsed().as_micros() as u64 + 1;
-        Now { mono_us, wall_us: WALL_START_US as u64 + mono_us }
+        Now { mono_us, wall_us: WALL_STARTS_US[0] + mono_us }
     }
 
     fn draw(&self, choose: impl FnOnce(&mut SimRng) -> u64) -> u64 {
@@ -559,7 +559,7 @@ impl<E: Engine + Send + 'static> Server<E> {
         let process = self.shared.disk().fork(self.process);
         // Not drawn from all: the child of a server never has its parent's number.
         let pid = 200 + process.0 as i32;
-        let child = Child::new(process, pid, self.process, job, self.engine.encoder(job));
+        let child = Child::new(process, pid, pid, self.process, job, self.engine.encoder(job));
         self.shared.children.lock().expect("a panic ends the run").insert(process, job.ticket);
         node(self.nodes.children).spawn(write_in_child(child, self.shared.clone(), self.inbox.clone()));
         self.tell(Completion::Forked { ticket: job.ticket, result: Ok(pid), elapsed_us: 100 });

@@ -48,6 +48,10 @@ pub enum Happening {
     SyncOverOneSecond,
     /// A bit flipped at rest.
     BitRot,
+    /// A sector turned to zeroes at rest.
+    SectorZeroed,
+    /// A file was gone after a repair of the file system.
+    FileVanished,
     /// A write never reached the platter.
     WriteLost,
     /// A write went to the wrong place.
@@ -72,8 +76,12 @@ pub enum Happening {
     ForkFailed,
     /// A process got the number of an earlier one.
     PidReused,
-    /// The wall clock jumped.
+    /// The wall clock jumped ahead.
     WallClockJumped,
+    /// The wall clock went back.
+    WallClockWentBack,
+    /// The wall clock stood still.
+    WallClockStoodStill,
     /// The server was stopped by a signal and ended by itself.
     StoppedGracefully,
     /// A client was cut off in the middle of what it sent.
@@ -110,6 +118,8 @@ impl Happening {
             Slow,
             SyncOverOneSecond,
             BitRot,
+            SectorZeroed,
+            FileVanished,
             WriteLost,
             WriteMisdirected,
             CacheEvicted,
@@ -123,6 +133,8 @@ impl Happening {
             ForkFailed,
             PidReused,
             WallClockJumped,
+            WallClockWentBack,
+            WallClockStoodStill,
             StoppedGracefully,
             ClientCut,
             InputsCoalesced,

@@ -15,6 +15,7 @@ pub const RECENT_COUNT: usize = 48;
 pub struct Trace {
     digest: u64,
     recent: VecDeque<Entry>,
+    recent_max: usize,
 }
 
 /// One operation as it went.
@@ -45,7 +46,7 @@ impl fmt::Display for Entry {
 
 impl Default for Trace {
     fn default() -> Trace {
-        Trace { digest: FNV_OFFSET, recent: VecDeque::with_capacity(RECENT_COUNT) }
+        Trace { digest: FNV_OFFSET, recent: VecDeque::with_capacity(RECENT_COUNT), recent_max: RECENT_COUNT }
     }
 }
 
@@ -85,6 +86,11 @@ impl Trace {
         self.digest
     }
 
+    /// Keeps all operations from now on.
+    pub(crate) fn keep_all(&mut self) {
+        self.recent_max = usize::MAX;
+    }
+
     /// The last operations, oldest first.
     pub fn recent(&self) -> impl Iterator<Item = &Entry> {
         self.recent.iter()
@@ -92,10 +98,10 @@ impl Trace {
 
     fn remember(&mut self, entry: &EntryRef<'_>) {
         // The string of the entry that falls out is used again: no allocation per operation.
-        let mut path = match self.recent.len() {
-            RECENT_COUNT => self.recent.pop_front().map(|old| old.path).unwrap_or_default(),
-            _ => String::new(),
-        };
+        let mut path = String::new();
+        if self.recent.len() == self.recent_max {
+            path = self.recent.pop_front().map(|old| old.path).unwrap_or_default();
+        }
         path.clear();
         path.push_str(entry.path);
         self.recent.push_back(Entry {

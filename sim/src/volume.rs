@@ -376,6 +376,12 @@ impl Volume {
         }
     }
 
+    /// Forgets a name, on the platter too: no operation, but damage.
+    pub fn forget_name(&mut self, slot: &Slot) {
+        self.entries_mut(slot.dir).remove(&slot.name);
+        self.platter_mut(slot.dir).remove(&slot.name);
+    }
+
     pub fn rename(&mut self, from: Slot, to: Slot) -> Result<(), i32> {
         let node = self.at(&from).ok_or(ENOENT)?;
         let replaced = self.at(&to);

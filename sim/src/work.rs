@@ -23,6 +23,8 @@ pub(crate) struct Work {
     jobs: VecDeque<Job>,
     job_number_next: u64,
     is_job_running: bool,
+    /// Syncs do not wait for earlier appends: a mistake.
+    pub syncs_overtake: bool,
 }
 
 /// Work on one file, first come first.
@@ -96,7 +98,8 @@ impl Work {
             self.is_job_running = true;
             return Some(Ready::Job);
         }
-        self.lanes.iter_mut().find_map(|(file, lane)| lane.begin(*file))
+        let syncs_overtake = self.syncs_overtake;
+        self.lanes.iter_mut().find_map(|(file, lane)| lane.begin(*file, syncs_overtake))
     }
 
     pub fn append_ended(&mut self, file: FileId, error: Option<&IoError>) {
@@ -143,10 +146,10 @@ impl Work {
 }
 
 impl Lane {
-    fn begin(&mut self, file: FileId) -> Option<Ready> {
+    fn begin(&mut self, file: FileId, syncs_overtake: bool) -> Option<Ready> {
         let is_free = match self.waiting.front()? {
             Item::Append(_) => !self.is_appending,
-            Item::Sync => !self.is_appending && !self.is_syncing,
+            Item::Sync => (!self.is_appending || syncs_overtake) && !self.is_syncing,
             Item::Barrier(_) => false,
         };
         if !is_free {

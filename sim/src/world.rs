@@ -21,6 +21,7 @@ use perdura_core::time::Now;
 use crate::child::{Child, Outcome, SNAPSHOT_FILE, snapshot_path};
 use crate::client::{Client, ClientKey};
 use crate::disk::{Moment, ProcessId, SimDisk};
+use crate::mutant::HostMutant;
 use crate::profile::Profile;
 use crate::rng::SimRng;
 use crate::server::{Input, Server};
@@ -68,6 +69,10 @@ pub struct WorldConfig {
     pub turn: Delay,
     /// Of a thousand pieces sent or taken so many are cut somewhere.
     pub cut_permille: u32,
+    /// The wall clock at the beginning, microseconds since 1970.
+    pub wall_start_us: u64,
+    /// A mistake that the host makes.
+    pub mutant: Option<HostMutant>,
 }
 
 impl WorldConfig {
@@ -83,6 +88,8 @@ impl WorldConfig {
             child: Delay::between(20, 5_000),
             turn: Delay::between(0, 40),
             cut_permille: 100,
+            wall_start_us: WALL_STARTS_US[0],
+            mutant: None,
         }
     }
 }
@@ -143,6 +150,8 @@ pub struct World<E> {
     mono_us: u64,
     /// Wall clock minus monotonic clock.
     wall_offset_us: i64,
+    /// What the wall clock shows while it stands still.
+    wall_stopped_us: Option<u64>,
     disk: SimDisk,
     events: BinaryHeap<Reverse<Planned>>,
     event_next: u64,
@@ -197,8 +206,10 @@ impl Ord for Event {
     }
 }
 
-/// Wall clock at the start of every world: 2026-01-01 00:00 UTC.
-pub(crate) const WALL_START_US: i64 = 1_767_225_600_000_000;
+/// Wall clocks worth starting at, microseconds since 1970: an ordinary day; a board without a clock battery, which wakes up in
+/// 1970; seconds before a signed 32-bit second overflows (January 2038); seconds before an unsigned one does (February 2106).
+pub const WALL_STARTS_US: [u64; 4] =
+    [1_767_225_600_000_000, 5_000_000, 2_147_483_645_000_000, 4_294_967_293_000_000];
 /// Process ids, few so that they are used again.
 const PIDS: std::ops::RangeInclusive<i32> = 100..=115;
 /// How a child ends that the engine asks to end.
@@ -219,10 +230,11 @@ impl<E: Engine> World<E> {
     /// A world around a disk that has a past.
     pub fn with_disk(seed: u64, config: WorldConfig, disk: SimDisk) -> World<E> {
         let mut world = World {
-            config,
             rng: SimRng::new(seed),
             mono_us: 1_000_000,
-            wall_offset_us: WALL_START_US,
+            wall_offset_us: config.wall_start_us as i64,
+            wall_stopped_us: None,
+            config,
             disk,
             events: BinaryHeap::new(),
             event_next: 0,
@@ -235,6 +247,7 @@ impl<E: Engine> World<E> {
             fork_failures: VecDeque::new(),
         };
         world.disk.set_now(world.now());
+        world.disk.set_mutant(world.config.mutant);
         world
     }
 
@@ -246,7 +259,9 @@ impl<E: Engine> World<E> {
         assert!(self.server.is_none(), "one server at a time");
         let (process, pid) = (self.disk.spawn(), self.take_pid(None));
         let engine = boot(Boot { now: self.now(), seed: self.rng.number(), pid });
-        self.server = Some(Server::new(engine, process, pid, self.mono_us));
+        let mut server = Server::new(engine, process, pid, self.mono_us);
+        server.work.syncs_overtake = self.config.mutant == Some(HostMutant::SyncOvertakesAppends);
+        self.server = Some(server);
     }
 
     /// Lets the next thing happen.
@@ -414,19 +429,33 @@ impl<E: Engine> World<E> {
         self.fork_failures.push_back(errno);
     }
 
-    /// Moves the wall clock, and only that.
+    /// Moves the wall clock, and only that: a step of NTP, an operator, a virtual machine that was moved. Not before 1970.
     pub fn jump_wall_clock(&mut self, us: i64) {
-        self.wall_offset_us = (self.wall_offset_us + us).max(0);
+        self.wall_stopped_us = self.wall_stopped_us.map(|at_us| at_us.saturating_add_signed(us));
+        self.wall_offset_us = (self.wall_offset_us + us).max(-(self.mono_us as i64));
         self.disk.set_now(self.now());
-        self.disk.note(Happening::WallClockJumped);
+        self.disk.note(if us < 0 { Happening::WallClockWentBack } else { Happening::WallClockJumped });
+    }
+
+    /// Stops the wall clock, as a slewing NTP daemon or a paused virtual machine's clock source may for a while.
+    pub fn stop_wall_clock(&mut self) {
+        self.wall_stopped_us = Some(self.now().wall_us);
+        self.disk.note(Happening::WallClockStoodStill);
+    }
+
+    /// Lets the wall clock go on from where it stands.
+    pub fn go_on_wall_clock(&mut self) {
+        if let Some(at_us) = self.wall_stopped_us.take() {
+            self.wall_offset_us = at_us as i64 - self.mono_us as i64;
+        }
     }
 
     // What is known.
 
     /// Both clocks.
     pub fn now(&self) -> Now {
-        let wall_us = (self.mono_us as i64 + self.wall_offset_us).max(0) as u64;
-        Now { mono_us: self.mono_us, wall_us }
+        let running_us = (self.mono_us as i64 + self.wall_offset_us).max(0) as u64;
+        Now { mono_us: self.mono_us, wall_us: self.wall_stopped_us.unwrap_or(running_us) }
     }
 
     /// The running server's engine.
@@ -822,7 +851,9 @@ impl<E: Engine> World<E> {
             match ready {
                 Ready::Append(file, bytes) => {
                     server.appends.insert(file, bytes);
-                    self.plan_in(self.config.write, Event::AppendEnds(process, file));
+                    let stall_us = self.disk.append_stall_us(process, file);
+                    let at_us = self.mono_us + self.config.write.draw(&mut self.rng) + stall_us;
+                    self.plan(at_us, Event::AppendEnds(process, file));
                 }
                 Ready::Refused(file, error) => {
                     self.tell(process, Completion::Appended { file, written: 0, error: Some(error) });
@@ -863,6 +894,8 @@ impl<E: Engine> World<E> {
         if self.disk.has_tripped() {
             return;
         }
+        // A stall that was planned while it was under way comes too late: what waits for it may begin now.
+        self.disk.take_spent_us();
         server.work.append_ended(file, error.as_ref());
         self.tell(server.process, Completion::Appended { file, written, error });
         self.begin_work(server);
@@ -884,7 +917,11 @@ impl<E: Engine> World<E> {
         let job = server.work.job_front();
         let cwd = self.disk.cwd(process);
         self.disk.set_cwd(process, job.cwd);
-        let result = job.steps.get(job.index).map_or(Ok(()), |step| self.disk.handle(process).perform(step));
+        let mut result =
+            job.steps.get(job.index).map_or(Ok(()), |step| self.disk.handle(process).perform(step));
+        if self.config.mutant == Some(HostMutant::StepsGoOnAfterError) && !self.disk.has_tripped() {
+            result = Ok(());
+        }
         self.disk.set_cwd(process, cwd);
         if self.disk.has_tripped() {
             return;
@@ -918,7 +955,8 @@ impl<E: Engine> World<E> {
             return;
         }
         let (process, pid) = (self.disk.fork(server.process), self.take_pid(Some(server.pid)));
-        let child = Child::new(process, pid, server.process, job, server.engine.encoder(job));
+        let pid_in_name = if self.config.mutant == Some(HostMutant::TempNameShared) { 0 } else { pid };
+        let child = Child::new(process, pid, pid_in_name, server.process, job, server.engine.encoder(job));
         self.children.insert(process, child);
         self.plan_in(self.config.child, Event::ChildSteps(process));
         self.tell_now(server, Completion::Forked { ticket, result: Ok(pid), elapsed_us });
@@ -978,7 +1016,11 @@ impl<E: Engine> World<E> {
         let child = self.children.remove(&process).expect("it lives");
         self.disk.kill(process);
         self.disk.note(Happening::ChildKilled);
-        let end = ChildEnd::Killed(signal);
+        let end = if self.config.mutant == Some(HostMutant::ChildStatusIgnored) {
+            ChildEnd::Written(child.as_if_written())
+        } else {
+            ChildEnd::Killed(signal)
+        };
         self.tell(child.parent, Completion::ChildEnded { ticket: child.ticket, end, cow_size: 0 });
     }
 

@@ -494,7 +494,8 @@ fn append_all(
         if piece.len() >= SNAPSHOT_PIECE_BYTES || !more {
             crc.update(&piece);
             len += piece.len() as u64;
-            disk.perform(&FileStep::Append { file, bytes: Bytes::from(core::mem::take(&mut piece)) })?;
+            let step = FileStep::Append { file, bytes: Bytes::from(core::mem::take(&mut piece)) };
+            disk.perform(&step).or_else(unless_errors_are_ignored)?;
             progress(disk, encoder.keys());
         }
         if !more {
@@ -502,11 +503,18 @@ fn append_all(
         }
     }
     if !mutant::is(Mutant::SnapshotNotSynced) {
-        disk.perform(&FileStep::Sync { file })?;
+        disk.perform(&FileStep::Sync { file }).or_else(unless_errors_are_ignored)?;
     }
-    verify(path, len, crc.finalize(), disk)?;
+    verify(path, len, crc.finalize(), disk).or_else(unless_errors_are_ignored)?;
     disk.perform(&FileStep::Close { file })?;
+    if mutant::is(Mutant::ChildRenames) && path.ends_with(".rdb") {
+        disk.perform(&FileStep::Rename { from: path.into(), to: "dump.rdb".into() })?;
+    }
     Ok(SnapshotWritten { path: path.into(), len, keys: encoder.keys() })
+}
+
+fn unless_errors_are_ignored(error: IoError) -> Result<(), IoError> {
+    if mutant::is(Mutant::SnapshotErrorsIgnored) { Ok(()) } else { Err(error) }
 }
 
 /// Bytes gathered before one append of a snapshot: large enough that system calls vanish, small enough for the cache.

@@ -43,6 +43,12 @@ mutants! {
     SyncedAtSubmit,
     /// WAITAOF is answered by what is written, not synced.
     WaitaofEarly,
+    /// A round of `everysec` that finds a sync running is forgotten (W3).
+    EverysecRoundForgotten,
+    /// The second of `everysec` is counted by the wall clock.
+    TimerOnWallClock,
+    /// After a change of files the sync goes to one that is closed, and its EBADF counts as success (redis#8751).
+    SyncOfAnotherFile,
     /// Switching to `always` takes the backlog for synced.
     SwitchTrustsBacklog,
     /// `appendonly no` does not wait for the tail.
@@ -75,20 +81,90 @@ mutants! {
     OldPartNotSynced,
     /// The directory is not synced after the snapshot's rename.
     DumpNameNotSynced,
+    /// A snapshot is written over the one before (redisraft#654).
+    DumpInPlace,
+    /// The child puts its snapshot in place by itself (W14).
+    ChildRenames,
+    /// What fails while a snapshot is written is not looked at.
+    SnapshotErrorsIgnored,
     /// What is logged between fork and switch goes to the old part.
     CutWithoutHold,
+    /// What waits in memory when the child is forked goes to the next part as well (W6, valkey#2627).
+    CutCarriesBuffer,
+    /// A set that is switched on counts before its base is there (redis#10616).
+    EnabledTooEarly,
+    /// A finished rewrite takes the part that is being written for superseded.
+    HistoryTakesLivePart,
+    /// When the directory's sync fails after the manifest's rename, the new base is removed (W10).
+    DoubtfulBaseRemoved,
     /// A rewrite that fails forgets the parts before it.
     FailedRewriteDropsPart,
     /// The first record of a new part does not select its database.
     SelectNotRepeated,
     /// A transaction is logged without its frame.
     MultiNotFramed,
+    /// While a rewrite runs FLUSHALL is not logged.
+    FlushNotLogged,
+    /// A set is closed at the time that the clock shows, which may have gone back (seed 1386).
+    ClosedByClockAlone,
+    /// What expired is not logged as removed.
+    ExpiryNotLogged,
     /// A batch is read whatever its checksum says.
     ChecksumIgnored,
+    /// A batch is read wherever in the log it belongs.
+    BatchOrderIgnored,
+    /// A batch that does not match its checksum is skipped.
+    BadBatchSkipped,
     /// Zeroes at the end are damage (redis#5177).
     ZeroTailRefused,
+    /// Zeroes at the end are skipped and written behind.
+    ZeroTailAccepted,
     /// A torn tail is skipped but not cut.
     TailNotCut,
+    /// A cut inside of a MULTI leaves it open (valkey#4342).
+    MultiLeftOpen,
+    /// A MULTI without its EXEC is run.
+    OpenMultiApplied,
+    /// A torn file is cut before it is found not to be the last (W7).
+    CutBeforeRefusal,
+    /// What follows a torn file is run all the same.
+    TornFileFollowed,
+    /// The good part of a file with a preamble is counted from its beginning (W7b).
+    PreambleForgotten,
+    /// After a cut the set is as long as before (W27).
+    CutLengthForgotten,
+    /// The number of a record's arguments is not checked (W21).
+    ArityIgnored,
+    /// Nobody is answered while data is loaded (W26).
+    LoadingBlocks,
+    /// An RDB is read whatever its checksum says, or without one (W23).
+    RdbChecksumIgnored,
+    /// A base that ends too early is taken as far as it goes.
+    TornBaseAccepted,
+    /// Keys of a base that expired since are not loaded, but what was done to them later is run (redis#11792).
+    BaseDropsExpired,
+    /// A snapshot that cannot be read is an empty start (garnet#2150, dragonfly#4840).
+    UnreadableDumpIsEmpty,
+    /// A manifest that cannot be read is an empty start.
+    UnreadableManifestIsEmpty,
+    /// A manifest is read whatever its checksum says: it has none in the stock servers.
+    ManifestChecksumIgnored,
+    /// A lost manifest is an empty start, and its parts are written to again (W17).
+    LostManifestIsEmpty,
+    /// A part that is missing is passed over.
+    LostPartIgnored,
+    /// What is in the directory is loaded, not what the manifest names.
+    ManifestIgnored,
+    /// A base that a crash left without a manifest is believed whatever was served since (seed 3139).
+    StraysStayTrue,
+    /// `appendonly yes` with a snapshot alone starts empty (W20).
+    OnlyDumpIgnored,
+    /// A snapshot wins over the set, however old it is.
+    AnyDumpWins,
+    /// What dead servers left behind is kept (W8).
+    LeftoversKept,
+    /// What only the page cache may hold is synced by name, not written anew.
+    UnsyncedNotCopied,
     /// What a start serves is not made durable first.
     StartNotSettled,
     /// A failed sync counts (Redis before 6.2).
@@ -99,6 +175,14 @@ mutants! {
     WriteErrorIgnored,
     /// The fresh file after a failed sync begins without what was not synced.
     SalvageDropsUnsynced,
+    /// After a failed sync the same file is written to again (Redis: the next good sync clears the error).
+    BrokenForgotten,
+    /// Records that nobody kept are taken for durable once the log goes on in a fresh file (seed 1578).
+    HoleForgotten,
+    /// A repair that could not sync the file it gives up asks again.
+    GivenUpFileSyncedAgain,
+    /// A repair whose manifest may not be the one on disk answers for what it wrote (seed 1372).
+    DoubtfulRepairAdopted,
     /// The fresh file after a failed sync is not named in the manifest.
     RepairNotListed,
     /// SAVE is answered before its file is in place.

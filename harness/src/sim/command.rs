@@ -7,13 +7,15 @@ use super::plan::{Policy, Scope};
 use super::run::Options;
 use super::sweep::{Sweep, Tally, sweep};
 use crate::args::{Args, UsageError};
+use perdura_core::mutant::{self, Mutant};
+use perdura_core::persist::recovery::Case;
 use perdura_sim::{Happening, Profile};
 
 /// How they are called.
 pub const USAGE: &str = "perdura-harness sweep [--seeds 0..1000] [--policy always|everysec|no|rdb|switching]
     [--profile strict|ext4|xfs|btrfs] [--minutes N] [--threads N] [--probe permille] [--all] [--coverage]
-perdura-harness replay --seed N [--without 1,2,…] [--html file] [--policy …] [--profile …]
-perdura-harness shrink --seed N [--policy …] [--profile …]
+perdura-harness replay --seed N [--without 1,2,…] [--html file] [--policy …] [--profile …] [--mutant Name]
+perdura-harness shrink --seed N [--policy …] [--profile …] [--mutant Name]
 perdura-harness explore [--images 256] [--script name]
 perdura-harness mutants [--seeds 2000] [--only Name]          (built with --features mutants)";
 
@@ -46,7 +48,7 @@ pub fn sweep_main(mut args: Args) -> Result<ExitCode, Failure> {
             stops_at_failure,
         };
         let tally = sweep(&part, &|tally| show_progress(tally, &batch, began));
-        merge(&mut total, tally);
+        total.merge(tally);
         let is_time_left = began.elapsed() < Duration::from_secs(60 * minutes);
         if !is_time_left || stops_at_failure && !total.failures.is_empty() {
             break;
@@ -58,15 +60,6 @@ pub fn sweep_main(mut args: Args) -> Result<ExitCode, Failure> {
         show_coverage(&total);
     }
     Ok(if total.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn merge(total: &mut Tally, part: Tally) {
-    total.seeds += part.seeds;
-    total.recoveries += part.recoveries;
-    total.commands += part.commands;
-    total.replies += part.replies;
-    total.sometimes.add(&part.sometimes);
-    total.failures.extend(part.failures);
 }
 
 fn show_progress(tally: &Tally, seeds: &std::ops::Range<u64>, began: Instant) {
@@ -98,12 +91,17 @@ fn report(tally: &Tally, elapsed: Duration, threads: usize, scope: Scope) {
         println!("SIM FAIL seed={seed} {violation}");
         println!("  replay: {}", replay_line(*seed, scope));
     }
+    println!("digest of all runs {:016x}", tally.digest);
     println!("{} of {} seeds failed", tally.failures.len(), tally.seeds);
 }
 
 fn show_coverage(tally: &Tally) {
     for happening in Happening::ALL {
         println!("{:>10}  {happening:?}", tally.sometimes.count(happening));
+    }
+    println!("rows of the recovery tables:");
+    for case in Case::ALL {
+        println!("{:>10}  {case:?}", tally.cases.get(&case).copied().unwrap_or(0));
     }
 }
 
@@ -153,6 +151,36 @@ pub fn scope_of(args: &mut Args) -> Result<Scope, UsageError> {
             })
             .transpose()?,
     })
+}
+
+/// A mistake that a run is made with, if one was asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Chosen(Option<Mutant>);
+
+impl Chosen {
+    /// Makes all engines of this process make it.
+    pub fn switch_on(self) {
+        #[cfg(feature = "mutants")]
+        perdura_core::mutant::set(self.0);
+    }
+
+    /// The flag that asks for it.
+    pub fn flag(self) -> String {
+        self.0.map_or(String::new(), |mutant| format!(" --mutant {mutant:?}"))
+    }
+}
+
+/// Takes `--mutant`.
+///
+/// # Errors
+/// A name that is unknown, or mutants that are not compiled in.
+pub fn mutant_of(args: &mut Args) -> Result<Chosen, UsageError> {
+    let Some(name) = args.text("--mutant")? else { return Ok(Chosen(None)) };
+    if !mutant::ARE_COMPILED_IN {
+        return Err(UsageError("--mutant: built without --features mutants".into()));
+    }
+    let found = Mutant::ALL.iter().copied().find(|mutant| format!("{mutant:?}") == name);
+    found.map(|mutant| Chosen(Some(mutant))).ok_or(UsageError(format!("--mutant {name}: unknown")))
 }
 
 const PROFILES: [Profile; 5] =

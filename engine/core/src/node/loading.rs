@@ -34,7 +34,7 @@ use crate::{
         journal::Offset,
         log_reader::{Bad, LogReader, Next},
         manifest::{Manifest, Part},
-        recovery::{self, Choice, Refusal, Sources},
+        recovery::{self, Case, Choice, Refusal, Sources},
         set_files::{self, Handover},
     },
     rdb::{DecodeSettings, Decoder, Event, LoadedKey},
@@ -57,6 +57,8 @@ pub struct LoadReport {
     pub cut: Option<(u64, String)>,
     /// Commands of the log that answered with an error.
     pub failed_commands: u64,
+    /// Rows of the tables that this start went through.
+    pub cases: Vec<Case>,
 }
 
 /// Why data is being loaded.
@@ -225,6 +227,15 @@ impl Node {
         if loading.choice.is_none() {
             self.choose(loading, disk)?;
         }
+        while mutant::is(Mutant::LoadingBlocks) && !(loading.reading.is_none() && loading.sources.is_empty())
+        {
+            self.load_next(loading, disk)?;
+        }
+        self.load_next(loading, disk)
+    }
+
+    /// The next slice of what was chosen.
+    fn load_next(&mut self, loading: &mut Loading, disk: &mut dyn Disk) -> Result<bool, Refusal> {
         if loading.reading.is_none() {
             match loading.sources.pop_front() {
                 None => return Ok(true),
@@ -249,11 +260,20 @@ impl Node {
         let (choice, mut manifest) = match loading.reason {
             Reason::Start => {
                 let sources = Sources { names: &names, dump: &dump, appendonly: self.config.appendonly };
-                recovery::decide(&sources, disk)?
+                recovery::decide(&sources, &mut self.load_report.cases, disk)?
             }
             Reason::Reload { .. } => (Choice::Dump, Manifest::default()),
             Reason::LoadAof => (Choice::Set, recovery::read_manifest(&names, disk)?.unwrap_or_default()),
         };
+        self.load_report.cases.push(match &choice {
+            Choice::Fresh => Case::FirstStart,
+            Choice::Dump => Case::DumpLoaded,
+            Choice::ImportDump if manifest.is_empty() => Case::DumpImported,
+            Choice::ImportDump => Case::DumpNewerThanSet,
+            Choice::Set => Case::SetLoaded,
+            Choice::Upgrade => Case::OldFileUpgraded,
+            Choice::AdoptBase(_) => Case::BaseAdopted,
+        });
         match &choice {
             Choice::Fresh => {}
             Choice::Dump | Choice::ImportDump => {
@@ -327,7 +347,9 @@ impl Node {
                 tracing::debug!("Loading RDB {path}");
                 let settings = DecodeSettings {
                     limits: self.store.limits.clone(),
-                    skip_checksum: !self.config.rdbchecksum || self.debug.skip_checksum,
+                    skip_checksum: !self.config.rdbchecksum
+                        || self.debug.skip_checksum
+                        || mutant::is(Mutant::RdbChecksumIgnored),
                 };
                 Reading::Rdb(RdbReading { path, at: 0, is_base, decoder: Decoder::new(settings) })
             }
@@ -356,7 +378,18 @@ impl Node {
             reading.decoder.finish_input();
         }
         loop {
-            let event = reading.decoder.next().map_err(|damage| {
+            let event = reading.decoder.next();
+            if event.is_err() && mutant::is(Mutant::UnreadableDumpIsEmpty) && !reading.is_base {
+                (0..self.store.db_count()).for_each(|db| drop(self.store.db_mut(db).take()));
+                return Ok(());
+            }
+            if event.is_err() && mutant::is(Mutant::TornBaseAccepted) && reading.is_base {
+                return Ok(());
+            }
+            if event.is_err() {
+                self.load_report.cases.push(Case::RdbDamaged);
+            }
+            let event = event.map_err(|damage| {
                 Refusal(format!(
                     "{} in {} at offset {}{}. Fatal error loading the DB, check server logs. Exiting.",
                     damage.what,
@@ -397,7 +430,7 @@ impl Node {
 
     fn load_key(&mut self, loading: &Loading, key: LoadedKey, is_base: bool) -> Result<(), Refusal> {
         let has_expired = key.expiry_ms.is_some_and(|at| at < self.store.now_ms);
-        if has_expired && !is_base {
+        if has_expired && (!is_base || mutant::is(Mutant::BaseDropsExpired)) {
             self.load_report.keys_expired += 1;
             return Ok(());
         }
@@ -487,7 +520,23 @@ impl Node {
         bad: Bad,
         disk: &mut dyn Disk,
     ) -> Result<(), Refusal> {
+        if bad.is_open_multi && mutant::is(Mutant::OpenMultiApplied) {
+            self.replay(loading, &[b"EXEC"], name)?;
+        }
         loading.multi = None;
+        if bad.is_tail && !may_end && mutant::is(Mutant::TornFileFollowed) {
+            loading.handover.offset = None;
+            return Ok(());
+        }
+        if bad.is_tail && !may_end && mutant::is(Mutant::CutBeforeRefusal) {
+            recovery::cut(self.aof.names.path(name), bad.at, disk)?;
+        }
+        self.load_report.cases.push(match (bad.is_tail, may_end, self.config.aof_load_truncated) {
+            (false, ..) => Case::DamagedBelowSynced,
+            (true, false, _) => Case::TornInTheMiddle,
+            (true, true, false) => Case::TailRefused,
+            (true, true, true) => Case::TailCut,
+        });
         if bad.is_tail && !may_end {
             return Err(Refusal(format!(
                 "Fatal error: the truncated file is not the last file: {name} ends badly at offset {}: {}",
@@ -524,6 +573,7 @@ impl Node {
         }
         let (copy, len) = recovery::copy_aside(&names, name, bad.at, &followers, &mut self.ids, disk)?;
         if !followers.is_empty() {
+            self.load_report.cases.push(Case::LogEndedEarlier);
             // The end of the log first: what is cut then is the tail of the last file, now and at a start after a crash.
             loading.sources.clear();
             loading.manifest.end_with(name);
@@ -533,6 +583,9 @@ impl Node {
         tracing::warn!("{}", recovery::cut_message(name, bad.at, len, &copy));
         tracing::warn!("AOF {name} loaded anyway because aof-load-truncated is enabled");
         self.load_report.cut = Some((len, copy));
+        if mutant::is(Mutant::CutLengthForgotten) {
+            return Ok(());
+        }
         self.measure(loading, disk)
     }
 
@@ -558,7 +611,7 @@ impl Node {
                 crate::commands::printable(args[0])
             )));
         };
-        if !row.command.takes(args.len()) {
+        if !row.command.takes(args.len()) && !mutant::is(Mutant::ArityIgnored) {
             // W21: a record with too few arguments is damage, not a reason to crash.
             return Err(Refusal(format!(
                 "Bad file format reading the append only file {name}: wrong number of arguments for '{}'",
@@ -650,6 +703,11 @@ impl Node {
         }
     }
 
+    /// Rows of the recovery tables that the last start went through.
+    pub fn start_cases(&self) -> &[Case] {
+        &self.load_report.cases
+    }
+
     // --- Afterwards -----------------------------------------------------------------------------------
 
     fn refuse_to_load(&mut self, loading: &Loading, refusal: &Refusal, effects: &mut Effects) {
@@ -715,10 +773,17 @@ impl Node {
                 tracing::info!("DB loaded from disk: {elapsed:.3} seconds");
             }
         }
+        let dump = self.config.dbfilename.clone();
+        if disk.len(&dump)?.is_some() {
+            self.aof.note_dump(recovery::frozen_ms(&dump, disk)?);
+        }
         let manifest = loading.manifest.clone();
         if self.config.appendonly {
             self.open_set(loading, manifest, disk)?;
         } else {
+            if manifest.is_empty() {
+                recovery::disown_strays(&names, &mut self.ids, disk)?;
+            }
             self.aof.set_manifest(manifest);
             if loading.choice == Some(Choice::Dump) {
                 // A kill -9 between rename and sync leaves a snapshot that only the page cache knows by this name.
@@ -750,7 +815,11 @@ impl Node {
         recovery::perform_all(&steps, disk)?;
         let file = self.ids.file();
         // What is in doubt in several files at once is written anew as a base: nothing else has it all.
-        let is_new = manifest.is_empty() || is_imported || loading.unsynced.len() > 1;
+        let is_scattered = loading.unsynced.len() > 1 && !mutant::is(Mutant::UnsyncedNotCopied);
+        let is_new = manifest.is_empty() || is_imported || is_scattered;
+        if is_scattered {
+            self.load_report.cases.push(Case::BaseWrittenAnew);
+        }
         if is_new {
             self.aof.journal.stand_at(loading.handover.offset.unwrap_or(0));
             let (base, len) = self.write_base(&manifest, disk)?;
@@ -764,7 +833,10 @@ impl Node {
             self.begin_part(&mut manifest, file, disk)?;
             last_len = 0;
             recovery::perform_all(&names.manifest_steps(&manifest, &mut self.ids), disk)?;
-        } else if let Some(Unsynced { name, from, to, db, .. }) = loading.unsynced.first() {
+        } else if let Some(Unsynced { name, from, to, db, .. }) =
+            loading.unsynced.first().filter(|_| !mutant::is(Mutant::UnsyncedNotCopied))
+        {
+            self.load_report.cases.push(Case::UnsyncedWrittenAnew);
             let (path, from, to) = (names.path(name), *from, *to);
             self.begin_part(&mut manifest, file, disk)?;
             let mut select = Vec::new();
@@ -812,6 +884,11 @@ impl Node {
     ) -> Result<(), Refusal> {
         let part = self.aof.part_after(manifest);
         let path = self.aof.names.path(&part.name);
+        if mutant::is(Mutant::LostManifestIsEmpty) && disk.len(&path)?.is_some() {
+            disk.perform(&FileStep::OpenAppend { file, path })?;
+            manifest.incrementals.push(part);
+            return Ok(());
+        }
         let steps = [
             // A start that crashed may have left an empty one that nothing names.
             FileStep::Remove { path: path.clone() },

@@ -266,6 +266,7 @@ impl Node {
     pub(super) fn begin_snapshot(&mut self, origin: Origin, effects: &mut Effects) {
         let target = self.config.dbfilename.clone();
         let delay = i64::from(self.config.rdb_key_save_delay);
+        self.aof.note_dump(self.snapshot_ms(self.now.wall_ms()));
         let order = Order { origin, target: &target, dirty: self.store.dirty, key_delay_us: delay };
         self.snapshots.begin(self.now, order, &mut self.ids, effects);
         if origin == Origin::Background {
@@ -339,7 +340,7 @@ impl Node {
     pub(super) fn switch_append_only(&mut self, is_on: bool, effects: &mut Effects) {
         if !is_on {
             // The reply to CONFIG SET waits, like every other, until what was logged so far is durable.
-            self.aof.journal.begin_closing(self.now);
+            self.aof.journal.begin_closing(self.aof.closing_ms(self.now));
             self.finish_closing(effects);
         } else if self.aof.state() == State::Off {
             self.aof.enable();
@@ -371,7 +372,7 @@ impl Node {
             log_offset: (form == SnapshotForm::AofBaseRdb && self.config.aof_checksum)
                 .then(|| self.aof.journal.offset_buffered()),
             created_s: now_ms / 1000,
-            created_ms: (form == SnapshotForm::Rdb).then(|| self.snapshot_ms(now_ms)),
+            created_ms: Some(if form == SnapshotForm::Rdb { self.snapshot_ms(now_ms) } else { now_ms }),
             used_memory: self.store.memory() as u64,
             has_idle_times: self.config.maxmemory_policy.is_lru(),
             has_frequencies: self.config.maxmemory_policy.is_lfu(),

@@ -10,6 +10,7 @@ use alloc::{vec, vec::Vec};
 use super::{Node, execute::Request};
 use crate::{
     commands::{Args, Record},
+    mutant::{self, Mutant},
     session::Session,
     store::{DbKey, ExpiredFields},
 };
@@ -27,6 +28,10 @@ impl Node {
         record: &mut Record,
     ) {
         let expired = self.take_expired();
+        let is_flush = || request.args[0].eq_ignore_ascii_case(b"flushall");
+        if mutant::is(Mutant::FlushNotLogged) && self.aof.is_rewriting() && is_flush() {
+            return;
+        }
         if !self.aof.journal.is_open() && self.unit.is_none() {
             return;
         }
@@ -66,6 +71,9 @@ impl Node {
         }
         let keys = core::mem::take(&mut self.store.expired);
         let fields = core::mem::take(&mut self.store.expired_fields);
+        if mutant::is(Mutant::ExpiryNotLogged) {
+            return Unit::new();
+        }
         // Fields first: their hash may have expired after them.
         let fields = fields.into_iter().map(|expired| (expired.key.db, removal_of(expired)));
         fields.chain(keys.into_iter().map(|key| (key.db, self.deletion_of(key)))).collect()

@@ -100,7 +100,7 @@ impl Names {
         let temp = self.manifest_temp();
         let mut steps = vec![
             FileStep::CreateTemp { file, path: temp.clone() },
-            FileStep::Append { file, bytes: Bytes::from(manifest.format().into_bytes()) },
+            FileStep::Append { file, bytes: Bytes::from(manifest.sealed().into_bytes()) },
             FileStep::Sync { file },
             FileStep::Close { file },
             FileStep::Rename { from: temp, to: self.manifest() },
@@ -168,6 +168,8 @@ struct Rewrite {
     /// What the child reported, if it ended before the rotation did.
     end: Option<ChildEnd>,
     started_us: u64,
+    /// When its image was frozen, milliseconds since 1970, by the clock of `closing_ms`.
+    cut_ms: u64,
 }
 
 /// A repair under way.
@@ -247,6 +249,9 @@ pub struct AppendOnly {
     closed_len: u64,
     /// Bytes of the base, or of everything at start.
     base_len: u64,
+    /// When the newest snapshot file was frozen, milliseconds since 1970. A set that is closed after it says so, whatever
+    /// the clock says: it may have gone back.
+    dump_ms: u64,
 }
 
 impl AppendOnly {
@@ -272,7 +277,18 @@ impl AppendOnly {
             retry_at_us: 0,
             closed_len: 0,
             base_len: 0,
+            dump_ms: 0,
         }
+    }
+
+    /// A snapshot was frozen at this time, milliseconds since 1970.
+    pub fn note_dump(&mut self, at_ms: u64) {
+        self.dump_ms = self.dump_ms.max(at_ms);
+    }
+
+    /// The time at which a set is closed now, milliseconds since 1970: never before the snapshots that it is newer than.
+    pub fn closing_ms(&self, now: Now) -> u64 {
+        if mutant::is(Mutant::ClosedByClockAlone) { now.wall_ms() } else { now.wall_ms().max(self.dump_ms) }
     }
 
     /// Takes over a set that recovery opened: its last file, the file's length, the bytes of all others.
@@ -315,7 +331,7 @@ impl AppendOnly {
     /// Cut of a base being made while AOF is off, milliseconds since 1970: a snapshot of later is the newer one.
     pub fn base_cut_ms(&self) -> Option<u64> {
         let rewrite = self.rewrite.as_ref().filter(|rewrite| rewrite.purpose == Purpose::BaseOnly);
-        rewrite.map(|rewrite| rewrite.job.now_ms)
+        rewrite.map(|rewrite| rewrite.cut_ms)
     }
 
     /// Whether changes are logged.
@@ -461,7 +477,7 @@ impl AppendOnly {
             State::Starting => Purpose::Enable,
             State::Off => Purpose::BaseOnly,
         };
-        if purpose == Purpose::Shorten {
+        if purpose == Purpose::Shorten && !mutant::is(Mutant::CutCarriesBuffer) {
             self.journal.flush_all(now, effects);
         }
         if purpose == Purpose::Enable || purpose == Purpose::Shorten && !mutant::is(Mutant::CutWithoutHold) {
@@ -482,6 +498,7 @@ impl AppendOnly {
             after_cut: None,
             end: None,
             started_us: now.mono_us,
+            cut_ms: self.closing_ms(now),
         });
     }
 
@@ -695,6 +712,9 @@ impl AppendOnly {
             let offset = self.journal.offset_buffered();
             self.journal.start(file, offset);
             self.current = Some(next);
+            if mutant::is(Mutant::EnabledTooEarly) {
+                self.finish_enabling();
+            }
             return;
         }
         self.manifest = manifest;
@@ -722,7 +742,8 @@ impl AppendOnly {
         let kept: Vec<Part> = match (rewrite.purpose, &rewrite.after_cut) {
             (Purpose::Shorten, Some(first)) => {
                 let at = manifest.incrementals.iter().position(|part| part == first);
-                manifest.incrementals.split_off(at.expect("a file that was listed at the cut"))
+                let superseded = usize::from(mutant::is(Mutant::HistoryTakesLivePart));
+                manifest.incrementals.split_off(at.expect("a file that was listed at the cut") + superseded)
             }
             (Purpose::Enable, Some(first)) => vec![first.clone()],
             _ => vec![],
@@ -731,7 +752,7 @@ impl AppendOnly {
         manifest.history.extend(manifest.base.take());
         manifest.base = Some(base.clone());
         manifest.incrementals.extend(kept.iter().cloned());
-        manifest.closed_at_ms = (rewrite.purpose == Purpose::BaseOnly).then_some(rewrite.job.now_ms);
+        manifest.closed_at_ms = (rewrite.purpose == Purpose::BaseOnly).then_some(rewrite.cut_ms);
 
         let mut steps = vec![
             FileStep::CreateDir { path: self.names.dir.clone() },
@@ -775,7 +796,12 @@ impl AppendOnly {
             // the old one names; both are complete. The next rewrite settles it. A set that is only being switched on
             // does not count before its manifest is certain.
             let is_in_doubt = step + STEPS_FROM_RENAME >= steps_len;
-            if is_in_doubt && self.state == State::On {
+            if is_in_doubt && mutant::is(Mutant::DoubtfulBaseRemoved) {
+                let base = manifest.base.as_ref().map(|base| self.names.path(&base.name));
+                let steps = base.into_iter().map(|path| FileStep::Remove { path }).collect();
+                effects.push(Effect::Files { ticket: ids.ticket(), steps });
+                self.fail_rewrite(now, ids, effects);
+            } else if is_in_doubt && self.state == State::On {
                 self.manifest = manifest;
                 self.stats.has_failed = true;
                 self.count_failure(now);
@@ -906,6 +932,10 @@ impl AppendOnly {
         if !is_writing || self.cleanup.is_some() {
             return Wish::Nothing; // The manifest is being changed: the end of that comes first.
         }
+        if mutant::is(Mutant::BrokenForgotten) {
+            self.journal.forgive();
+            return Wish::Nothing;
+        }
         let old_file = self.journal.file().expect("a set in use has a file");
         let old = self.current.clone().expect("a set in use has a part");
         let is_write_failure = self.journal.broken().is_some_and(|broken| broken.error.operation == "write");
@@ -946,19 +976,21 @@ impl AppendOnly {
         if let Some((step, error)) = error {
             tracing::warn!("Can't move the AOF to a fresh file: {error}");
             self.closed_len -= repair.salvage.old_len;
-            self.is_old_doubtful |= error.path == self.names.path(&repair.old.name);
+            self.is_old_doubtful |= error.path == self.names.path(&repair.old.name)
+                && !mutant::is(Mutant::GivenUpFileSyncedAgain);
             self.repair_at_us = now.mono_us + REPAIR_INTERVAL_US;
-            if step + STEPS_FROM_RENAME >= repair.steps_len {
-                // Its manifest may be the one on disk: the file it names stays, whole and durable, and the next attempt
-                // carries on from its end.
+            let mut steps = vec![FileStep::Close { file: repair.file }];
+            if step + STEPS_FROM_RENAME >= repair.steps_len && !mutant::is(Mutant::DoubtfulRepairAdopted) {
+                // Its manifest may be the one on disk: the file it names stays, whole and durable, until one is that does
+                // without it. Nobody is answered by it: it may as well not be the one.
+                self.manifest.history.push(repair.part);
+            } else if step + STEPS_FROM_RENAME >= repair.steps_len {
                 self.adopt_repair(repair, ids, effects);
                 self.journal.distrust(now, error);
                 return;
+            } else {
+                steps.push(FileStep::Remove { path: self.names.path(&repair.part.name) });
             }
-            let steps = vec![
-                FileStep::Close { file: repair.file },
-                FileStep::Remove { path: self.names.path(&repair.part.name) },
-            ];
             effects.push(Effect::Files { ticket: ids.ticket(), steps });
             return;
         }

@@ -87,6 +87,9 @@ struct Company {
 /// Microseconds between two syncs under `everysec`.
 const SYNC_INTERVAL_US: u64 = 1_000_000;
 
+/// Bad file descriptor, as Linux numbers it.
+const EBADF: i32 = 9;
+
 /// A batch on its way to durability.
 #[derive(Clone, Debug)]
 struct Batch {
@@ -227,10 +230,10 @@ impl Journal {
         (self.file.is_some() || self.is_held) && !self.is_closing
     }
 
-    /// Takes nothing more in; the rest is synced as under `always`.
-    pub fn begin_closing(&mut self, now: Now) {
+    /// Takes nothing more in from this time on, milliseconds since 1970; the rest is synced as under `always`.
+    pub fn begin_closing(&mut self, at_ms: u64) {
         if !self.is_closing {
-            self.closing_since_ms = now.wall_ms();
+            self.closing_since_ms = at_ms;
         }
         self.is_closing = true;
     }
@@ -326,6 +329,12 @@ impl Journal {
         if !self.forming.is_empty() && !gathers {
             self.seal(now, file, effects);
         }
+        if mutant::is(Mutant::EverysecRoundForgotten)
+            && self.syncing.is_some()
+            && now.mono_us >= self.sync_due_us()
+        {
+            self.sync_started_us = now.mono_us;
+        }
         if self.wants_sync(now) {
             self.start_sync(now, file, effects);
             if mutant::is(Mutant::SyncBeforeWrite) {
@@ -392,6 +401,10 @@ impl Journal {
         if mutant::is(Mutant::SyncedAtSubmit) {
             self.offset_synced = self.offset_written;
         }
+        if mutant::is(Mutant::TimerOnWallClock) {
+            self.sync_started_us = now.wall_us;
+        }
+        let file = if mutant::is(Mutant::SyncOfAnotherFile) { FileId(u32::MAX / 2) } else { file };
         effects.push(Effect::Sync { file });
     }
 
@@ -406,6 +419,9 @@ impl Journal {
             Fsync::Always if mutant::is(Mutant::RewritePausesAlways) => !self.settings.sync_paused,
             Fsync::Always => true,
             Fsync::EverySec if mutant::is(Mutant::IdleTailNotSynced) && self.in_flight.is_empty() => false,
+            Fsync::EverySec if mutant::is(Mutant::TimerOnWallClock) => {
+                !self.settings.sync_paused && now.wall_us >= self.sync_due_us()
+            }
             Fsync::EverySec => !self.settings.sync_paused && now.mono_us >= self.sync_due_us(),
             Fsync::No => self.offset_synced < self.offset_owed,
         }
@@ -426,6 +442,10 @@ impl Journal {
             return None;
         }
         let is_usable = self.file.is_some() && !self.is_held && self.broken.is_none();
+        if mutant::is(Mutant::TimerOnWallClock) {
+            let wait_us = self.sync_due_us().saturating_sub(now.wall_us);
+            return (is_behind && is_timed && is_usable).then(|| now.mono_us + wait_us);
+        }
         (is_behind && is_timed && is_usable).then(|| self.sync_due_us().max(now.mono_us))
     }
 
@@ -460,9 +480,10 @@ impl Journal {
 
     /// The running sync has ended.
     pub fn synced(&mut self, now: Now, file: FileId, elapsed_us: u64, error: Option<IoError>) {
-        if self.file != Some(file) {
+        if self.file != Some(file) && !mutant::is(Mutant::SyncOfAnotherFile) {
             return;
         }
+        let error = error.filter(|error| error.errno != EBADF || !mutant::is(Mutant::SyncOfAnotherFile));
         let Some(covered) = self.syncing.take() else { return };
         self.stats.last_sync_us = elapsed_us;
         self.stats.slowest_sync_us = self.stats.slowest_sync_us.max(elapsed_us);
@@ -653,7 +674,8 @@ impl Journal {
 
     /// Stops handing over: what comes from now on belongs to the next file. Call with nothing forming.
     pub fn hold(&mut self) {
-        assert!(self.forming.is_empty(), "a file ends where a batch ends");
+        let is_at_end = self.forming.is_empty() || mutant::is(Mutant::CutCarriesBuffer);
+        assert!(is_at_end, "a file ends where a batch ends");
         self.is_held = true;
         if !mutant::is(Mutant::SelectNotRepeated) {
             self.selected = None;
@@ -676,6 +698,14 @@ impl Journal {
     /// Whether records wait for the next file.
     pub fn is_held(&self) -> bool {
         self.is_held
+    }
+
+    /// Trusts the present file again.
+    pub fn forgive(&mut self) {
+        assert!(mutant::is(Mutant::BrokenForgotten), "a file that failed is never written to again");
+        let retried = core::mem::take(&mut self.in_flight);
+        self.offset_written = retried.back().map_or(self.offset_written, |batch| batch.end);
+        (self.broken, self.syncing) = (None, None);
     }
 
     /// Goes on with the present file after all.
@@ -703,7 +733,7 @@ impl Journal {
         let retained_file_bytes: u64 = self.unsynced.iter().map(|batch| batch.file_bytes).sum();
         let start = self.offset_written - retained;
         // Where records are missing below `start`, a start must not take the fresh file's word for them.
-        let synced = start.min(self.offset_synced);
+        let synced = if mutant::is(Mutant::HoleForgotten) { start } else { start.min(self.offset_synced) };
         if mutant::is(Mutant::SalvageDropsUnsynced) {
             self.unsynced.clear();
         }
@@ -744,7 +774,7 @@ impl Journal {
         self.syncing = None;
         self.offset_written = salvage.end;
         self.offset_covered = salvage.end;
-        self.has_hole |= !salvage.is_whole;
+        self.has_hole |= !salvage.is_whole && !mutant::is(Mutant::HoleForgotten);
         if !self.has_hole {
             self.offset_synced = salvage.end;
         }

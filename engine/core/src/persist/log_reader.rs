@@ -117,7 +117,7 @@ impl LogReader {
             offset,
             has_headers: false,
             follows_checked: false,
-            valid_to: start,
+            valid_to: if mutant::is(Mutant::PreambleForgotten) { 0 } else { start },
             multi_at: None,
             timestamp_s: None,
             until,
@@ -210,6 +210,11 @@ impl LogReader {
                     let end = self.buffer_at + self.buffer.len() as u64;
                     return self.bad("the file ends inside of a record", end, true, disk).map(Next::Bad);
                 }
+                Read::Bad { .. }
+                    if mutant::is(Mutant::ZeroTailAccepted) && self.is_zero_filled_or_checked(disk)? =>
+                {
+                    return Ok(Next::End);
+                }
                 Read::Bad { at, reason } => {
                     let is_tail = self.is_zero_filled_or_checked(disk)?;
                     return self.bad(reason, self.position() + at as u64, is_tail, disk).map(Next::Bad);
@@ -251,7 +256,7 @@ impl LogReader {
         let leading = if is_first { self.leading } else { 0 };
         let follows = |start: Offset, offset: Offset| start == offset || start + leading == offset;
         let is_next = |start| self.offset.is_none_or(|offset| follows(start, offset));
-        if !header.start().is_some_and(is_next) {
+        if !header.start().is_some_and(is_next) && !mutant::is(Mutant::BatchOrderIgnored) {
             return self
                 .bad("a batch does not follow the one before it", self.position(), true, disk)
                 .map(Some);
@@ -266,6 +271,11 @@ impl LogReader {
             let end = self.buffer_at + self.buffer.len() as u64;
             return self.bad("the file ends inside of a batch", end, true, disk).map(Some);
         };
+        if !header.matches(payload) && mutant::is(Mutant::BadBatchSkipped) {
+            self.consumed += line_len + payload.len();
+            self.offset = Some(header.end);
+            return Ok(None);
+        }
         if !header.matches(payload) && !mutant::is(Mutant::ChecksumIgnored) {
             return self.bad("a batch does not match its checksum", self.position(), true, disk).map(Some);
         }
@@ -334,7 +344,7 @@ impl LogReader {
         match self.multi_at {
             None => Next::End,
             Some(at) => Next::Bad(Bad {
-                at: at.min(self.valid_to),
+                at: if mutant::is(Mutant::MultiLeftOpen) { self.position() } else { at.min(self.valid_to) },
                 found_at: self.position(),
                 is_tail: true,
                 is_open_multi: true,

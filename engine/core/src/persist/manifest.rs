@@ -13,7 +13,10 @@ use alloc::{
     vec::Vec,
 };
 
-use crate::bytes::{number, quote};
+use crate::{
+    bytes::{number, quote},
+    mutant::{self, Mutant},
+};
 
 /// Longest line a stock server reads, bytes, line end included.
 const LINE_BYTES_MAX: usize = 1024;
@@ -55,6 +58,17 @@ pub struct ManifestError {
 /// Stands in a manifest that names no file: a set is being made for the first time, and does not count yet.
 const BEGUN_LINE: &str = "#perdura: begun\n";
 const CLOSED_PREFIX: &str = "#perdura: closed-at-ms ";
+const CRC_PREFIX: &str = "#perdura: crc ";
+
+/// Stock servers write no such line, and drop ours: then there is nothing to compare with.
+fn check_crc(text: &[u8], line: &[u8]) -> Result<(), &'static str> {
+    let crc = core::str::from_utf8(line).ok().and_then(|crc| u32::from_str_radix(crc.trim_end(), 16).ok());
+    if crc == Some(crc32fast::hash(text)) || mutant::is(Mutant::ManifestChecksumIgnored) {
+        Ok(())
+    } else {
+        Err("The manifest does not match its checksum: restore it, or remove this line to take it as it is")
+    }
+}
 
 impl Manifest {
     /// No file at all.
@@ -106,10 +120,17 @@ impl Manifest {
         text
     }
 
+    /// Its text, ended by a checksum of it: one flipped bit turns a part in use (`i`) into one to be removed (`h`).
+    pub fn sealed(&self) -> String {
+        let text = self.format();
+        let crc = crc32fast::hash(text.as_bytes());
+        format!("{text}{CRC_PREFIX}{crc:08x}\n")
+    }
+
     /// Reads a manifest's text.
     ///
     /// # Errors
-    /// The first line that a stock server would refuse, with the same reason.
+    /// The first line that a stock server would refuse, with the same reason; a checksum that does not match.
     pub fn parse(text: &[u8]) -> Result<Manifest, ManifestError> {
         if text.is_empty() {
             return Err(ManifestError {
@@ -119,12 +140,18 @@ impl Manifest {
             });
         }
         let mut manifest = Manifest::default();
+        let mut at = 0;
         for (index, line) in text.split_inclusive(|&byte| byte == b'\n').enumerate() {
-            manifest.take_line(line).map_err(|reason| ManifestError {
+            let checked = match line.strip_prefix(CRC_PREFIX.as_bytes()) {
+                Some(crc) => check_crc(&text[..at], crc),
+                None => manifest.take_line(line),
+            };
+            checked.map_err(|reason| ManifestError {
                 line: index + 1,
                 text: String::from_utf8_lossy(line).trim_end().to_string(),
                 reason,
             })?;
+            at += line.len();
         }
         Ok(manifest)
     }
@@ -227,6 +254,24 @@ mod tests {
         check("file a seq 1 type x\n", Err("Unknown AOF file type"));
         check("file a seq 1 type b\nfile b seq 2 type b\n", Err("Found duplicate base file information"));
         check("file a seq 2 type i\nfile b seq 2 type i\n", Err("Found a non-monotonic sequence number"));
+    }
+
+    #[test]
+    fn any_flipped_bit_of_a_sealed_manifest_is_seen_or_changes_nothing() {
+        let text =
+            "#perdura: closed-at-ms 17\nfile a.1.base.rdb seq 1 type b\nfile a.2.incr.aof seq 2 type i\n";
+        let manifest = Manifest::parse(text.as_bytes()).unwrap();
+        let sealed = manifest.sealed().into_bytes();
+        assert_eq!(Manifest::parse(&sealed), Ok(manifest.clone()));
+        for bit in 0..sealed.len() * 8 {
+            let mut damaged = sealed.clone();
+            damaged[bit / 8] ^= 1 << (bit % 8);
+            assert!(
+                Manifest::parse(&damaged).is_ok_and(|read| read == manifest)
+                    || Manifest::parse(&damaged).is_err(),
+                "bit {bit}"
+            );
+        }
     }
 
     #[test]

@@ -38,7 +38,7 @@ use super::{
 };
 use crate::{
     bytes::number,
-    host::{Disk, ENOENT, FileId, FileStep, IoError},
+    host::{DirEntry, Disk, ENOENT, FileId, FileStep, IoError},
     mutant::{self, Mutant},
     rdb::{self, DecodeSettings, Decoder, Event},
     store::Limits,
@@ -52,6 +52,74 @@ impl From<IoError> for Refusal {
     fn from(error: IoError) -> Refusal {
         Refusal(format!("Fatal error: {error}"))
     }
+}
+
+/// What a start found: a row of the table above, or of the one in `node/loading.rs`. For tests, which must meet them all.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Case {
+    /// Nothing there.
+    FirstStart,
+    /// The snapshot file, without AOF.
+    DumpLoaded,
+    /// The set.
+    SetLoaded,
+    /// The snapshot file, no set being there (W20).
+    DumpImported,
+    /// The snapshot file, newer than a set that was closed (W12).
+    DumpNewerThanSet,
+    /// The single file of an older server.
+    OldFileUpgraded,
+    /// A base whose manifest was never written, or lost.
+    BaseAdopted,
+    /// Refused: the manifest cannot be read.
+    ManifestDamaged,
+    /// Refused: a part is missing.
+    PartMissing,
+    /// Refused: parts with records and no manifest (W17).
+    ManifestLost,
+    /// The end of the last file was cut.
+    TailCut,
+    /// The log ended in a file that others followed.
+    LogEndedEarlier,
+    /// Refused: a torn tail, and `aof-load-truncated no`.
+    TailRefused,
+    /// Refused: a file that is not the last is torn.
+    TornInTheMiddle,
+    /// Refused: damage below what was synced.
+    DamagedBelowSynced,
+    /// Refused: an RDB that cannot be read.
+    RdbDamaged,
+    /// Records that only the page cache may have held were written anew.
+    UnsyncedWrittenAnew,
+    /// The same, in several files: all was written anew as a base.
+    BaseWrittenAnew,
+}
+
+impl Case {
+    /// All of them.
+    pub const ALL: [Case; 18] = {
+        use Case::*;
+        [
+            FirstStart,
+            DumpLoaded,
+            SetLoaded,
+            DumpImported,
+            DumpNewerThanSet,
+            OldFileUpgraded,
+            BaseAdopted,
+            ManifestDamaged,
+            PartMissing,
+            ManifestLost,
+            TailCut,
+            LogEndedEarlier,
+            TailRefused,
+            TornInTheMiddle,
+            DamagedBelowSynced,
+            RdbDamaged,
+            UnsyncedWrittenAnew,
+            BaseWrittenAnew,
+        ]
+    };
 }
 
 /// What is going to be loaded.
@@ -86,8 +154,16 @@ pub struct Sources<'a> {
 ///
 /// # Errors
 /// A manifest that cannot be read, a part that is missing, parts without a manifest.
-pub fn decide(sources: &Sources<'_>, disk: &mut dyn Disk) -> Result<(Choice, Manifest), Refusal> {
-    let manifest = read_manifest(sources.names, disk)?;
+pub fn decide(
+    sources: &Sources<'_>,
+    cases: &mut Vec<Case>,
+    disk: &mut dyn Disk,
+) -> Result<(Choice, Manifest), Refusal> {
+    let manifest = read_manifest(sources.names, disk).inspect_err(|refusal| {
+        if refusal.0.contains(MANIFEST_ERROR) {
+            cases.push(Case::ManifestDamaged);
+        }
+    })?;
     let dump_len = disk.len(sources.dump)?;
     if !sources.appendonly {
         let choice = if dump_len.is_some() { Choice::Dump } else { Choice::Fresh };
@@ -95,15 +171,20 @@ pub fn decide(sources: &Sources<'_>, disk: &mut dyn Disk) -> Result<(Choice, Man
     }
     let old_len = disk.len(&sources.names.prefix)?;
     let is_begun = manifest.is_some();
-    let Some(manifest) = manifest.filter(|manifest| !manifest.is_empty()) else {
-        let choice = decide_without_set(sources, dump_len, old_len, is_begun, disk)?;
+    let Some(mut manifest) = manifest.filter(|manifest| !manifest.is_empty()) else {
+        let choice = decide_without_set(sources, dump_len, old_len, is_begun, cases, disk)?;
         return Ok((choice, Manifest::default()));
     };
     if is_upgrade_interrupted(sources.names, &manifest, old_len, disk)? {
         return Ok((Choice::Upgrade, manifest));
     }
+    if mutant::is(Mutant::LostPartIgnored) {
+        let is_there = |part: &Part| matches!(disk.len(&sources.names.path(&part.name)), Ok(Some(_)));
+        manifest.incrementals.retain(is_there);
+    }
     for part in manifest.loaded() {
         if disk.len(&sources.names.path(&part.name))?.is_none() {
+            cases.push(Case::PartMissing);
             return Err(Refusal(format!(
                 "Unable to obtain the AOF file {} length. stat: No such file or directory: the manifest names it",
                 part.name
@@ -112,6 +193,7 @@ pub fn decide(sources: &Sources<'_>, disk: &mut dyn Disk) -> Result<(Choice, Man
     }
     let is_superseded = match (manifest.closed_at_ms, dump_len) {
         (Some(_), _) if mutant::is(Mutant::ClosedSetWins) => false,
+        (_, Some(_)) if mutant::is(Mutant::AnyDumpWins) => true,
         (Some(closed_at), Some(_)) => frozen_ms(sources.dump, disk)? > closed_at,
         _ => false,
     };
@@ -123,15 +205,20 @@ fn decide_without_set(
     dump_len: Option<u64>,
     old_len: Option<u64>,
     is_begun: bool,
+    cases: &mut Vec<Case>,
     disk: &mut dyn Disk,
 ) -> Result<Choice, Refusal> {
     if old_len.is_some() {
         return Ok(Choice::Upgrade);
     }
     let parts = stray_parts(sources.names, &Manifest::default(), disk)?;
+    let is_lost_believed =
+        mutant::is(Mutant::LostManifestIsEmpty) || mutant::is(Mutant::UnreadableManifestIsEmpty);
+    let is_believed = is_begun || is_lost_believed;
     let with_records =
-        parts.iter().filter(|_| !is_begun).find(|entry| entry.name.contains(".incr.") && entry.len > 0);
+        parts.iter().filter(|_| !is_believed).find(|entry| entry.name.contains(".incr.") && entry.len > 0);
     if let Some(part) = with_records {
+        cases.push(Case::ManifestLost);
         return Err(Refusal(format!(
             "Fatal error: {} has records but {} is missing: restore the manifest, or move the directory away to start \
              without it",
@@ -139,14 +226,26 @@ fn decide_without_set(
             sources.names.manifest()
         )));
     }
-    if dump_len.is_some() {
-        return Ok(Choice::ImportDump);
+    if mutant::is(Mutant::OnlyDumpIgnored) || is_lost_believed {
+        return Ok(Choice::Fresh);
     }
-    let newest = parts
-        .iter()
-        .filter(|entry| entry.name.contains(".base.") && entry.len > 0)
-        .max_by_key(|e| e.modified_ms);
-    Ok(newest.map_or(Choice::Fresh, |entry| Choice::AdoptBase(entry.name.clone())))
+    let dump_ms = if dump_len.is_some() { Some(frozen_ms(sources.dump, disk)?) } else { None };
+    let mut newest = None;
+    let is_base = |entry: &&DirEntry| !is_begun && entry.name.contains(".base.") && entry.len > 0;
+    for entry in parts.iter().filter(is_base) {
+        let at_ms = frozen_ms(&sources.names.path(&entry.name), disk)?;
+        newest = newest.max(Some((at_ms, entry.name.clone())));
+    }
+    // A base that says when it was frozen may be newer than the dump: its manifest was lost, or never written.
+    Ok(match (newest, dump_ms) {
+        (Some((base_ms, name)), dump_ms)
+            if dump_ms.is_none_or(|dump_ms| base_ms > dump_ms && !mutant::is(Mutant::AnyDumpWins)) =>
+        {
+            Choice::AdoptBase(name)
+        }
+        (_, Some(_)) => Choice::ImportDump,
+        (_, None) => Choice::Fresh,
+    })
 }
 
 fn is_upgrade_interrupted(
@@ -160,9 +259,12 @@ fn is_upgrade_interrupted(
     Ok(old_len.is_some() && is_only_the_old_file && disk.len(&names.path(&names.prefix))?.is_none())
 }
 
-/// When the data of a snapshot was frozen: its own note, or the file's time where a stock server wrote it. The file's
-/// time alone would make a snapshot newer than what was logged while its child was writing.
-fn frozen_ms(path: &str, disk: &mut dyn Disk) -> Result<u64, Refusal> {
+/// When the data of a snapshot was frozen: its own note, or the file's time where a stock server wrote it, or 0 for a base.
+/// The file's time alone would make a snapshot newer than what was logged while its child was writing.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn frozen_ms(path: &str, disk: &mut dyn Disk) -> Result<u64, Refusal> {
     let mut decoder = Decoder::new(DecodeSettings { limits: Limits::default(), skip_checksum: true });
     decoder.feed(&read_range(path, 0, NOTES_BYTES, disk)?);
     for _ in 0..NOTES_MAX {
@@ -197,13 +299,29 @@ pub fn read_manifest(names: &Names, disk: &mut dyn Disk) -> Result<Option<Manife
     let Some(len) = disk.len(&path)? else { return Ok(None) };
     let text = read_range(&path, 0, len as usize, disk)?;
     match Manifest::parse(&text) {
+        Ok(manifest) if mutant::is(Mutant::ManifestIgnored) => all_parts(names, manifest, disk).map(Some),
         Ok(manifest) => Ok(Some(manifest)),
+        Err(_) if mutant::is(Mutant::UnreadableManifestIsEmpty) => Ok(None),
         Err(error) => Err(Refusal(format!(
-            "\n*** FATAL AOF MANIFEST FILE ERROR ***\nReading the manifest file, at line {}\n>>> '{}'\n{}",
+            "\n{MANIFEST_ERROR}\nReading the manifest file, at line {}\n>>> '{}'\n{}",
             error.line, error.text, error.reason
         ))),
     }
 }
+
+/// A mutant's idea of the set: the newest base that lies there, and every incremental file.
+fn all_parts(names: &Names, named: Manifest, disk: &mut dyn Disk) -> Result<Manifest, Refusal> {
+    let mut manifest = Manifest { base: named.base, closed_at_ms: named.closed_at_ms, ..Manifest::default() };
+    for entry in disk.list(&names.dir)? {
+        let rest = entry.name.strip_prefix(names.prefix.as_str()).and_then(|rest| rest.strip_prefix('.'));
+        let seq = rest.and_then(|rest| rest.strip_suffix(".incr.aof")?.parse().ok());
+        manifest.incrementals.extend(seq.map(|seq| Part { name: entry.name, seq }));
+    }
+    manifest.incrementals.sort_by_key(|part| part.seq);
+    Ok(manifest)
+}
+
+const MANIFEST_ERROR: &str = "*** FATAL AOF MANIFEST FILE ERROR ***";
 
 /// Bytes of a file from `offset`, fewer at its end.
 ///
@@ -340,6 +458,9 @@ pub fn copy_range(path: &str, from: u64, to: u64, file: FileId, disk: &mut dyn D
 /// # Errors
 /// Whatever kept a directory from being read; a file that cannot be removed is only logged.
 pub fn sweep(names: &Names, manifest: &Manifest, disk: &mut dyn Disk) -> Result<(), IoError> {
+    if mutant::is(Mutant::LeftoversKept) {
+        return Ok(());
+    }
     let mut leftovers: Vec<String> = Vec::new();
     for entry in disk.list("")? {
         let is_orphan = entry.is_file && temp_writer(&entry.name).is_some_and(|pid| !disk.is_process(pid));
@@ -378,12 +499,24 @@ fn temp_writer(name: &str) -> Option<i32> {
     pid.parse().ok()
 }
 
+/// Makes what lies in the directory without a manifest count for nothing: a server that starts without the log serves
+/// something else, and a later start must not find an older truth there. The files stay.
+///
+/// # Errors
+/// The first step that failed.
+pub fn disown_strays(names: &Names, ids: &mut Ids, disk: &mut dyn Disk) -> Result<(), Refusal> {
+    let parts = stray_parts(names, &Manifest::default(), disk)?;
+    let is_base = |entry: &DirEntry| entry.name.contains(".base.") && entry.len > 0;
+    let has_records = |entry: &DirEntry| entry.name.contains(".incr.") && entry.len > 0;
+    let is_crashed_beginning = parts.iter().any(is_base) && !parts.iter().any(has_records);
+    if is_crashed_beginning && read_manifest(names, disk)?.is_none() && !mutant::is(Mutant::StraysStayTrue) {
+        perform_all(&names.manifest_steps(&Manifest::default(), ids), disk)?;
+    }
+    Ok(())
+}
+
 /// Files named like parts of the set that the manifest does not name.
-fn stray_parts(
-    names: &Names,
-    manifest: &Manifest,
-    disk: &mut dyn Disk,
-) -> Result<Vec<crate::host::DirEntry>, IoError> {
+fn stray_parts(names: &Names, manifest: &Manifest, disk: &mut dyn Disk) -> Result<Vec<DirEntry>, IoError> {
     let entries = match disk.list(&names.dir) {
         Ok(entries) => entries,
         Err(error) if error.errno == ENOENT => return Ok(Vec::new()),

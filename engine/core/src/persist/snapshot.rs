@@ -157,7 +157,7 @@ impl Snapshots {
         let job = SnapshotJob {
             ticket: ids.ticket(),
             form: SnapshotForm::Rdb,
-            path: "temp-{pid}.rdb".into(),
+            path: if mutant::is(Mutant::DumpInPlace) { order.target } else { "temp-{pid}.rdb" }.into(),
             key_delay_us: order.key_delay_us,
             now_ms: now.wall_ms(),
         };
@@ -262,6 +262,8 @@ impl Snapshots {
         ];
         if mutant::is(Mutant::DumpNameNotSynced) {
             steps.pop();
+        } else if mutant::is(Mutant::ChildRenames) {
+            steps.remove(0);
         }
         effects.push(Effect::Files { ticket, steps });
         running.phase = Phase::Installing(ticket);
