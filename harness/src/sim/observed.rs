@@ -13,8 +13,8 @@ use std::rc::Rc;
 
 use perdura_core::config::AppendFsync;
 use perdura_core::host::{
-    ClientId, Completion, Disk, Effect, Effects, Encoder, Engine, FileStep, Peer, Signal, SnapshotForm,
-    SnapshotJob, Ticket,
+    BackupJob, BackupWritten, ClientId, Completion, Disk, Effect, Effects, Encoder, Engine, FileStep,
+    IoError, Peer, Signal, SnapshotForm, SnapshotJob, Ticket,
 };
 use perdura_core::node::Node;
 use perdura_core::persist::append_only::State as LogState;
@@ -186,6 +186,14 @@ impl Engine for Observed {
     fn load(&mut self, now: Now, disk: &mut dyn Disk, effects: &mut Effects) {
         self.node.load(now, disk, effects);
         self.notes.borrow_mut().observe_logging(logging_of(&self.node));
+    }
+
+    fn back_up(
+        job: &BackupJob,
+        disk: &mut dyn Disk,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<BackupWritten, IoError> {
+        Node::back_up(job, disk, progress)
     }
 
     fn encoder<'a>(&'a self, job: &SnapshotJob) -> Box<dyn Encoder + 'a> {

@@ -15,6 +15,7 @@
 //! Not here: what a command does (`commands/`), what durable means (`persist/`).
 
 mod acl;
+mod backup;
 mod blocking;
 mod client;
 mod command;
@@ -51,12 +52,14 @@ use crate::{
     commands::{Record, table::Table},
     config::{AclPubsubDefault, AppendFsync, Config},
     host::{
-        ClientId, Completion, Disk, Effect, Effects, Encoder, Engine, Peer, Signal, SnapshotForm,
-        SnapshotJob, Ticket,
+        BackupJob, BackupWritten, ClientId, Completion, Disk, Effect, Effects, Encoder, Engine, IoError,
+        Peer, Signal, SnapshotForm, SnapshotJob, Ticket,
     },
     mutant::{self, Mutant},
     persist::{
         append_only::{AppendOnly, Ids, Names},
+        archive::ArchiveSettings,
+        backup::{self as backup_work, Backups},
         batch::Marked,
         journal::{Fsync, JournalSettings},
         manifest::Manifest,
@@ -72,6 +75,7 @@ use crate::{
 };
 
 use debug::DebugSwitches;
+pub use digest::value_digest;
 pub use info::{HostFacts, HostHooks};
 use loading::Loading;
 
@@ -157,6 +161,7 @@ pub struct Node {
     pub(crate) sessions: Sessions,
     pub(crate) aof: AppendOnly,
     pub(crate) snapshots: Snapshots,
+    pub(crate) backups: Backups,
     pub(crate) ids: Ids,
     child: Option<Child>,
     loading: Option<Loading>,
@@ -232,6 +237,7 @@ impl Node {
             sessions: Sessions::default(),
             aof: AppendOnly::new(names, Manifest::default(), JournalSettings::default()),
             snapshots: Snapshots::new(now),
+            backups: Backups::default(),
             ids: Ids::default(),
             child: None,
             loading: Some(Loading::at_start()),
@@ -301,6 +307,11 @@ impl Node {
             lag_max_ms: config.appendfsync_max_lag,
             sync_paused: config.no_appendfsync_on_rewrite && self.child.is_some(),
         });
+        self.aof.archive.configure(ArchiveSettings {
+            dir: config.aof_archive_dir.trim_end_matches('/').into(),
+            age_s_max: config.aof_archive_max_age,
+            bytes_max: config.aof_archive_max_bytes,
+        });
         self.store.limits = Limits {
             hash_listpack_entries_max: config.hash_max_listpack_entries as usize,
             hash_listpack_value_max: config.hash_max_listpack_value as usize,
@@ -327,6 +338,11 @@ impl Node {
     /// The data, for tests and oracles.
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// Bytes loaded so far, of a start or a reload.
+    pub fn loaded_bytes(&self) -> u64 {
+        self.loading.as_ref().map_or(0, |loading| loading.loaded_bytes)
     }
 
     /// The settings.
@@ -496,6 +512,14 @@ impl Engine for Node {
     fn load(&mut self, now: Now, disk: &mut dyn Disk, effects: &mut Effects) {
         self.begin(now);
         self.load_slice(disk, effects);
+    }
+
+    fn back_up(
+        job: &BackupJob,
+        disk: &mut dyn Disk,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<BackupWritten, IoError> {
+        backup_work::write(job, disk, progress)
     }
 
     fn encoder<'a>(&'a self, job: &SnapshotJob) -> Box<dyn Encoder + 'a> {

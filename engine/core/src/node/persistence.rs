@@ -321,6 +321,7 @@ impl Node {
                 self.begin_snapshot(Origin::Background, effects);
             }
         }
+        self.drive_backup(effects);
         self.drive_shutdown(effects);
     }
 
@@ -411,6 +412,8 @@ impl Node {
                 let outcome = self.snapshots.saved(result, &mut self.ids, effects);
                 self.settle_snapshot(outcome, effects);
             }
+            Completion::BackupProgress { bytes, .. } => self.backups.progressed(bytes),
+            Completion::BackedUp { ticket, result } => self.backed_up(ticket, result, effects),
             Completion::DirChanged(_)
             | Completion::Listening(_)
             | Completion::ConfigRead(_)
@@ -465,6 +468,7 @@ impl Node {
         match child.kind {
             ChildKind::Rdb if child.is_cancelled => {
                 self.snapshots.cancelled();
+                self.backups.snapshot_lost();
                 self.remove_leftover(end, effects);
             }
             ChildKind::Rdb => {
@@ -490,6 +494,7 @@ impl Node {
         if outcome.is_ok {
             self.store.dirty = self.store.dirty.saturating_sub(outcome.dirty_at_cut);
         }
+        self.back_up_snapshot(&outcome, effects);
         if outcome.origin == Origin::Background {
             self.child = self.child.take().filter(|child| child.kind != ChildKind::Rdb);
             return;
