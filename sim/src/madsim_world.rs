@@ -23,8 +23,8 @@ use madsim::runtime::{Handle, NodeHandle, Runtime};
 use madsim::task::NodeId;
 use madsim::time::{self, TimeHandle};
 use perdura_core::host::{
-    ChildEnd, ClientId, Completion, Disk as _, Effect, Engine, FileId, Peer, Signal, SnapshotJob, Ticket,
-    write_snapshot,
+    BackupJob, ChildEnd, ClientId, Completion, Disk as _, Effect, Engine, FileId, Peer, Signal, SnapshotJob,
+    Ticket, write_snapshot,
 };
 use perdura_core::time::Now;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -447,6 +447,7 @@ impl<E: Engine + Send + 'static> Server<E> {
             }
             Effect::Fork(job) => self.fork(&job),
             Effect::Save(job) => self.save(&job),
+            Effect::Backup(job) => self.back_up(&job),
             Effect::KillChild(ticket) => self.kill_child(ticket),
             Effect::ChangeDir(path) => {
                 let result = self.shared.disk().change_dir(self.process, &path);
@@ -574,6 +575,13 @@ impl<E: Engine + Send + 'static> Server<E> {
         drop(encoder);
         drop(disk);
         self.tell(Completion::Saved { ticket: job.ticket, result });
+    }
+
+    fn back_up(&mut self, job: &BackupJob) {
+        let mut disk = self.shared.disk();
+        let result = E::back_up(job, &mut disk.handle(self.process), &mut |_| {});
+        drop(disk);
+        self.tell(Completion::BackedUp { ticket: job.ticket, result });
     }
 
     fn kill_child(&mut self, ticket: Ticket) {

@@ -234,6 +234,49 @@ pub struct SnapshotWritten {
     pub keys: u64,
 }
 
+/// A file of a backup.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BackupPart {
+    /// The file.
+    pub from: String,
+    /// Its name in the backup.
+    pub to: String,
+    /// Bytes of it that count; `None` for all.
+    pub len: Option<u64>,
+    /// It never changes again, and may be linked instead of copied.
+    pub is_final: bool,
+}
+
+/// A backup to be made.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BackupJob {
+    /// Matches the completions.
+    pub ticket: Ticket,
+    /// Directory to make; one that is empty is fine.
+    pub dir: String,
+    /// Directories in it, each after those in it; the last is itself.
+    pub dirs: Vec<String>,
+    /// Files.
+    pub parts: Vec<BackupPart>,
+    /// Name and text of the manifest.
+    pub manifest: Option<(String, String)>,
+    /// Offset of the log that it reaches.
+    pub offset: Option<Offset>,
+    /// Wall clock, milliseconds since 1970.
+    pub created_ms: u64,
+}
+
+/// What a backup came to, after all of it was read again.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct BackupWritten {
+    /// Files in its inventory.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Bytes that were linked.
+    pub linked_bytes: u64,
+}
+
 /// How a snapshot child ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ChildEnd {
@@ -309,6 +352,20 @@ pub enum Completion {
         /// The file, or what failed.
         result: Result<SnapshotWritten, IoError>,
     },
+    /// A backup's report while it is made.
+    BackupProgress {
+        /// The job.
+        ticket: Ticket,
+        /// Bytes read so far; each file is read when it is copied, and again.
+        bytes: u64,
+    },
+    /// An [`Effect::Backup`] ended.
+    BackedUp {
+        /// The job.
+        ticket: Ticket,
+        /// What it came to, or the step that failed.
+        result: Result<BackupWritten, IoError>,
+    },
     /// A [`Effect::ChangeDir`] ended; the absolute path on success, else errno.
     DirChanged(Result<String, i32>),
     /// A [`Effect::Listen`] ended; on failure the old listeners still stand.
@@ -372,6 +429,10 @@ pub enum Effect {
     Fork(SnapshotJob),
     /// Write a snapshot here and now, blocking. Completes with `Saved`.
     Save(SnapshotJob),
+    /// Make a backup with [`Engine::back_up`], off the engine's thread and beside all other work: the files it names do not
+    /// change meanwhile, but for the growing end of the last. Completes with `BackupProgress` any number of times, then
+    /// `BackedUp`. A crash leaves any part of it, and the inventory only if all of it is durable.
+    Backup(BackupJob),
     /// End the child of this job (SIGUSR1). `ChildEnded` follows.
     KillChild(Ticket),
     /// Go to another directory; paths are relative to it from now on. Completes with `DirChanged`.
@@ -443,6 +504,20 @@ pub trait Engine {
     fn is_loading(&self) -> bool;
     /// One bounded slice of loading (start-up, DEBUG RELOAD, DEBUG LOADAOF).
     fn load(&mut self, now: Now, disk: &mut dyn Disk, effects: &mut Effects);
+    /// Makes a backup through `disk`; what a host runs for [`Effect::Backup`]. An engine that wraps another hands this on.
+    ///
+    /// # Errors
+    /// The first step that failed; `ENOSYS` from an engine without backups.
+    fn back_up(
+        job: &BackupJob,
+        _disk: &mut dyn Disk,
+        _progress: &mut dyn FnMut(u64),
+    ) -> Result<BackupWritten, IoError>
+    where
+        Self: Sized,
+    {
+        Err(IoError { operation: "backup", path: job.dir.clone(), errno: ENOSYS })
+    }
     /// Starts encoding the data set as it is now. Driven to its end by a child, by SAVE, or step by step by the simulator.
     fn encoder<'a>(&'a self, job: &SnapshotJob) -> alloc::boxed::Box<dyn Encoder + 'a>;
 }
@@ -562,6 +637,9 @@ pub fn errno_text(errno: i32) -> String {
     text.into()
 }
 
+/// Handle of the file that a backup is writing: no engine gives out a number so high.
+pub const BACKUP_FILE: FileId = FileId(u32::MAX - 16);
+
 /// Input/output error, as Linux numbers it.
 pub const EIO: i32 = 5;
 /// No such file or directory.
@@ -570,6 +648,8 @@ pub const ENOENT: i32 = 2;
 pub const EEXIST: i32 = 17;
 /// No space left on device.
 pub const ENOSPC: i32 = 28;
+/// Function not implemented.
+pub const ENOSYS: i32 = 38;
 
 #[cfg(test)]
 mod tests {

@@ -375,6 +375,7 @@ impl<E: Engine> Host<E> {
                 let result = child::save_here(&self.engine, &job, &self.disk);
                 self.completions.push(Completion::Saved { ticket: job.ticket, result });
             }
+            Effect::Backup(job) => self.workers.back_up(job, E::back_up, &self.disk),
             Effect::KillChild(ticket) => self.kill_child(ticket),
             Effect::ChangeDir(path) => {
                 let result = self.change_dir(&path).map_err(|error| sys::errno(&error));

@@ -18,7 +18,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use perdura_core::host::{Completion, Disk, FileId, FileStep, IoError, Ticket};
+use perdura_core::host::{BackupJob, BackupWritten, Completion, Disk, FileId, FileStep, IoError, Ticket};
 
 use crate::files::LinuxDisk;
 use crate::{process, sys};
@@ -84,6 +84,12 @@ enum Work {
     Steps { ticket: Ticket, steps: Vec<FileStep> },
     Config { path: String, text: String },
 }
+
+/// What makes a backup; see `Engine::back_up`.
+pub type BackUp = fn(&BackupJob, &mut dyn Disk, &mut dyn FnMut(u64)) -> Result<BackupWritten, IoError>;
+
+/// Bytes between two reports of a backup.
+const BACKUP_REPORT_BYTES: u64 = 16 << 20;
 
 /// A thread's name and what it does.
 type Thread = (&'static str, fn(&Shared));
@@ -184,6 +190,27 @@ impl Workers {
     /// Queues the replacement of a configuration file.
     pub fn write_config(&self, path: String, text: String, disk: &LinuxDisk) {
         self.queue_job(disk, Work::Config { path, text });
+    }
+
+    /// Makes a backup on a thread of its own: it may take minutes, and nothing waits for it.
+    pub fn back_up(&self, job: BackupJob, run: BackUp, disk: &LinuxDisk) {
+        let (shared, ticket) = (self.shared.clone(), job.ticket);
+        let mut disk = disk.separate();
+        let work = move || {
+            let _guard = AbortOnPanic;
+            let mut told = 0;
+            let result = run(&job, &mut disk, &mut |bytes| {
+                if bytes >= told + BACKUP_REPORT_BYTES {
+                    told = bytes;
+                    shared.finish(shared.lock(), Completion::BackupProgress { ticket, bytes });
+                }
+            });
+            shared.finish(shared.lock(), Completion::BackedUp { ticket, result });
+        };
+        if let Err(error) = thread::Builder::new().name("backup".into()).spawn(work) {
+            let error = IoError { operation: "thread", path: String::new(), errno: sys::errno(&error) };
+            self.shared.finish(self.shared.lock(), Completion::BackedUp { ticket, result: Err(error) });
+        }
     }
 
     fn queue_job(&self, disk: &LinuxDisk, work: Work) {

@@ -10,7 +10,10 @@ use std::path::PathBuf;
 
 use perdura_core::{
     config::{Config, OomScoreAdj},
-    host::{ClientId, Completion, Disk, Effects, Encoder, Engine, Peer, Signal, SnapshotJob},
+    host::{
+        BackupJob, BackupWritten, ClientId, Completion, Disk, Effects, Encoder, Engine, IoError, Peer,
+        Signal, SnapshotJob,
+    },
     time::Now,
 };
 use perdura_linux::{
@@ -202,6 +205,14 @@ impl<E: Engine> Engine for Watched<E> {
     fn load(&mut self, now: Now, disk: &mut dyn Disk, effects: &mut Effects) {
         self.engine.load(now, disk, effects);
     }
+    fn back_up(
+        job: &BackupJob,
+        disk: &mut dyn Disk,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<BackupWritten, IoError> {
+        E::back_up(job, disk, progress)
+    }
+
     fn encoder<'a>(&'a self, job: &SnapshotJob) -> Box<dyn Encoder + 'a> {
         self.engine.encoder(job)
     }

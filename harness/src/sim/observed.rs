@@ -13,8 +13,8 @@ use std::rc::Rc;
 
 use perdura_core::config::AppendFsync;
 use perdura_core::host::{
-    ClientId, Completion, Disk, Effect, Effects, Encoder, Engine, FileStep, Peer, Signal, SnapshotForm,
-    SnapshotJob, Ticket,
+    BackupJob, BackupWritten, ClientId, Completion, Disk, Effect, Effects, Encoder, Engine, FileStep,
+    IoError, Peer, Signal, SnapshotForm, SnapshotJob, Ticket,
 };
 use perdura_core::node::Node;
 use perdura_core::persist::append_only::State as LogState;
@@ -190,6 +190,14 @@ impl Engine for Observed {
         if !self.node.is_loading() || effects.iter().any(|effect| matches!(effect, Effect::Exit(_))) {
             self.node.start_cases().iter().for_each(|case| *notes.cases.entry(*case).or_default() += 1);
         }
+    }
+
+    fn back_up(
+        job: &BackupJob,
+        disk: &mut dyn Disk,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<BackupWritten, IoError> {
+        Node::back_up(job, disk, progress)
     }
 
     fn encoder<'a>(&'a self, job: &SnapshotJob) -> Box<dyn Encoder + 'a> {

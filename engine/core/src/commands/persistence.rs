@@ -7,6 +7,12 @@ use super::{
 
 /// The commands of this file.
 pub const COMMANDS: &[Command] = &[
+    Command::node("backup", 3, flag::NO_ASYNC_LOADING | flag::ADMIN | flag::NOSCRIPT | flag::NO_MULTI, NodeCommand::Backup).doc(
+        "server",
+        "7.2.0",
+        "Copies the data files into a new directory, consistent, synced and verified (BACKUP TO directory).",
+        "O(N) where N is the size of the data files, off the thread that serves",
+    ),
     Command::node("bgrewriteaof", 1, flag::NO_ASYNC_LOADING | flag::ADMIN | flag::NOSCRIPT, NodeCommand::BgRewriteAof).doc(
         "server",
         "1.0.0",

@@ -35,6 +35,7 @@ impl Node {
         self.timed("expire-cycle", Node::expire_cycle);
         self.check_save_points(effects);
         self.check_aof_growth();
+        self.aof.trim_archive(self.now, &mut self.ids, effects);
         self.check_clients(effects);
         let counters = &self.counters;
         let counts = [counters.commands, counters.input_bytes, counters.output_bytes];

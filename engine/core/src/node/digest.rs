@@ -71,6 +71,11 @@ pub(super) fn of_value(entry: Entry<'_>) -> Digest {
     digest
 }
 
+/// The digest of a value, as DEBUG DIGEST-VALUE shows it: the same for equal values, however they are encoded.
+pub fn value_digest(entry: Entry<'_>) -> [u8; 20] {
+    of_value(entry).0
+}
+
 fn mix_value(digest: &mut Digest, entry: Entry<'_>) {
     let content = entry.content();
     digest.mix(&type_number(crate::store::value::type_of(content)).to_be_bytes());

@@ -541,8 +541,34 @@ impl Node {
                 "aof_delayed_fsync": journal.stats().lags,
             );
         }
+        self.info_backup(text);
         self.info_loading(text);
         self.info_exposure(text);
+    }
+
+    fn info_backup(&self, text: &mut String) {
+        let stats = &self.backups.stats;
+        let is_running = self.backups.is_running();
+        fields!(text,
+            "backup_in_progress": u8::from(is_running),
+            "backup_last_status": if stats.error.is_some() { "err" } else { "ok" },
+            "backup_last_verified_time": stats.last_s.map_or(-1, |second| second as i64),
+            "backup_last_duration_ms": stats.last_ms,
+            "backup_last_bytes": stats.last_bytes,
+        );
+        if let Some(error) = &stats.error {
+            fields!(text, "backup_last_error": error);
+        }
+        if is_running {
+            fields!(text, "backup_done_bytes": stats.done_bytes, "backup_total_bytes": stats.total_bytes);
+        }
+        if self.aof.archive.is_on() {
+            fields!(text,
+                "aof_archive_sets": self.aof.archive.len(),
+                "aof_archive_bytes": self.aof.archive.bytes(),
+                "aof_archive_status": if self.aof.archive.has_failed() { "err" } else { "ok" },
+            );
+        }
     }
 
     fn info_loading(&self, text: &mut String) {

@@ -28,7 +28,7 @@ use alloc::{
 use super::{Node, blocking::WaitKind};
 use crate::{
     commands::{Action, Call, NodeCommand, Record},
-    host::{Disk, Effect, Effects, Encoder, FileStep, SnapshotForm, write_snapshot},
+    host::{Disk, ENOENT, Effect, Effects, Encoder, FileStep, SnapshotForm, write_snapshot},
     mutant::{self, Mutant},
     persist::{
         journal::Offset,
@@ -380,7 +380,9 @@ impl Node {
         loop {
             let event = reading.decoder.next();
             if event.is_err() && mutant::is(Mutant::UnreadableDumpIsEmpty) && !reading.is_base {
-                (0..self.store.db_count()).for_each(|db| drop(self.store.db_mut(db).take()));
+                for db in 0..self.store.db_count() {
+                    self.store.empty_db(db);
+                }
                 return Ok(());
             }
             if event.is_err() && mutant::is(Mutant::TornBaseAccepted) && reading.is_base {
@@ -792,11 +794,35 @@ impl Node {
             }
         }
         recovery::sweep(&names, self.aof.manifest(), disk)?;
-        self.aof.clean_up(&mut self.ids, effects);
+        self.learn_archive(disk);
+        self.aof.clean_up(self.now, &mut self.ids, effects);
         // The start counts as a snapshot.
         self.snapshots = crate::persist::snapshot::Snapshots::new(self.now);
         tracing::info!("Ready to accept connections");
         Ok(())
+    }
+
+    /// Looks into the archive: what it holds counts for its bounds, and what a crash left half done is finished.
+    fn learn_archive(&mut self, disk: &mut dyn Disk) {
+        if !self.aof.archive.is_on() {
+            return;
+        }
+        let entries = match disk.list(self.aof.archive.dir()) {
+            Ok(entries) => entries,
+            Err(error) if error.errno == ENOENT => Vec::new(),
+            Err(error) => {
+                tracing::warn!("Can't read aof-archive-dir {}: errno {}", error.path, error.errno);
+                return;
+            }
+        };
+        let names = self.aof.names.clone();
+        let manifest = self.aof.manifest().clone();
+        for path in self.aof.archive.learn(&names, &entries, &manifest) {
+            tracing::info!("Removing {path}, which no archived set names");
+            if let Err(error) = disk.perform(&FileStep::Remove { path }) {
+                tracing::warn!("Can't remove {}: errno {}", error.path, error.errno);
+            }
+        }
     }
 
     /// Makes the set ready for appending: a base if it has none, a file to append to, everything durable.
@@ -823,8 +849,8 @@ impl Node {
         if is_new {
             self.aof.journal.stand_at(loading.handover.offset.unwrap_or(0));
             let (base, len) = self.write_base(&manifest, disk)?;
-            manifest.history.append(&mut manifest.incrementals);
-            manifest.history.extend(manifest.base.take());
+            let superseded_at_ms = self.aof.archive.is_on().then(|| self.now.wall_ms());
+            manifest.supersede(usize::MAX, superseded_at_ms);
             manifest.base = Some(base);
             (base_len, closed_len, last_len) = (len, len, 0);
         }

@@ -16,6 +16,7 @@
 //! Not here: what a command does (`commands/`), what durable means (`persist/`).
 
 mod acl;
+mod backup;
 mod batch;
 mod blocking;
 mod client;
@@ -55,12 +56,14 @@ use crate::{
     commands::{Record, table::Table},
     config::{AclPubsubDefault, AppendFsync, Config},
     host::{
-        ClientId, Completion, Disk, Effect, Effects, Encoder, Engine, Peer, Signal, SnapshotForm,
-        SnapshotJob, Ticket,
+        BackupJob, BackupWritten, ClientId, Completion, Disk, Effect, Effects, Encoder, Engine, IoError,
+        Peer, Signal, SnapshotForm, SnapshotJob, Ticket,
     },
     mutant::{self, Mutant},
     persist::{
         append_only::{AppendOnly, Ids, Names},
+        archive::ArchiveSettings,
+        backup::{self as backup_work, Backups},
         batch::Marked,
         journal::{Fsync, JournalSettings},
         manifest::Manifest,
@@ -76,6 +79,7 @@ use crate::{
 };
 
 use debug::DebugSwitches;
+pub use digest::value_digest;
 pub use info::{HostFacts, HostHooks};
 use loading::Loading;
 
@@ -161,6 +165,7 @@ pub struct Node {
     pub(crate) sessions: Sessions,
     pub(crate) aof: AppendOnly,
     pub(crate) snapshots: Snapshots,
+    pub(crate) backups: Backups,
     pub(crate) ids: Ids,
     child: Option<Child>,
     loading: Option<Loading>,
@@ -242,6 +247,7 @@ impl Node {
             sessions: Sessions::default(),
             aof: AppendOnly::new(names, Manifest::default(), JournalSettings::default()),
             snapshots: Snapshots::new(now),
+            backups: Backups::default(),
             ids: Ids::default(),
             child: None,
             loading: Some(Loading::at_start()),
@@ -314,6 +320,11 @@ impl Node {
             lag_max_ms: config.appendfsync_max_lag,
             sync_paused: config.no_appendfsync_on_rewrite && self.child.is_some(),
         });
+        self.aof.archive.configure(ArchiveSettings {
+            dir: config.aof_archive_dir.trim_end_matches('/').into(),
+            age_s_max: config.aof_archive_max_age,
+            bytes_max: config.aof_archive_max_bytes,
+        });
         self.store.limits = Limits {
             hash_listpack_entries_max: config.hash_max_listpack_entries as usize,
             hash_listpack_value_max: config.hash_max_listpack_value as usize,
@@ -340,6 +351,11 @@ impl Node {
     /// The data, for tests and oracles.
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// Bytes loaded so far, of a start or a reload.
+    pub fn loaded_bytes(&self) -> u64 {
+        self.loading.as_ref().map_or(0, |loading| loading.loaded_bytes)
     }
 
     /// The settings.
@@ -490,12 +506,12 @@ impl Engine for Node {
         self.begin(now);
         self.counters.turns += 1;
         self.free_garbage();
-        self.go_on_evicting();
         self.continue_script(effects);
         if self.is_script_suspended() {
             // All else would see half of what it does.
             return self.release_replies(effects);
         }
+        self.go_on_evicting();
         self.run_cron(effects);
         self.end_pause_if_due(effects);
         self.run_resumed(effects);
@@ -508,10 +524,9 @@ impl Engine for Node {
     }
 
     fn wake_at(&self) -> u64 {
-        if !self.store.garbage().is_empty() || self.is_evicting && !self.is_data_paused() {
+        let is_evicting = self.is_evicting && !self.is_data_paused();
+        if !self.store.garbage().is_empty() || is_evicting || self.is_script_suspended() {
             return self.now.mono_us; // The next turn goes on.
-        if self.is_script_suspended() {
-            return self.now.mono_us;
         }
         let aof = self.aof.wake_at_us(self.now).unwrap_or(u64::MAX);
         let lag = if self.gated.is_empty() { u64::MAX } else { self.now.mono_us + 100_000 };
@@ -544,6 +559,14 @@ impl Engine for Node {
     fn load(&mut self, now: Now, disk: &mut dyn Disk, effects: &mut Effects) {
         self.begin(now);
         self.load_slice(disk, effects);
+    }
+
+    fn back_up(
+        job: &BackupJob,
+        disk: &mut dyn Disk,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<BackupWritten, IoError> {
+        backup_work::write(job, disk, progress)
     }
 
     fn encoder<'a>(&'a self, job: &SnapshotJob) -> Box<dyn Encoder + 'a> {

@@ -323,6 +323,7 @@ impl Node {
                 self.begin_snapshot(Origin::Background, effects);
             }
         }
+        self.drive_backup(effects);
         self.drive_shutdown(effects);
     }
 
@@ -413,6 +414,8 @@ impl Node {
                 let outcome = self.snapshots.saved(result, &mut self.ids, effects);
                 self.settle_snapshot(outcome, effects);
             }
+            Completion::BackupProgress { bytes, .. } => self.backups.progressed(bytes),
+            Completion::BackedUp { ticket, result } => self.backed_up(ticket, result, effects),
             Completion::DirChanged(_)
             | Completion::Listening(_)
             | Completion::ConfigRead(_)
@@ -467,6 +470,7 @@ impl Node {
         match child.kind {
             ChildKind::Rdb if child.is_cancelled => {
                 self.snapshots.cancelled();
+                self.backups.snapshot_lost();
                 self.remove_leftover(end, effects);
             }
             ChildKind::Rdb => {
@@ -492,6 +496,7 @@ impl Node {
         if outcome.is_ok {
             self.store.dirty = self.store.dirty.saturating_sub(outcome.dirty_at_cut);
         }
+        self.back_up_snapshot(&outcome, effects);
         if outcome.origin == Origin::Background {
             self.child = self.child.take().filter(|child| child.kind != ChildKind::Rdb);
             return;

@@ -92,6 +92,7 @@ impl Node {
             }
             Watch => self.watch(session, args)?,
             // persistence
+            Backup => return self.backup(session, args),
             BgRewriteAof => self.bgrewriteaof(session)?,
             BgSave => self.bgsave(session, args, effects)?,
             LastSave => self.lastsave(session)?,
@@ -150,7 +151,7 @@ impl Node {
             Role => reply_role(session),
             Asking | ReadOnly | ReadWrite | Cluster => return Err(NO_CLUSTER),
             // No row of the table names these yet, so no request gets here.
-            Backup | PfDebug | PfSelfTest => unreachable!("no row of the table"),
+            PfDebug | PfSelfTest => unreachable!("no row of the table"),
             PSubscribe | PUnsubscribe | Publish | PubsubChannels | PubsubHelp | PubsubNumPat
             | PubsubNumSub | PubsubShardChannels | PubsubShardNumSub | SPublish | SSubscribe
             | SUnsubscribe | Subscribe | Unsubscribe => self.pubsub_command(session, command, args)?,

@@ -196,6 +196,10 @@ impl TestServer {
                 let result = self.write(&job);
                 [Completion::Saved { ticket: job.ticket, result }].into()
             }
+            Effect::Backup(job) => {
+                let result = Node::back_up(&job, &mut self.disk, &mut |_| {});
+                [Completion::BackedUp { ticket: job.ticket, result }].into()
+            }
             seen => {
                 let completion = self.report(&seen);
                 self.seen.push(seen);

@@ -22,12 +22,14 @@ use alloc::{format, string::String, vec, vec::Vec};
 use bytes::Bytes;
 
 use super::{
+    archive::{Archive, Archiving},
     journal::{Journal, JournalSettings, Offset, Salvage},
     manifest::{Manifest, Part},
 };
 use crate::{
     host::{
-        ChildEnd, Effect, Effects, FileId, FileStep, IoError, SnapshotForm, SnapshotJob, Ticket, errno_text,
+        BackupPart, ChildEnd, Effect, Effects, FileId, FileStep, IoError, SnapshotForm, SnapshotJob, Ticket,
+        errno_text,
     },
     mutant::{self, Mutant},
     time::Now,
@@ -185,6 +187,14 @@ struct Repair {
     steps_len: usize,
 }
 
+/// Superseded files being removed.
+#[derive(Clone, Debug)]
+struct Cleanup {
+    ticket: Ticket,
+    manifest: Manifest,
+    archiving: Archiving,
+}
+
 /// What the node must do next about the child.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Wish {
@@ -225,6 +235,10 @@ pub struct AppendOnly {
     pub journal: Journal,
     /// Figures for INFO.
     pub stats: RewriteStats,
+    /// What becomes of superseded files.
+    pub archive: Archive,
+    /// A backup reads the files: none is removed.
+    pub is_pinned: bool,
     state: State,
     manifest: Manifest,
     /// The file that is written to.
@@ -238,7 +252,9 @@ pub struct AppendOnly {
     repair_at_us: u64,
     /// A repair could not sync the file that it was to give up: asked again, the kernel would say yes (fsyncgate).
     is_old_doubtful: bool,
-    cleanup: Option<(Ticket, Manifest)>,
+    cleanup: Option<Cleanup>,
+    /// About how many bytes the history takes.
+    superseded_len: u64,
     /// The mark by which a set that was switched off is known, on its way to the disk.
     closing: Option<(Ticket, Manifest)>,
     is_scheduled: bool,
@@ -261,6 +277,8 @@ impl AppendOnly {
             names,
             journal: Journal::new(settings),
             stats: RewriteStats::default(),
+            archive: Archive::default(),
+            is_pinned: false,
             state: State::Off,
             current: None,
             seq_tried: manifest.next_incremental_seq() - 1,
@@ -271,6 +289,7 @@ impl AppendOnly {
             repair_at_us: 0,
             is_old_doubtful: false,
             cleanup: None,
+            superseded_len: 0,
             closing: None,
             is_scheduled: false,
             reopens: false,
@@ -620,11 +639,8 @@ impl AppendOnly {
             }
             return true;
         }
-        if let Some((_, manifest)) = self.cleanup.take_if(|(cleanup, _)| *cleanup == ticket) {
-            match error {
-                None => self.manifest.history = manifest.history,
-                Some((_, error)) => tracing::warn!("Can't remove superseded AOF files: {error:?}"),
-            }
+        if let Some(cleanup) = self.cleanup.take_if(|cleanup| cleanup.ticket == ticket) {
+            self.cleanup_done(now, cleanup, error, ids, effects);
             return true;
         }
         let Some(rewrite) = &mut self.rewrite else { return false };
@@ -739,17 +755,20 @@ impl AppendOnly {
         self.base_seq_tried = self.base_seq_tried.max(self.manifest.next_base_seq() - 1) + 1;
         let base = self.names.base(self.base_seq_tried, rewrite.job.form);
         let mut manifest = self.manifest.clone();
-        let kept: Vec<Part> = match (rewrite.purpose, &rewrite.after_cut) {
+        let keep_from = match (rewrite.purpose, &rewrite.after_cut) {
             (Purpose::Shorten, Some(first)) => {
                 let at = manifest.incrementals.iter().position(|part| part == first);
                 let superseded = usize::from(mutant::is(Mutant::HistoryTakesLivePart));
-                manifest.incrementals.split_off(at.expect("a file that was listed at the cut") + superseded)
+                at.expect("a file that was listed at the cut") + superseded
             }
+            _ => manifest.incrementals.len(),
+        };
+        let kept: Vec<Part> = match (rewrite.purpose, &rewrite.after_cut) {
             (Purpose::Enable, Some(first)) => vec![first.clone()],
             _ => vec![],
         };
-        manifest.history.extend(manifest.incrementals.drain(..).rev());
-        manifest.history.extend(manifest.base.take());
+        manifest.supersede(keep_from, self.archive.is_on().then(|| now.wall_ms()));
+        self.superseded_len = self.closed_len;
         manifest.base = Some(base.clone());
         manifest.incrementals.extend(kept.iter().cloned());
         manifest.closed_at_ms = (rewrite.purpose == Purpose::BaseOnly).then_some(rewrite.cut_ms);
@@ -824,7 +843,7 @@ impl AppendOnly {
         self.journal.fill_hole();
         self.rewrite = None;
         tracing::info!("Background AOF rewrite finished successfully");
-        self.clean_up(ids, effects);
+        self.clean_up(now, ids, effects);
     }
 
     fn finish_enabling(&mut self) {
@@ -834,21 +853,75 @@ impl AppendOnly {
         }
     }
 
-    /// Removes superseded files, then their lines. Called after a rewrite, and at start for what a crash left.
-    pub fn clean_up(&mut self, ids: &mut Ids, effects: &mut Effects) {
-        if self.manifest.history.is_empty() || self.cleanup.is_some() {
+    /// Archives superseded files if they are to be kept, removes them, then their lines. Called after a rewrite, after a
+    /// backup, and at start for what a crash left.
+    pub fn clean_up(&mut self, now: Now, ids: &mut Ids, effects: &mut Effects) {
+        if self.cleanup.is_some() || self.is_pinned {
             return;
         }
+        if self.manifest.history.is_empty() {
+            self.trim_archive(now, ids, effects);
+            return;
+        }
+        let archiving = self.archive.archiving(&self.names, &self.manifest, self.superseded_len, ids);
         let mut manifest = self.manifest.clone();
-        let mut steps: Vec<FileStep> = manifest
-            .history
-            .drain(..)
-            .map(|part| FileStep::Remove { path: self.names.path(&part.name) })
-            .collect();
+        manifest.superseded_at_ms = None;
+        let mut steps = archiving.steps.clone();
+        let removed = manifest.history.drain(..);
+        steps.extend(removed.map(|part| FileStep::Remove { path: self.names.path(&part.name) }));
         steps.extend(self.names.manifest_steps(&manifest, ids));
         let ticket = ids.ticket();
         effects.push(Effect::Files { ticket, steps });
-        self.cleanup = Some((ticket, manifest));
+        self.cleanup = Some(Cleanup { ticket, manifest, archiving });
+    }
+
+    fn cleanup_done(
+        &mut self,
+        now: Now,
+        cleanup: Cleanup,
+        error: Option<(usize, IoError)>,
+        ids: &mut Ids,
+        effects: &mut Effects,
+    ) {
+        self.archive.archived(cleanup.archiving, error.as_ref().map(|(index, _)| *index));
+        if let Some((_, error)) = error {
+            tracing::warn!("Can't remove superseded AOF files: {error:?}");
+            return;
+        }
+        self.manifest.history = cleanup.manifest.history;
+        self.manifest.superseded_at_ms = None;
+        self.trim_archive(now, ids, effects);
+    }
+
+    /// Removes what the archive is not to keep any longer.
+    pub fn trim_archive(&mut self, now: Now, ids: &mut Ids, effects: &mut Effects) {
+        let steps = self.archive.trim(now.wall_ms());
+        if !steps.is_empty() {
+            effects.push(Effect::Files { ticket: ids.ticket(), steps });
+        }
+    }
+
+    /// The present file is being given up for a fresh one.
+    pub fn is_repairing(&self) -> bool {
+        self.repair.is_some()
+    }
+
+    /// The files that make up the data as far as it is synced, and the manifest that names them, by its path.
+    pub fn backup_parts(&self) -> (Vec<BackupPart>, (String, String)) {
+        let part_of = |part: &Part| BackupPart {
+            from: self.names.path(&part.name),
+            to: self.names.path(&part.name),
+            // The present file goes on growing, and the next start may cut the end of any log.
+            len: (self.current.as_ref() == Some(part)).then(|| self.journal.file_len_synced()),
+            is_final: self.manifest.base.as_ref() == Some(part),
+        };
+        let parts = self.manifest.loaded().map(part_of).collect();
+        let manifest = Manifest {
+            base: self.manifest.base.clone(),
+            incrementals: self.manifest.incrementals.clone(),
+            ..Manifest::default()
+        };
+        (parts, (self.names.manifest(), manifest.format()))
     }
 
     /// Gives the running rewrite up, if there is one.

@@ -637,6 +637,11 @@ impl Journal {
         self.file_len_written
     }
 
+    /// Bytes of the present file that are durable, or were written and are nobody's to make so (`no`).
+    pub fn file_len_synced(&self) -> u64 {
+        self.file_len_written - self.unsynced.iter().map(|batch| batch.file_bytes).sum::<u64>()
+    }
+
     /// Figures for INFO.
     pub fn stats(&self) -> &JournalStats {
         &self.stats

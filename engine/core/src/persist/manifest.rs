@@ -42,6 +42,8 @@ pub struct Manifest {
     /// AOF was switched off at run time at this moment (milliseconds since 1970): the set is complete up to
     /// there and knows nothing of what came after (W12).
     pub closed_at_ms: Option<u64>,
+    /// When the history was superseded, milliseconds since 1970: the name it gets in the archive, whoever archives it.
+    pub superseded_at_ms: Option<u64>,
 }
 
 /// A manifest that cannot be read, in Redis's words.
@@ -58,6 +60,7 @@ pub struct ManifestError {
 /// Stands in a manifest that names no file: a set is being made for the first time, and does not count yet.
 const BEGUN_LINE: &str = "#perdura: begun\n";
 const CLOSED_PREFIX: &str = "#perdura: closed-at-ms ";
+const SUPERSEDED_PREFIX: &str = "#perdura: superseded-at-ms ";
 const CRC_PREFIX: &str = "#perdura: crc ";
 
 /// Stock servers write no such line, and drop ours: then there is nothing to compare with.
@@ -105,11 +108,25 @@ impl Manifest {
         self.base.iter().chain(&self.incrementals)
     }
 
+    /// Moves all files but the incremental ones from index `keep_from` on into the history: each set ends with its base.
+    pub fn supersede(&mut self, keep_from: usize, superseded_at_ms: Option<u64>) {
+        let kept = self.incrementals.split_off(keep_from.min(self.incrementals.len()));
+        let superseded = core::mem::replace(&mut self.incrementals, kept);
+        if self.history.is_empty() {
+            self.superseded_at_ms = superseded_at_ms;
+        }
+        self.history.extend(superseded.into_iter().rev());
+        self.history.extend(self.base.take());
+    }
+
     /// Its text.
     pub fn format(&self) -> String {
         let mut text = String::from(if self.is_empty() { BEGUN_LINE } else { "" });
         if let Some(at) = self.closed_at_ms {
             text += &format!("{CLOSED_PREFIX}{at}\n");
+        }
+        if let Some(at) = self.superseded_at_ms {
+            text += &format!("{SUPERSEDED_PREFIX}{at}\n");
         }
         let mut line = |part: &Part, letter: char| {
             text += &format!("file {} seq {} type {letter}\n", quote::quote_if_needed(&part.name), part.seq);
@@ -189,9 +206,12 @@ impl Manifest {
     }
 
     fn take_comment(&mut self, line: &[u8]) {
-        let closed_at = core::str::from_utf8(line).ok().and_then(|line| line.strip_prefix(CLOSED_PREFIX));
-        if let Some(at) = closed_at {
-            self.closed_at_ms = at.trim_end().parse().ok();
+        let Ok(line) = core::str::from_utf8(line) else { return };
+        let time_after = |prefix| line.strip_prefix(prefix).map(|at| at.trim_end().parse().ok());
+        if let Some(at) = time_after(CLOSED_PREFIX) {
+            self.closed_at_ms = at;
+        } else if let Some(at) = time_after(SUPERSEDED_PREFIX) {
+            self.superseded_at_ms = at;
         }
     }
 
@@ -272,6 +292,18 @@ mod tests {
                 "bit {bit}"
             );
         }
+    }
+
+    #[test]
+    fn a_history_keeps_the_time_of_its_first_set() {
+        let text = "file b.2.base.rdb seq 2 type b\nfile a.1.incr.aof seq 1 type i\nfile a.2.incr.aof seq 2 type i\n";
+        let mut manifest = Manifest::parse(text.as_bytes()).unwrap();
+        manifest.supersede(1, Some(17));
+        manifest.supersede(usize::MAX, Some(18));
+        let expected = "#perdura: superseded-at-ms 17\nfile a.1.incr.aof seq 1 type h\n\
+                        file b.2.base.rdb seq 2 type h\nfile a.2.incr.aof seq 2 type h\n";
+        assert_eq!(manifest.format(), ["#perdura: begun\n", expected].concat());
+        assert_eq!(Manifest::parse(expected.as_bytes()).unwrap(), manifest);
     }
 
     #[test]
