@@ -3,7 +3,7 @@
 //! Not here: anything but the choice of the subcommand.
 
 use perdura_harness::args::{Args, UsageError};
-use perdura_harness::{bench, crash, sim};
+use perdura_harness::{bench, crash, sim, suite};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -16,9 +16,10 @@ fn main() -> ExitCode {
         Some("shrink") => sim::shrink::main(args),
         Some("explore") => sim::explorer::main(args),
         Some("mutants") => sim::mutants::main(args),
+        Some("suite") => suite::main(args),
         _ => {
-            Err(UsageError(format!("usage:\n{}\n{}\n{}", bench::USAGE, crash::usage(), sim::command::USAGE))
-                .into())
+            let usages = [bench::USAGE, &crash::usage(), sim::command::USAGE, suite::USAGE];
+            Err(UsageError(format!("usage:\n{}", usages.join("\n"))).into())
         }
     };
     outcome.unwrap_or_else(|error| {

@@ -1,0 +1,122 @@
+//! Why tests of the public suites do not apply to us: `suite/not-applicable.txt`, read.
+//!
+//! Always true: nothing is left out without a line there, and a line without a reason is refused.
+
+/// The list in the repository.
+const COMMITTED: &str = include_str!("../../suite/not-applicable.txt");
+
+/// All entries, in the file's order.
+#[derive(Debug)]
+pub struct Reasons {
+    entries: Vec<Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// A file of the suite; a `*` at its end stands for any.
+    file: String,
+    /// A test of it, by name; none stands for all. A `*` at its end stands for anything.
+    test: Option<String>,
+    reason: String,
+}
+
+impl Reasons {
+    /// Those of the repository.
+    ///
+    /// # Panics
+    /// When the file is malformed; a test reads it.
+    pub fn committed() -> Reasons {
+        Reasons::parse(COMMITTED).expect("a committed file that a test reads")
+    }
+
+    /// Reads sections `[reason]` of lines `file` or `file: test`.
+    ///
+    /// # Errors
+    /// The line that stands before any reason.
+    pub fn parse(text: &str) -> Result<Reasons, String> {
+        let mut entries = Vec::new();
+        let mut reason = None;
+        for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+            if let Some(heading) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+                reason = Some(heading.to_owned());
+                continue;
+            }
+            let reason = reason.clone().ok_or_else(|| format!("no reason given for: {line}"))?;
+            let (file, test) = match line.split_once(": ") {
+                Some((file, test)) => (file, Some(test.to_owned())),
+                None => (line, None),
+            };
+            entries.push(Entry { file: file.to_owned(), test, reason });
+        }
+        Ok(Reasons { entries })
+    }
+
+    /// Why all of `file` does not apply, if so.
+    pub fn of_file(&self, file: &str) -> Option<&str> {
+        let mut whole = self.entries.iter().filter(|entry| entry.test.is_none());
+        whole.find(|entry| matches(&entry.file, file)).map(|entry| entry.reason.as_str())
+    }
+
+    /// Why one test of `file` does not apply, if so.
+    pub fn of_test(&self, file: &str, test: &str) -> Option<&str> {
+        let mut own = self.entries.iter().filter(|entry| matches(&entry.file, file));
+        own.find(|entry| entry.test.as_ref().is_some_and(|pattern| matches(pattern, test)))
+            .map(|entry| entry.reason.as_str())
+    }
+
+    /// The tests of `file` to leave out, as the suite's `--skiptest` takes them: a name, or `/` and an expression.
+    pub fn patterns(&self, file: &str) -> Vec<String> {
+        let own = self.entries.iter().filter(|entry| matches(&entry.file, file));
+        own.filter_map(|entry| entry.test.as_deref()).map(skip_pattern).collect()
+    }
+}
+
+fn matches(pattern: &str, text: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(prefix) => text.starts_with(prefix),
+        None => pattern == text,
+    }
+}
+
+fn skip_pattern(pattern: &str) -> String {
+    let Some(prefix) = pattern.strip_suffix('*') else { return pattern.to_owned() };
+    let escaped: String = prefix.chars().flat_map(escape).collect();
+    format!("/^{escaped}")
+}
+
+/// A character as a regular expression that means itself.
+fn escape(character: char) -> impl Iterator<Item = char> {
+    let needs_escape = !character.is_alphanumeric() && character != ' ';
+    needs_escape.then_some('\\').into_iter().chain([character])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_committed_list_is_well_formed() {
+        let reasons = Reasons::committed();
+        assert!(reasons.of_file("unit/cluster/misc").is_some());
+        assert_eq!(reasons.of_file("unit/type/string"), None);
+    }
+
+    #[test]
+    fn files_and_tests_are_found_with_their_reasons() {
+        let text = "# why\n[cluster]\nunit/cluster/*\nunit/a: one: two\n[other]\nunit/a: begins *\n";
+        let reasons = Reasons::parse(text).expect("well formed");
+        assert_eq!(reasons.of_file("unit/cluster/links"), Some("cluster"));
+        assert_eq!(reasons.of_file("unit/a"), None);
+        assert_eq!(reasons.of_test("unit/a", "one: two"), Some("cluster"));
+        assert_eq!(reasons.of_test("unit/a", "one"), None);
+        assert_eq!(reasons.of_test("unit/a", "begins (so)"), Some("other"));
+        assert_eq!(reasons.of_test("unit/b", "begins (so)"), None);
+        assert_eq!(reasons.patterns("unit/a"), ["one: two", "/^begins "]);
+        assert_eq!(skip_pattern("a (b)*"), "/^a \\(b\\)");
+    }
+
+    #[test]
+    fn an_entry_without_a_reason_is_refused() {
+        assert!(Reasons::parse("unit/a\n[why]\n").is_err());
+    }
+}
