@@ -202,7 +202,8 @@ impl Node {
         }
     }
 
-    fn prefetch(&self, db: usize, hashes: &[u64]) {
+    /// Asks for the memory that a look-up of these keys will touch.
+    pub(super) fn prefetch(&self, db: usize, hashes: &[u64]) {
         let table = self.store.db(db).table();
         if hashes.len() > 1 && table.len() > KEYS_CACHED {
             table.prefetch(hashes);

@@ -45,6 +45,8 @@ use crate::{
 const SLICE_RECORDS: usize = 16 * 1024;
 /// Bytes of an RDB read in one slice.
 const SLICE_BYTES: usize = 2 << 20;
+/// Keys whose places in memory are asked for together: enough for the waits to overlap.
+const BATCH_KEYS: usize = 64;
 
 /// What loading found, for INFO.
 #[derive(Clone, Debug, Default)]
@@ -104,6 +106,8 @@ struct RdbReading {
     at: u64,
     is_base: bool,
     decoder: Decoder,
+    /// Keys that were read and are not in the store yet.
+    batch: Vec<LoadedKey>,
 }
 
 impl Clone for RdbReading {
@@ -351,7 +355,8 @@ impl Node {
                         || self.debug.skip_checksum
                         || mutant::is(Mutant::RdbChecksumIgnored),
                 };
-                Reading::Rdb(RdbReading { path, at: 0, is_base, decoder: Decoder::new(settings) })
+                let (decoder, batch) = (Decoder::new(settings), Vec::with_capacity(BATCH_KEYS));
+                Reading::Rdb(RdbReading { path, at: 0, is_base, decoder, batch })
             }
             Source::Log { path, name, is_last, until } => {
                 tracing::debug!("Loading AOF {path}");
@@ -402,6 +407,10 @@ impl Node {
                         .map_or(String::new(), |key| format!(", key '{}'", crate::commands::printable(&key)))
                 ))
             })?;
+            let is_full = reading.batch.len() == BATCH_KEYS;
+            if is_full || matches!(event, Event::SelectDb(_) | Event::End) {
+                self.load_batch(loading, &mut reading.batch, reading.is_base)?;
+            }
             match event {
                 Event::NeedMore => break,
                 Event::SelectDb(db) if db >= self.store.db_count() => {
@@ -411,7 +420,7 @@ impl Node {
                     )));
                 }
                 Event::SelectDb(db) => loading.db = db,
-                Event::Key(key) => self.load_key(loading, key, reading.is_base)?,
+                Event::Key(key) => reading.batch.push(key),
                 Event::EmptyKey(key) => {
                     tracing::info!("Skipping empty key: {}", crate::commands::printable(&key));
                 }
@@ -430,23 +439,48 @@ impl Node {
         Ok(())
     }
 
-    fn load_key(&mut self, loading: &Loading, key: LoadedKey, is_base: bool) -> Result<(), Refusal> {
+    /// Stores keys that were read, after asking for all the memory that is looked at on the way.
+    fn load_batch(
+        &mut self,
+        loading: &Loading,
+        batch: &mut Vec<LoadedKey>,
+        is_base: bool,
+    ) -> Result<(), Refusal> {
+        let mut hashes = [0; BATCH_KEYS];
+        let hashes = &mut hashes[..batch.len()];
+        for (hash, key) in hashes.iter_mut().zip(&*batch) {
+            *hash = self.store.hash(&key.key);
+        }
+        self.prefetch(loading.db, hashes);
+        for (key, &hash) in batch.drain(..).zip(&*hashes) {
+            self.load_key(loading, key, hash, is_base)?;
+        }
+        Ok(())
+    }
+
+    fn load_key(
+        &mut self,
+        loading: &Loading,
+        key: LoadedKey,
+        hash: u64,
+        is_base: bool,
+    ) -> Result<(), Refusal> {
         let has_expired = key.expiry_ms.is_some_and(|at| at < self.store.now_ms);
         if has_expired && (!is_base || mutant::is(Mutant::BaseDropsExpired)) {
             self.load_report.keys_expired += 1;
             return Ok(());
         }
+        let meta = self.store.limits.meta_from(key.idle_s, key.frequency, self.store.now_ms);
+        let (name, expiry) = (key.key, key.expiry_ms);
+        let db = self.store.db_mut(loading.db);
+        let existed = key.value.with(|value| db.insert_hashed(hash, &name, value, meta, expiry));
         let may_replace = matches!(loading.reason, Reason::Reload { merge: true });
-        if !may_replace && self.store.db(loading.db).get(&key.key).is_some() {
+        if existed && !may_replace {
             return Err(Refusal(format!(
                 "Internal error in RDB reading: duplicated key '{}' found in RDB file",
-                crate::commands::printable(&key.key)
+                crate::commands::printable(&name)
             )));
         }
-        let meta = self.store.limits.meta_from(key.idle_s, key.frequency, self.store.now_ms);
-        let (name, expiry, db) = (key.key, key.expiry_ms, loading.db);
-        let store = &mut self.store;
-        key.value.with(|value| store.db_mut(db).insert(&name, value, meta, expiry));
         self.load_report.keys_loaded += 1;
         Ok(())
     }
@@ -482,7 +516,10 @@ impl Node {
         disk: &mut dyn Disk,
     ) -> Result<(), Refusal> {
         let start = reader.position();
-        for _ in 0..SLICE_RECORDS {
+        for index in 0..SLICE_RECORDS {
+            if index % BATCH_KEYS == 0 {
+                self.prefetch_log(loading.db, &mut reader, previous_len);
+            }
             match reader.next(disk, &mut previous_len)? {
                 Next::Command => {
                     let args: Vec<&[u8]> = reader.args().collect();
@@ -512,6 +549,18 @@ impl Node {
         let Some(reached) = loading.handover.offset.filter(|_| is_sure) else { return Ok(false) };
         let followers = loading.manifest.followers(name);
         Ok(recovery::may_end_before(&self.aof.names, followers, reached, disk)?)
+    }
+
+    /// Asks for the memory that the next commands will look at: the first argument of nearly all is their key. Of one
+    /// that has none, or whose database another selects before, something useless is asked for, no more.
+    fn prefetch_log(&self, db: usize, reader: &mut LogReader, previous_len: usize) {
+        let mut hashes = [0; BATCH_KEYS];
+        let mut count = 0;
+        reader.look_ahead(previous_len, BATCH_KEYS, |key| {
+            hashes[count] = self.store.hash(key);
+            count += 1;
+        });
+        self.prefetch(db, &hashes[..count]);
     }
 
     fn end_badly(

@@ -63,6 +63,7 @@ pub struct LogReader {
     is_eof: bool,
     verifies: bool,
     spans: Vec<Span>,
+    spans_ahead: Vec<Span>,
     /// Bytes left of the batch whose checksum was right.
     batch_left: u64,
     batch_end: Offset,
@@ -111,6 +112,7 @@ impl LogReader {
             is_eof: false,
             verifies,
             spans: Vec::new(),
+            spans_ahead: Vec::new(),
             batch_left: 0,
             batch_end: 0,
             batch_at: start,
@@ -191,6 +193,24 @@ impl LogReader {
     /// The last `#TS:` seen, seconds since 1970.
     pub fn timestamp_s(&self) -> Option<u64> {
         self.timestamp_s
+    }
+
+    /// Shows the first argument of the next commands, `count_max` of them at most, as far as they lie in memory already.
+    ///
+    /// What is shown was not checked and may never be given out: good for guesses only. `previous_len` is what the next
+    /// call of [`LogReader::next`] would be told.
+    pub fn look_ahead(&mut self, previous_len: usize, count_max: usize, mut show: impl FnMut(&[u8])) {
+        let mut at = self.consumed + previous_len;
+        for _ in 0..count_max {
+            let rest = &self.buffer[at..];
+            let Read::Item(item, len) = record::read(rest, &mut self.spans_ahead) else { return };
+            if item == Item::Command
+                && let Some(span) = self.spans_ahead.get(1)
+            {
+                show(&rest[span.start..span.end]);
+            }
+            at += len;
+        }
     }
 
     /// Gives the next command out; the one before it is forgotten.
