@@ -30,7 +30,7 @@ use perdura_core::{
 };
 
 use crate::{
-    Out, Outcome, check_rdb, cut,
+    Out, Outcome, artefact, check_rdb, cut,
     explain::{self, Dropped},
     place::{Place, io_error},
     progress::Progress,
@@ -100,21 +100,12 @@ pub fn run(arguments: Vec<OsString>, out: Out<'_>) -> io::Result<Outcome> {
     let names = Names { dir: ".".into(), prefix: name.clone() };
     let shown = path.display().to_string();
     let checker = Checker { disk, names, wish, handover: Handover::default(), out };
-    let is_good = match is_manifest(&mut checker.disk.clone(), &name)? {
-        true => checker.check_set(&name)?,
+    let head = read_range(&name, 0, MANIFEST_BYTES_MAX, &mut checker.disk.clone()).map_err(io_error)?;
+    let is_good = match artefact::is_manifest(&head) {
+        true => checker.check_set(&head)?,
         false => checker.check_single(&name, &shown)?,
     };
     Ok(if is_good { Outcome::Good } else { Outcome::Bad })
-}
-
-/// A manifest is known by its first line that is no comment; one that names no file yet, by its only comment.
-fn is_manifest(disk: &mut dyn Disk, name: &str) -> io::Result<bool> {
-    let bytes = read_range(name, 0, MANIFEST_BYTES_MAX, disk).map_err(io_error)?;
-    let first = bytes.split(|&byte| byte == b'\n').find(|line| !line.starts_with(b"#"));
-    Ok(match first {
-        Some(line) if !line.is_empty() => line.starts_with(b"file"),
-        _ => bytes.starts_with(b"#perdura: begun"),
-    })
 }
 
 /// Far beyond any manifest; an append-only file shows what it is in less.
@@ -151,10 +142,9 @@ struct Fault {
 }
 
 impl Checker<'_> {
-    fn check_set(mut self, name: &str) -> io::Result<bool> {
+    fn check_set(mut self, text: &[u8]) -> io::Result<bool> {
         writeln!(self.out, "Start checking Multi Part AOF")?;
-        let text = read_range(name, 0, MANIFEST_BYTES_MAX, &mut self.disk).map_err(io_error)?;
-        let manifest = match Manifest::parse(&text) {
+        let manifest = match Manifest::parse(text) {
             Ok(manifest) => manifest,
             Err(error) => {
                 writeln!(

@@ -9,12 +9,20 @@
 //!
 //! Not here: the formats (`perdura-core`: `persist`, `rdb`), system calls (`perdura-linux`).
 
+pub mod artefact;
+pub mod backup;
 pub mod check_aof;
 pub mod check_rdb;
 pub mod cut;
+pub mod dataset;
 pub mod explain;
+pub mod inspect;
+pub mod json;
+mod log;
 pub mod place;
 pub mod progress;
+pub mod restore;
+pub mod walk;
 
 use std::{
     ffi::{OsStr, OsString},
@@ -41,6 +49,9 @@ type Tool = fn(Vec<OsString>, Out<'_>) -> io::Result<Outcome>;
 const TOOLS: &[(&str, &str, Tool)] = &[
     ("check-aof", "check an append-only set, and cut off what a crash tore", check_aof::run),
     ("check-rdb", "check a snapshot", check_rdb::run),
+    ("inspect", "say what is in a set, a log, a snapshot or a backup; compare, export", inspect::run),
+    ("restore", "build a data directory that ends at a point of the past", restore::run),
+    ("backup", "back up a live server; verify, push and pull backups", backup::run),
 ];
 
 /// Prefixes of the names a tool is called by: ours, and those that scripts for stock servers use.
@@ -70,6 +81,7 @@ pub fn run(program: &OsStr, mut arguments: Vec<OsString>) -> ExitCode {
             }
         }
     };
+    log::start();
     exit_code(tool(arguments, &mut io::stdout().lock()))
 }
 
