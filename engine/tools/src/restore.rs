@@ -39,7 +39,7 @@ use perdura_core::{
 
 use crate::{
     Out, Outcome,
-    artefact::{self, Artefact, Kind, other},
+    artefact::{self, Artefact, Kind, other, unarchived},
     cut::Point,
     explain::{self, Dropped},
     progress::Progress,
@@ -203,20 +203,12 @@ fn archive_below(source: &Path) -> io::Result<Option<PathBuf>> {
     }
     for entry in fs::read_dir(source)? {
         let path = entry?.path();
-        let is_archived = |name: &String| own_name(name) != name;
+        let is_archived = |name: &String| unarchived(name) != name;
         if path.is_dir() && artefact::manifests_in(&path)?.iter().any(is_archived) {
             return Ok(Some(path));
         }
     }
     Ok(None)
-}
-
-/// The name a part had before it was archived under `<milliseconds>-<name>`.
-fn own_name(archived: &str) -> &str {
-    match archived.split_once('-') {
-        Some((time, name)) if !time.is_empty() && time.bytes().all(|byte| byte.is_ascii_digit()) => name,
-        _ => archived,
-    }
 }
 
 // --- Finding the point ----------------------------------------------------------------------------------------
@@ -539,7 +531,7 @@ fn build(set: &mut Artefact, cut: Option<&Cut>, work: &Path) -> io::Result<()> {
     let mut progress = Progress::new("Copying", set.files[..kept].iter().map(|file| file.len).sum());
     for (index, file) in set.files[..kept].iter().enumerate() {
         let point = cut.filter(|cut| cut.file == index).map(|cut| &cut.point);
-        let target = dir.join(own_name(&file.name));
+        let target = dir.join(unarchived(&file.name));
         let len = point.map_or(u64::MAX, Point::kept_to);
         copy(&set.dir.join(&file.name), len, &target, &mut progress)?;
         if let Some(point) = point {
@@ -550,14 +542,14 @@ fn build(set: &mut Artefact, cut: Option<&Cut>, work: &Path) -> io::Result<()> {
         }
     }
     progress.finish();
-    let own = |part: &Part| Part { name: own_name(&part.name).to_owned(), seq: part.seq };
+    let own = |part: &Part| Part { name: unarchived(&part.name).to_owned(), seq: part.seq };
     let has_base = usize::from(set.manifest.base.is_some());
     let manifest = Manifest {
         base: set.manifest.base.as_ref().map(own),
         incrementals: set.manifest.incrementals.iter().take(kept - has_base).map(own).collect(),
         ..Manifest::default()
     };
-    let names = Names { dir: ".".into(), prefix: own_name(&set.names.prefix).to_owned() };
+    let names = Names { dir: ".".into(), prefix: unarchived(&set.names.prefix).to_owned() };
     let mut file = File::create_new(dir.join(names.manifest()))?;
     file.write_all(manifest.format().as_bytes())?;
     file.sync_all()?;
@@ -641,11 +633,5 @@ mod tests {
         for text in ["", "yesterday", "offset:x", "before:", "before:\"x"] {
             assert!(parse_goal(text).is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn archived_names_lose_their_time() {
-        assert_eq!(own_name("1795341600123-appendonly.aof.1.incr.aof"), "appendonly.aof.1.incr.aof");
-        assert_eq!(own_name("append-only.aof.1.incr.aof"), "append-only.aof.1.incr.aof");
     }
 }

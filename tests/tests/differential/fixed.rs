@@ -299,6 +299,38 @@ pub const DIALOGUES: &[(&str, &[&str])] = &[
             "READWRITE",
         ],
     ),
+    (
+        "scripts",
+        &[
+            "EVAL return{1,'a',false,{2}} 0",
+            "EVAL return{KEYS[1],ARGV[1]} 1 k v",
+            "EVAL return{err='MY_oops'} 0",
+            "EVAL return 1",
+            "EVAL nonsense( 0",
+            "EVAL return -1",
+            "EVAL return 3 a",
+            "EVAL_RO return{1} 0",
+            "EVAL_RO redis.call('set','a',1) 0",
+            "SCRIPT LOAD return{7}",
+            "SCRIPT EXISTS 8ba3ef4c2bf6fd1a4b8cc1be0e2dfad8a5fcf3f8 x",
+            "EVALSHA ffffffffffffffffffffffffffffffffffffffff 0",
+            "EVALSHA_RO ffffffffffffffffffffffffffffffffffffffff 0",
+            "SCRIPT FLUSH",
+            "SCRIPT KILL",
+            "? SCRIPT HELP",
+            "FUNCTION LIST",
+            "FUNCTION LOAD nonsense",
+            "FUNCTION DELETE none",
+            "FUNCTION STATS",
+            "FUNCTION KILL",
+            "? FUNCTION DUMP",
+            "FUNCTION RESTORE nonsense",
+            "FUNCTION FLUSH",
+            "? FUNCTION HELP",
+            "FCALL none 0",
+            "FCALL_RO none 0",
+        ],
+    ),
     ("watched", &["MONITOR"]),
 ];
 
@@ -336,6 +368,7 @@ pub const NEWER: &[(&str, &str)] = &[
 
 /// Commands that end or turn their connection, or end the server: with the test that runs them.
 pub const ELSEWHERE: &[(&str, &str)] = &[
+    ("backup", "backup.rs: a set is copied while writes go on; no stock server has it"),
     ("bgrewriteaof", "interop: our AOF is rewritten and loaded by Redis"),
     ("psync", "server.rs of the core: refused, there is no replication"),
     ("replconf", "server.rs of the core: refused, there is no replication"),
