@@ -46,6 +46,8 @@ fn finds_something(words: &str, what: &str) {
 }
 
 const QUICK: &str = "--points 5 --seconds 0.8";
+/// Where something must be found: enough instants that some fall after the first answers.
+const THOROUGH: &str = "--points 20 --seconds 0.8";
 
 fn survives_power_loss(file_system: &str) {
     finds_nothing(&format!(
@@ -71,13 +73,14 @@ fn power_loss_on_btrfs() {
 
 #[test]
 fn a_device_that_lies_about_flushes_is_found_out() {
-    let words = format!("power --systems ext4 --policies always --scenarios steady --lying-device {QUICK}");
+    let words =
+        format!("power --systems ext4 --policies always --scenarios steady --lying-device {THOROUGH}");
     finds_something(&words, "lost");
 }
 
 #[test]
 fn a_policy_weaker_than_the_one_judged_by_is_found_out() {
-    let words = format!("power --systems ext4 --policies no --judge-as always --scenarios steady {QUICK}");
+    let words = format!("power --systems ext4 --policies no --judge-as always --scenarios steady {THOROUGH}");
     finds_something(&words, "lost");
 }
 

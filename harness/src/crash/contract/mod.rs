@@ -200,8 +200,12 @@ fn play(config: &Config, server: &Server) -> io::Result<()> {
             part if part == 2 * quarter => "BGSAVE SCHEDULE",
             _ => continue,
         };
-        if let Reply::Error(error) = client.say(command)? {
-            return Err(io::Error::other(format!("{command}: {error}")));
+        match client.say(command)? {
+            // The one before may still run.
+            Reply::Error(error) if !error.contains("in progress") => {
+                return Err(io::Error::other(format!("{command}: {error}")));
+            }
+            _ => {}
         }
     }
     let start = Instant::now();
