@@ -7,10 +7,20 @@ use perdura_core::{
 };
 use perdura_harness::client::{Reply, encode_command};
 use perdura_sim::{
+    HostMutant,
     client::ClientKey,
     profile::Profile,
     world::{Crash, End, World, WorldConfig},
 };
+
+thread_local! {
+    static HOST_MUTANT: std::cell::Cell<Option<HostMutant>> = const { std::cell::Cell::new(None) };
+}
+
+/// Makes the hosts of this thread's servers make a mistake, or none.
+pub fn set_host_mutant(mutant: Option<HostMutant>) {
+    HOST_MUTANT.set(mutant);
+}
 
 /// Longest wait for one reply, simulated microseconds.
 const REPLY_US: u64 = 120_000_000;
@@ -32,7 +42,8 @@ impl Simulated {
     /// An empty disk of this kind, no server yet.
     pub fn on(profile: Profile, seed: u64, settings: &[(&str, &str)]) -> Simulated {
         let settings = settings.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect();
-        Simulated { world: World::new(seed, WorldConfig::new(profile)), settings, client: None }
+        let config = WorldConfig { mutant: HOST_MUTANT.get(), ..WorldConfig::new(profile) };
+        Simulated { world: World::new(seed, config), settings, client: None }
     }
 
     /// Changes a setting for the next start.
@@ -78,6 +89,20 @@ impl Simulated {
     /// If no reply comes.
     pub fn say(&mut self, line: &str) -> String {
         self.try_say(line).unwrap_or_else(|| panic!("no reply to {line}"))
+    }
+
+    /// Sends a command and waits for nothing.
+    pub fn send(&mut self, line: &str) {
+        let mut request = Vec::new();
+        encode_command(&line.split(' ').collect::<Vec<_>>(), &mut request);
+        if let Some(client) = self.client {
+            self.world.send(client, request);
+        }
+    }
+
+    /// What the server has sent and nobody has taken.
+    pub fn received(&self) -> Vec<u8> {
+        self.client.map(|client| self.world.received(client).to_vec()).unwrap_or_default()
     }
 
     /// [`Simulated::say`], or `None` if the server ends or stays silent.

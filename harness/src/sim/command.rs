@@ -7,13 +7,14 @@ use super::plan::{Policy, Scope};
 use super::run::Options;
 use super::sweep::{Sweep, Tally, sweep};
 use crate::args::{Args, UsageError};
+use perdura_core::mutant::{self, Mutant};
 use perdura_sim::{Happening, Profile};
 
 /// How they are called.
 pub const USAGE: &str = "perdura-harness sweep [--seeds 0..1000] [--policy always|everysec|no|rdb|switching]
     [--profile strict|ext4|xfs|btrfs] [--minutes N] [--threads N] [--probe permille] [--all] [--coverage]
-perdura-harness replay --seed N [--without 1,2,…] [--html file] [--policy …] [--profile …]
-perdura-harness shrink --seed N [--policy …] [--profile …]
+perdura-harness replay --seed N [--without 1,2,…] [--html file] [--policy …] [--profile …] [--mutant Name]
+perdura-harness shrink --seed N [--policy …] [--profile …] [--mutant Name]
 perdura-harness explore [--images 256] [--script name]
 perdura-harness mutants [--seeds 2000] [--only Name]          (built with --features mutants)";
 
@@ -153,6 +154,36 @@ pub fn scope_of(args: &mut Args) -> Result<Scope, UsageError> {
             })
             .transpose()?,
     })
+}
+
+/// A mistake that a run is made with, if one was asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Chosen(Option<Mutant>);
+
+impl Chosen {
+    /// Makes all engines of this process make it.
+    pub fn switch_on(self) {
+        #[cfg(feature = "mutants")]
+        perdura_core::mutant::set(self.0);
+    }
+
+    /// The flag that asks for it.
+    pub fn flag(self) -> String {
+        self.0.map_or(String::new(), |mutant| format!(" --mutant {mutant:?}"))
+    }
+}
+
+/// Takes `--mutant`.
+///
+/// # Errors
+/// A name that is unknown, or mutants that are not compiled in.
+pub fn mutant_of(args: &mut Args) -> Result<Chosen, UsageError> {
+    let Some(name) = args.text("--mutant")? else { return Ok(Chosen(None)) };
+    if !mutant::ARE_COMPILED_IN {
+        return Err(UsageError("--mutant: built without --features mutants".into()));
+    }
+    let found = Mutant::ALL.iter().copied().find(|mutant| format!("{mutant:?}") == name);
+    found.map(|mutant| Chosen(Some(mutant))).ok_or(UsageError(format!("--mutant {name}: unknown")))
 }
 
 const PROFILES: [Profile; 5] =

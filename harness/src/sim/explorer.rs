@@ -12,10 +12,10 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
-use perdura_sim::Profile;
+use perdura_sim::{Profile, WALL_STARTS_US};
 
 use super::oracle::Violation;
-use super::plan::{Action, Deed, Ending, Plan, Round};
+use super::plan::{Action, Deed, Plan, Round};
 use super::run::{Exploration, Options, explore};
 use super::workload::Op;
 use crate::args::Args;
@@ -90,14 +90,16 @@ impl Script {
             let (pause_us, deed) = deed_of(line, index);
             actions.push(Action { number: index + 1, pause_us, deed });
         }
-        let round = Round { actions, ending: Ending::Terminate };
+        let round = Round { actions, ..Round::default() };
         Plan {
             seed: 7,
             profile,
             settings: self.settings.to_vec(),
             slow_sync_permille: 0,
             clients: 2,
+            wall_start_us: WALL_STARTS_US[0],
             rounds: vec![round],
+            damage: None,
         }
     }
 }

@@ -40,8 +40,8 @@ pub enum Logging {
     On(Sync),
 }
 
-/// `appendfsync`
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// `appendfsync`, the strictest first.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 #[allow(missing_docs)] // The names are those of the setting.
 pub enum Sync {
     Always,
@@ -124,6 +124,8 @@ pub struct History {
     /// Syncs in flight began then.
     syncing_since: Option<u64>,
     files_since: BTreeMap<Ticket, u64>,
+    /// When the device last ended something.
+    idle_since_us: u64,
     /// The time bound of `everysec` does not hold before this: the disk failed, or syncs were switched off.
     unbounded_until_us: u64,
     violation: Option<Violation>,
@@ -163,6 +165,7 @@ impl Default for History {
             sync_us_max: 0,
             syncing_since: None,
             files_since: BTreeMap::new(),
+            idle_since_us: 0,
             unbounded_until_us: 0,
             violation: None,
             fresh_replies: 0,
@@ -334,7 +337,12 @@ impl History {
             }
             (Op::Save, _) => self.floors.dump = self.floors.dump.max(owed.rests_on),
             // What runs while the log is being switched off is answered, and logged no more.
-            (_, Logging::On(sync)) if !owed.is_unlogged => self.tell(owed.rests_on, sync, now),
+            (Op::Config(..), Logging::On(sync)) if !owed.is_unlogged => self.tell(owed.rests_on, sync, now),
+            // A reply may be on its way when the policy changes: what was let go under the weaker one is judged by it.
+            (_, Logging::On(sync)) if !owed.is_unlogged => {
+                let before = if let Logging::On(before) = owed.logging { before } else { sync };
+                self.tell(owed.rests_on, before.max(sync), now);
+            }
             _ => {}
         }
         if let Op::Config(name, value) = owed.op {
@@ -400,6 +408,7 @@ impl History {
     /// They have ended.
     pub fn files_end(&mut self, ticket: Ticket, now: Now) {
         self.settle_bound(now);
+        self.idle_since_us = now.mono_us;
         let waited_us = self.files_since.remove(&ticket).map_or(0, |since| now.mono_us - since);
         self.sync_us_max = self.sync_us_max.max(waited_us);
     }
@@ -407,6 +416,7 @@ impl History {
     /// A sync or an append of the log has ended.
     pub fn disk_answered(&mut self, elapsed_us: Option<u64>, has_failed: bool, now: Now) {
         self.settle_bound(now);
+        self.idle_since_us = now.mono_us;
         if elapsed_us.is_some() {
             // What counts is how long the engine waited, the queue before the device included.
             let waited_us = self.syncing_since.take().map_or(0, |since| now.mono_us - since);
@@ -432,7 +442,11 @@ impl History {
             return;
         }
         while let Some(told) = self.told.front() {
-            if told.at_us + bound_us > now.mono_us {
+            // A device that is idle has no excuse: a second after it was told, or once the device was done with what
+            // came before, the sync that covers it must have begun; and if none is in flight, it has ended.
+            let is_late = oldest_us.is_none()
+                && now.mono_us > (told.at_us + EVERYSEC_US).max(self.idle_since_us) + TURN_US;
+            if told.at_us + bound_us > now.mono_us && !is_late {
                 break;
             }
             let state = told.state;

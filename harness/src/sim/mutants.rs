@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use perdura_core::mutant::Mutant;
-use perdura_sim::Profile;
+use perdura_sim::{HostMutant, Profile};
 
 use super::command::cores;
 use super::plan::{Policy, Scope};
@@ -24,12 +24,21 @@ fn scope_of(mutant: Mutant) -> Scope {
         AlwaysWithoutSync | ReplyBeforeSync | RewritePausesAlways | SyncedAtSubmit | SyncBeforeWrite => {
             Some(Policy::Always)
         }
-        IdleTailNotSynced | NoBackpressure => Some(Policy::Everysec),
-        SwitchTrustsBacklog | DisableDropsTail | ClosedSetWins => Some(Policy::Switching),
-        DumpNameNotSynced | SaveAnsweredEarly => Some(Policy::Rdb),
+        IdleTailNotSynced | NoBackpressure | EverysecRoundForgotten | TimerOnWallClock => {
+            Some(Policy::Everysec)
+        }
+        HoleForgotten | GivenUpFileSyncedAgain | TornFileFollowed | BatchOrderIgnored => Some(Policy::No),
+        SwitchTrustsBacklog | DisableDropsTail | ClosedSetWins | EnabledTooEarly | OnlyDumpIgnored => {
+            Some(Policy::Switching)
+        }
+        DumpNameNotSynced | SaveAnsweredEarly | DumpInPlace | ChildRenames | UnreadableDumpIsEmpty => {
+            Some(Policy::Rdb)
+        }
         _ => None,
     };
-    Scope { policy, profile: None }
+    // Half a transaction is seen in a log without checksums alone, and only this file system may have one.
+    let profile = matches!(mutant, MultiLeftOpen | OpenMultiApplied).then_some(Profile::Btrfs);
+    Scope { policy, profile }
 }
 
 /// How a mutant was caught.
@@ -68,6 +77,12 @@ pub fn hunt_mutant(mutant: Mutant, seeds: u64, threads: usize) -> Option<Caught>
     caught
 }
 
+/// Hunts one mutant of the host.
+pub fn hunt_host_mutant(mutant: HostMutant, seeds: u64, threads: usize) -> Option<Caught> {
+    let options = Options { host_mutant: Some(mutant), ..Options::default() };
+    hunt(Scope::default(), &options, seeds, threads)
+}
+
 /// Hunts one mutant of the engine: never, because they are not compiled in.
 #[cfg(not(feature = "mutants"))]
 pub fn hunt_mutant(mutant: Mutant, _seeds: u64, _threads: usize) -> Option<Caught> {
@@ -79,9 +94,11 @@ pub fn hunt_mutant(mutant: Mutant, _seeds: u64, _threads: usize) -> Option<Caugh
 pub fn canaries(seeds: u64, threads: usize) -> Vec<(&'static str, Option<Caught>)> {
     let lying = Scope { policy: Some(Policy::Always), profile: Some(Profile::LyingDisk) };
     let greedy = Options { is_greedy: true, ..Options::default() };
+    let tampering = Options { is_tampering: true, ..Options::default() };
     vec![
         ("a disk whose syncs do nothing", hunt(lying, &Options::default(), seeds, threads)),
         ("a judge that demands one state more", hunt(Scope::default(), &greedy, seeds, threads)),
+        ("a disk that gives impossible images", hunt(Scope::default(), &tampering, seeds, threads)),
     ]
 }
 
@@ -106,6 +123,16 @@ pub fn main(mut args: Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
     for mutant in chosen {
         count += 1;
         survivors += u32::from(!show(&format!("{mutant:?}"), hunt_mutant(*mutant, seeds, threads)));
+    }
+    for mutant in HostMutant::ALL {
+        let name = format!("{mutant:?}");
+        if only.as_ref().is_none_or(|only| *only == name) {
+            count += 1;
+            survivors += u32::from(!show(&name, hunt_host_mutant(mutant, seeds, threads)));
+        }
+    }
+    if only.is_some() {
+        return Ok(if survivors == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
     }
     for (name, caught) in canaries(seeds, threads) {
         survivors += u32::from(!show(name, caught));

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeSet;
 
-use perdura_sim::{Crash, Fault, FaultKind, Moment, Operation, Profile, SimRng};
+use perdura_sim::{Crash, Fault, FaultKind, Moment, Operation, Profile, SimRng, WALL_STARTS_US};
 
 use super::workload::{Op, Workload};
 
@@ -26,13 +26,45 @@ pub struct Plan {
     pub slow_sync_permille: u32,
     /// Clients that are connected.
     pub clients: usize,
+    /// The wall clock at the beginning, microseconds since 1970.
+    pub wall_start_us: u64,
     /// Lives of the server, one after the other.
     pub rounds: Vec<Round>,
+    /// What decays while the server is down after the last of them.
+    pub damage: Option<Damage>,
+}
+
+/// Damage at rest. `pick` chooses the file and the place among those there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// What happens.
+    pub kind: DamageKind,
+    /// Where.
+    pub pick: u64,
+    /// The operator has forbidden to cut torn tails: `aof-load-truncated no`.
+    pub is_strict: bool,
+}
+
+/// Kinds of damage at rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DamageKind {
+    /// A bit flips.
+    Flip,
+    /// A sector reads as zeroes.
+    ZeroSector,
+    /// A part of the set is gone.
+    Vanish,
+    /// The manifest is gone.
+    VanishManifest,
+    /// Nothing at rest: a write of the last life was lost or went astray.
+    None,
 }
 
 /// One life of the server.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Round {
+    /// What the operator changes in the configuration before it.
+    pub settings: Vec<(&'static str, &'static str)>,
     /// What is done while it lives.
     pub actions: Vec<Action>,
     /// How it ends.
@@ -83,12 +115,18 @@ pub enum Deed {
     FailFork,
     /// The snapshot child is killed.
     KillChild,
-    /// The wall clock jumps ahead, microseconds.
+    /// The wall clock jumps, microseconds.
     Jump(i64),
+    /// The wall clock stands still.
+    StopClock,
+    /// It goes on.
+    GoOnClock,
+    /// The kernel needs memory: clean pages are dropped.
+    Evict,
 }
 
 /// How a life of the server ends.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Ending {
     /// A crash after this many microseconds more.
     Crash(Crash, u64),
@@ -97,6 +135,7 @@ pub enum Ending {
     /// A crash around a disk operation, counted from the start of the server: in recovery.
     CrashInRecovery(Crash, u64, Moment),
     /// SIGTERM.
+    #[default]
     Terminate,
     /// SHUTDOWN with these words.
     Shutdown(&'static [&'static str]),
@@ -168,13 +207,24 @@ impl Plan {
             workload: Workload::draw(rng),
             clients: rng.between(1, 4) as usize,
             has_faults: rng.chance(450) && has_checksums,
+            has_clock_faults: rng.chance(120),
             pause_us_max: [200, 3_000, 60_000, 400_000][rng.index(4)],
             admin_permille: [10, 40, 120][rng.index(3)],
             number: 0,
         };
+        if drawing.has_clock_faults {
+            // Whether a key that is due on one clock and not on the other is still there is nobody's business.
+            drawing.workload.expiry_permille = 0;
+        }
         let slow_sync_permille = [0, 5, 100][rng.index(3)];
-        let rounds = (0..rng.between(2, 5)).map(|_| drawing.round(rng)).collect();
-        Plan { seed, profile, settings, slow_sync_permille, clients: drawing.clients, rounds }
+        let wall_start_us = WALL_STARTS_US[if rng.chance(800) { 0 } else { rng.index(WALL_STARTS_US.len()) }];
+        let mut rounds: Vec<Round> = (0..rng.between(2, 5)).map(|_| drawing.round(rng)).collect();
+        // A base of commands has no checksum of its own.
+        let can_be_damaged =
+            has_checksums && !drawing.has_clock_faults && settings.contains(&("aof-use-rdb-preamble", "yes"));
+        let damage = (can_be_damaged && rng.chance(120)).then(|| drawing.damage(&mut rounds, rng));
+        let clients = drawing.clients;
+        Plan { seed, profile, settings, slow_sync_permille, clients, wall_start_us, rounds, damage }
     }
 
     /// The same plan without these actions.
@@ -221,6 +271,7 @@ struct Drawing {
     workload: Workload,
     clients: usize,
     has_faults: bool,
+    has_clock_faults: bool,
     pause_us_max: u64,
     admin_permille: u32,
     number: usize,
@@ -230,7 +281,48 @@ impl Drawing {
     fn round(&mut self, rng: &mut SimRng) -> Round {
         let count = [0, 5, 40, 80][rng.index(4)];
         let actions = (0..count).map(|_| self.action(rng)).collect();
-        Round { actions, ending: self.ending(rng) }
+        Round { settings: self.new_settings(rng), actions, ending: self.ending(rng) }
+    }
+
+    /// What an operator changes between two lives.
+    fn new_settings(&self, rng: &mut SimRng) -> Vec<(&'static str, &'static str)> {
+        if !rng.chance(250) {
+            return Vec::new();
+        }
+        let yes_no = if rng.chance(500) { "yes" } else { "no" };
+        let changed = match rng.below(7) {
+            0 if self.policy == Policy::Switching => ("appendfsync", FSYNCS[rng.index(3)]),
+            1 if matches!(self.policy, Policy::Switching | Policy::Rdb) => ("appendonly", "yes"),
+            2 => ("rdbcompression", yes_no),
+            3 => ("aof-timestamp-enabled", yes_no),
+            4 => ("auto-aof-rewrite-min-size", if rng.chance(500) { "2kb" } else { "64mb" }),
+            5 => ("save", if rng.chance(500) { "1 5" } else { "\"\"" }),
+            _ => ("no-appendfsync-on-rewrite", yes_no),
+        };
+        vec![changed]
+    }
+
+    /// What decays after the last life; for a write that goes astray the fault is put among its actions.
+    fn damage(&mut self, rounds: &mut [Round], rng: &mut SimRng) -> Damage {
+        let kind = match rng.below(6) {
+            0..2 => DamageKind::Flip,
+            2 => DamageKind::ZeroSector,
+            3 => DamageKind::Vanish,
+            4 => DamageKind::VanishManifest,
+            _ => DamageKind::None,
+        };
+        if kind == DamageKind::None
+            && let Some(last) = rounds.last_mut()
+        {
+            self.number += 1;
+            let back = rng.between(1, 600) as u32;
+            let kind = if rng.chance(500) { FaultKind::Lost } else { FaultKind::Misdirected(back) };
+            let (operation, skip) = (Operation::Write, rng.below(12) as u32);
+            let fault =
+                Fault { operation, path: ["incr", "base", "temp", ""][rng.index(4)].into(), skip, kind };
+            last.actions.insert(0, Action { number: self.number, pause_us: 0, deed: Deed::Fault(fault) });
+        }
+        Damage { kind, pick: rng.number(), is_strict: rng.chance(150) }
     }
 
     fn action(&mut self, rng: &mut SimRng) -> Action {
@@ -244,6 +336,15 @@ impl Drawing {
     fn deed(&mut self, rng: &mut SimRng) -> Deed {
         if self.has_faults && rng.chance(40) {
             return self.fault(rng);
+        }
+        if self.has_clock_faults && rng.chance(60) {
+            const HOUR_US: u64 = 3_600_000_000;
+            return match rng.below(5) {
+                0 => Deed::StopClock,
+                1 => Deed::GoOnClock,
+                2 => Deed::Jump(rng.between(1, 2 * HOUR_US) as i64),
+                _ => Deed::Jump(-(rng.between(1, 2 * HOUR_US) as i64)),
+            };
         }
         if rng.chance(10) {
             return Deed::Reconnect(rng.index(self.clients));
@@ -282,7 +383,8 @@ impl Drawing {
 
     fn fault(&mut self, rng: &mut SimRng) -> Deed {
         const PATHS: [&str; 5] = ["", "incr", "manifest", "temp", "base"];
-        match rng.below(12) {
+        match rng.below(13) {
+            12 => Deed::Evict,
             0 => Deed::FailFork,
             1 => Deed::KillChild,
             2 => Deed::Jump(rng.between(1_000_000, 3_600_000_000) as i64),
@@ -319,10 +421,22 @@ fn in_transaction(ops: Vec<Op>) -> Vec<Op> {
 }
 
 const EIO: i32 = 5;
+const EMFILE: i32 = 24;
 const ENOSPC: i32 = 28;
+const EROFS: i32 = 30;
 
 fn draw_fault(rng: &mut SimRng) -> (Operation, FaultKind) {
-    match rng.below(14) {
+    match rng.below(21) {
+        // Delayed allocation: the device is found to be full when pages are written out, and who syncs hears of it.
+        13 => (Operation::Fdatasync, FaultKind::Errno(ENOSPC)),
+        14 => (Operation::Open, FaultKind::Errno(EMFILE)),
+        // A file system that has found an error turns itself read-only (mount(8), errors=remount-ro).
+        15 => (Operation::Rename, FaultKind::Errno(EROFS)),
+        16 => (Operation::Mkdir, FaultKind::Errno(ENOSPC)),
+        17 => (Operation::Read, FaultKind::Errno(EIO)),
+        18 => (Operation::Write, FaultKind::Slow(rng.between(100_000, 3_000_000))),
+        // A device that resets its bus, a cloud volume that fails over.
+        19 if rng.chance(300) => (Operation::Fdatasync, FaultKind::Slow(rng.between(10_000_000, 30_000_000))),
         0..3 => (Operation::Fdatasync, FaultKind::Errno(EIO)),
         3 => (Operation::Fsync, FaultKind::Errno(EIO)),
         4 => (Operation::Write, FaultKind::Errno(ENOSPC)),

@@ -12,7 +12,7 @@ use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-use super::command::scope_of;
+use super::command::{mutant_of, scope_of};
 use super::plan::Plan;
 use super::run::{Options, Outcome};
 use super::sweep::run_caught;
@@ -34,7 +34,7 @@ pub fn tell(plan: &Plan, options: &Options) -> (Outcome, Vec<String>) {
     (outcome, STORY.with_borrow_mut(std::mem::take))
 }
 
-/// `replay --seed N [--without 1,2,3] [--html file]`
+/// `replay --seed N [--without 1,2,3] [--html file] [--mutant Name]`
 ///
 /// # Errors
 /// A command line that is wrong, a file that cannot be written.
@@ -44,13 +44,16 @@ pub fn main(mut args: Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let left_out: BTreeSet<usize> = args.numbers("--without", &[])?.into_iter().collect();
     let probe_permille = args.number("--probe", Options::default().probe_permille)?;
     let html = args.text("--html")?;
+    let mutant = mutant_of(&mut args)?;
     args.finish()?;
+    mutant.switch_on();
     let plan = Plan::draw(seed, scope).without(&left_out);
     let (outcome, story) = tell(&plan, &Options { probe_permille, ..Options::default() });
     println!("seed {seed} {:?} {:?}", plan.profile, plan.settings);
     story.iter().for_each(|line| println!("{line}"));
     println!("last operations on the disk:");
-    outcome.recent.iter().for_each(|line| println!("  {line}"));
+    let skipped = outcome.recent.len().saturating_sub(OPERATIONS_SHOWN);
+    outcome.recent.iter().skip(skipped).for_each(|line| println!("  {line}"));
     println!("files at the end:");
     outcome.files.iter().for_each(|line| println!("  {line}"));
     println!("digest {:016x}", outcome.digest);
@@ -63,6 +66,9 @@ pub fn main(mut args: Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
     }
     Ok(if outcome.violation.is_none() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
+
+/// Operations that the text ends with; the page has all.
+const OPERATIONS_SHOWN: usize = 48;
 
 /// What the engine logs becomes part of the story.
 struct EngineLog;

@@ -5,20 +5,21 @@
 //! Not here: what is planned (`plan.rs`), what is right (`oracle/`).
 
 use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use perdura_core::host::{Engine, Signal};
 use perdura_core::time::Now;
 use perdura_sim::{
-    ClientKey, Crash, Delay, End, FaultKind, Moment, Operation, SimDisk, SimRng, Sometimes, Step, World,
-    WorldConfig,
+    ClientKey, Crash, Delay, End, Entry, FaultKind, HostMutant, Moment, Operation, PowerLoss, SimDisk,
+    SimRng, Sometimes, Step, World, WorldConfig,
 };
 
 use super::history::{Death, History, Logging};
 use super::observed::{Notes, Observed};
 use super::oracle::start::{Start, check_end};
 use super::oracle::{Violation, durability, leftovers};
-use super::plan::{Action, Deed, Ending, Plan};
+use super::plan::{Action, Damage, DamageKind, Deed, Ending, Plan};
 use super::probe::{self, Found, Settings, boot, config_of};
 use super::workload::Op;
 use crate::model::Keyspace;
@@ -30,13 +31,23 @@ pub struct Options {
     pub probe_permille: u32,
     /// The judge demands one state more than it may: a canary.
     pub is_greedy: bool,
+    /// The simulated disk gives images that no disk gives: a canary.
+    pub is_tampering: bool,
+    /// The host makes this mistake.
+    pub host_mutant: Option<HostMutant>,
     /// Told what happens, line by line.
     pub narrate: Option<fn(String)>,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { probe_permille: 150, is_greedy: false, narrate: None }
+        Options {
+            probe_permille: 150,
+            is_greedy: false,
+            is_tampering: false,
+            host_mutant: None,
+            narrate: None,
+        }
     }
 }
 
@@ -55,8 +66,10 @@ pub struct Outcome {
     pub replies: u64,
     /// What happened, for coverage.
     pub sometimes: Sometimes,
-    /// The last operations on the disk.
-    pub recent: Vec<String>,
+    /// The last operations on the disk; all of them if the run is told.
+    pub recent: Vec<Entry>,
+    /// What each loss of power did, if the run is told.
+    pub losses: Vec<PowerLoss>,
     /// The files at the end: length, how much of it is durable, and for logs where each batch stands.
     pub files: Vec<String>,
 }
@@ -87,7 +100,8 @@ pub fn run(plan: &Plan, options: &Options) -> Outcome {
         commands: runner.commands,
         replies: history.replies,
         sometimes: runner.all_that_happened(),
-        recent: runner.world.disk().trace().recent().map(ToString::to_string).collect(),
+        recent: runner.world.disk().trace().recent().cloned().collect(),
+        losses: runner.world.disk().losses().to_vec(),
         files: list_files(runner.world.disk()),
     }
 }
@@ -136,6 +150,10 @@ struct Runner {
     clients: Vec<Option<ClientKey>>,
     all_clients: Vec<ClientKey>,
     has_faults: bool,
+    /// A write was lost or went astray: from now on only detection can be asked for.
+    is_damaged: bool,
+    /// The start that is under way finds no set: what it loads is the snapshot.
+    has_no_set: bool,
     recoveries: u64,
     commands: u64,
     /// Images at each point at most, operations looked at so far, what was found.
@@ -150,9 +168,15 @@ impl Runner {
         let notes = Rc::new(RefCell::new(history));
         let mut config = WorldConfig::new(plan.profile);
         config.slow_sync_permille = plan.slow_sync_permille;
+        config.wall_start_us = plan.wall_start_us;
+        config.mutant = options.host_mutant;
         config.child = Delay::between(20, [200, 5_000, 60_000][(plan.seed % 3) as usize]);
+        let mut world = World::new(plan.seed, config);
+        if options.narrate.is_some() {
+            world.disk_mut().record_everything();
+        }
         Runner {
-            world: World::new(plan.seed, config),
+            world,
             notes,
             options,
             rng: SimRng::new(plan.seed ^ 0x51f3),
@@ -160,6 +184,8 @@ impl Runner {
             clients: vec![None; plan.clients],
             all_clients: Vec::new(),
             has_faults: false,
+            is_damaged: false,
+            has_no_set: false,
             recoveries: 0,
             commands: 0,
             exploring: None,
@@ -174,6 +200,7 @@ impl Runner {
                 Ending::CrashInRecovery(crash, number, moment) => Some((crash, number, moment)),
                 _ => None,
             };
+            self.settings.extend(round.settings.iter().copied());
             if let Some(end) = self.start(death, crash)? {
                 death = death_of(end, death);
                 continue;
@@ -184,6 +211,9 @@ impl Runner {
             };
             self.settle_end(end)?;
             death = death_of(end, Death::Kill);
+        }
+        if let Some(damage) = plan.damage {
+            return self.start_damaged(damage, death);
         }
         // Whatever happened, the last start serves, and is tidy once it had time. Orphans are gone by then.
         self.start(death, None)?;
@@ -258,6 +288,62 @@ impl Runner {
         Ok(None)
     }
 
+    /// A start from files that have decayed serves what once was, and has kept aside what it gave up; or it refuses and has
+    /// changed nothing. A single copy that was damaged cannot be restored: to notice is all that can be asked for.
+    fn start_damaged(&mut self, damage: Damage, death: Death) -> Result<(), Violation> {
+        self.clear_faults();
+        self.world.crash(Crash::Group);
+        self.choose_log();
+        if damage.is_strict {
+            self.settings.insert("aof-load-truncated", "no");
+        }
+        self.decay(damage);
+        let with_log = self.settings["appendonly"] == "yes";
+        let before = contents(self.world.disk());
+        self.recoveries += 1;
+        match self.try_start() {
+            Some(End::Exited(1)) if contents(self.world.disk()) == before => return Ok(()),
+            Some(End::Exited(1)) => return Err(Violation::Refused("and changed files".into())),
+            Some(end) => return Err(Violation::Ended(format!("{end:?}"))),
+            None if self.world.engine().is_none_or(Engine::is_loading) => {
+                return Err(Violation::Stuck("loading".into()));
+            }
+            None => {}
+        }
+        let now = self.world.now();
+        let mut node = self.world.engine().expect("it serves").node.clone();
+        let keyspace = probe::read(&mut node, now);
+        let found = durability::check(&self.notes.borrow(), &keyspace, now.wall_ms(), death, with_log);
+        let is_kept_aside = |path: &String| path.contains("cut-") && !before.contains_key(path);
+        match found {
+            Err(Violation::Lost { .. }) if self.world.disk().files().keys().any(is_kept_aside) => Ok(()),
+            found => found.map(drop),
+        }
+    }
+
+    fn decay(&mut self, damage: Damage) {
+        let disk = self.world.disk_mut();
+        let files = disk.files();
+        let is_part = |path: &&String| path.contains(".incr.aof") || path.contains(".base.");
+        let is_read = |path: &&String| is_part(path) || *path == MANIFEST || *path == "dump.rdb";
+        let is_whole = |path: &&String| !path.contains("cut-") && !path.contains("temp");
+        let paths: Vec<&String> = match damage.kind {
+            DamageKind::Vanish => files.keys().filter(is_part).filter(is_whole).collect(),
+            DamageKind::VanishManifest => files.keys().filter(|path| *path == MANIFEST).collect(),
+            _ => files.keys().filter(is_read).filter(is_whole).collect(),
+        };
+        let Some(path) = paths.get((damage.pick % paths.len().max(1) as u64) as usize) else { return };
+        let offset = (damage.pick >> 16) % files[*path].max(1);
+        match damage.kind {
+            DamageKind::Flip => drop(disk.rot(path, offset, (damage.pick >> 60) as u8)),
+            DamageKind::ZeroSector => drop(disk.zero_sector(path, offset)),
+            DamageKind::Vanish | DamageKind::VanishManifest => drop(disk.vanish(path)),
+            DamageKind::None => {}
+        }
+        let line = format!("{:>12} plan    {damage:?} hits {path} at {offset}", self.world.now().mono_us);
+        self.tell(|| line);
+    }
+
     fn try_start(&mut self) -> Option<End> {
         let (notes, config) = (self.notes.clone(), config_of(&self.settings));
         self.world.start(|boot_with| {
@@ -277,6 +363,7 @@ impl Runner {
     /// snapshot is newer.
     fn choose_log(&mut self) {
         self.settings = self.settings_now();
+        self.has_no_set = !self.world.disk().files().contains_key(MANIFEST);
     }
 
     fn judge_start(&mut self, death: Death) -> Result<(), Violation> {
@@ -285,7 +372,7 @@ impl Runner {
         let mut node = self.world.engine().expect("it serves").node.clone();
         let keyspace = probe::read(&mut node, now);
         let with_log = self.settings["appendonly"] == "yes";
-        let state = self.judge(&keyspace, now, death, with_log)?;
+        let state = self.judge(&keyspace, now, death, with_log && !self.has_no_set)?;
         self.tell(|| format!("{:>12} engine  serves state {state}", now.mono_us));
         let mut history = self.notes.borrow_mut();
         let logging = history.logging;
@@ -341,6 +428,7 @@ impl Runner {
                     && matches!(fault.kind, FaultKind::Errno(_))
                     || fault.kind == FaultKind::Writeback;
                 self.notes.borrow_mut().is_cache_doubtful |= loses_pages;
+                self.is_damaged |= matches!(fault.kind, FaultKind::Lost | FaultKind::Misdirected(_));
                 self.world.disk_mut().add_fault(fault.clone());
             }
             Deed::Room(room) => {
@@ -351,6 +439,12 @@ impl Runner {
             Deed::FailFork => self.world.fail_fork(12),
             Deed::KillChild => drop(self.world.crash(Crash::Children)),
             Deed::Jump(us) => self.world.jump_wall_clock(*us),
+            Deed::StopClock => self.world.stop_wall_clock(),
+            Deed::GoOnClock => self.world.go_on_wall_clock(),
+            Deed::Evict => {
+                self.notes.borrow_mut().is_cache_doubtful |= self.has_faults;
+                self.world.disk_mut().evict_cache();
+            }
         }
         Ok(None)
     }
@@ -493,7 +587,7 @@ impl Runner {
         let mut found = probe::start(&mut disk, &config, now, crash);
         let mut starts = 1;
         if let Found::Crashed = found {
-            lose_power(&mut disk, &mut self.rng, &mut self.seen_in_probes)?;
+            self.lose_power(&mut disk)?;
             found = probe::start(&mut disk, &config, now, None);
             starts += 1;
         }
@@ -593,7 +687,7 @@ impl Runner {
 
     /// What if all ended now: a kill, a loss of power, or both with a start in between.
     fn probe(&mut self) -> Result<(), Violation> {
-        if self.world.engine().is_none_or(Engine::is_loading) {
+        if self.is_damaged || self.world.engine().is_none_or(Engine::is_loading) {
             return Ok(());
         }
         let now = self.world.now();
@@ -603,8 +697,9 @@ impl Runner {
         disk.set_capacity(None);
         disk.disarm();
         let death = if self.rng.chance(300) { Death::Kill } else { Death::Power };
+        self.tell(|| format!("{:>12} probe   what if it ended just now? {death:?}", now.mono_us));
         if death == Death::Power {
-            lose_power(&mut disk, &mut self.rng, &mut self.seen_in_probes)?;
+            self.lose_power(&mut disk)?;
         }
         let settings = self.settings_now();
         let with_log = settings["appendonly"] == "yes";
@@ -616,7 +711,7 @@ impl Runner {
         if let Found::Crashed = found {
             // Depth 2: the start itself was hit.
             if self.rng.chance(700) {
-                lose_power(&mut disk, &mut self.rng, &mut self.seen_in_probes)?;
+                self.lose_power(&mut disk)?;
                 floor_death = Death::Power;
             }
             found = probe::start(&mut disk, &config, now, None);
@@ -627,9 +722,10 @@ impl Runner {
             found = probe::start(&mut disk, &config, now, None);
         }
         let state = self.judge_found(found, now, floor_death, with_log)?;
+        self.tell(|| format!("{:>12} probe   state {state} comes back", now.mono_us));
         // K6: what was served must survive, whatever had become of it before.
         if self.rng.chance(400) {
-            lose_power(&mut disk, &mut self.rng, &mut self.seen_in_probes)?;
+            self.lose_power(&mut disk)?;
             let again = probe::start(&mut disk, &config, now, None);
             self.recoveries += 1;
             let again = self.judge_found(again, now, floor_death, with_log)?;
@@ -642,6 +738,18 @@ impl Runner {
                 });
             }
         }
+        Ok(())
+    }
+
+    /// The power goes, for a copy of the disk.
+    fn lose_power(&mut self, disk: &mut SimDisk) -> Result<(), Violation> {
+        let mut image = disk.draw_image(&mut self.rng);
+        if self.options.is_tampering {
+            image.contents.values_mut().for_each(|bytes| bytes.insert(0, b'?'));
+        }
+        disk.check_image(&image).map_err(Violation::IllegalImage)?;
+        disk.lose_power_to(&image);
+        image.marks.iter().for_each(|mark| self.seen_in_probes.note(*mark));
         Ok(())
     }
 
@@ -662,12 +770,10 @@ const RECOVERY_OPERATIONS: u64 = 24;
 /// Time between two looks while nothing is awaited, microseconds.
 const STRIDE_US: u64 = 2_000;
 
-fn lose_power(disk: &mut SimDisk, rng: &mut SimRng, seen: &mut Sometimes) -> Result<(), Violation> {
-    let image = disk.draw_image(rng);
-    disk.check_image(&image).map_err(Violation::IllegalImage)?;
-    disk.lose_power_to(&image);
-    image.marks.iter().for_each(|mark| seen.note(*mark));
-    Ok(())
+/// All files with what is in them.
+fn contents(disk: &SimDisk) -> BTreeMap<String, Vec<u8>> {
+    let read = |path: &String| disk.peek(path).unwrap_or_default().to_vec();
+    disk.files().into_keys().map(|path| (path.clone(), read(&path))).collect()
 }
 
 /// After two deaths in a row the worse one counts.

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 
-use super::command::{replay_line, scope_of};
+use super::command::{mutant_of, replay_line, scope_of};
 use super::oracle::Violation;
 use super::plan::{Plan, Scope};
 use super::run::Options;
@@ -62,7 +62,9 @@ pub fn main(mut args: Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let scope = scope_of(&mut args)?;
     let probe_permille = args.number("--probe", Options::default().probe_permille)?;
     let runs_max = args.number("--runs", 2_000usize)?;
+    let mutant = mutant_of(&mut args)?;
     args.finish()?;
+    mutant.switch_on();
     std::panic::set_hook(Box::new(|_| {}));
     let options = Options { probe_permille, ..Options::default() };
     let Some(shrunk) = shrink(seed, scope, &options, runs_max) else {
@@ -71,6 +73,6 @@ pub fn main(mut args: Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
     };
     let left_out: Vec<String> = shrunk.left_out.iter().map(ToString::to_string).collect();
     println!("{} actions left after {} runs: {}", shrunk.kept, shrunk.runs, shrunk.violation);
-    println!("{} --without {}", replay_line(seed, scope), left_out.join(","));
+    println!("{}{} --without {}", replay_line(seed, scope), mutant.flag(), left_out.join(","));
     Ok(ExitCode::FAILURE)
 }

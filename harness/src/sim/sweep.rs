@@ -65,19 +65,9 @@ impl Tally {
 
     /// Faults and recoveries that a sweep is meant to test and this one did not.
     pub fn never(&self) -> Vec<Happening> {
-        self.sometimes.never().filter(|happening| !NOT_DRAWN.contains(happening)).collect()
+        self.sometimes.never().collect()
     }
 }
-
-/// Happenings that no plan of a sweep draws: rot and lying devices have scenarios of their own, because a single copy
-/// that was damaged can only be detected, not restored.
-pub const NOT_DRAWN: [Happening; 5] = [
-    Happening::BitRot,
-    Happening::WriteLost,
-    Happening::WriteMisdirected,
-    Happening::CacheEvicted,
-    Happening::ReadFailed,
-];
 
 /// Runs all seeds. `progress` is called after each.
 pub fn sweep(sweep: &Sweep, progress: &(dyn Fn(&Tally) + Sync)) -> Tally {
@@ -135,6 +125,7 @@ pub fn run_caught(plan: &Plan, options: &Options) -> Outcome {
             replies: 0,
             sometimes: Sometimes::default(),
             recent: Vec::new(),
+            losses: Vec::new(),
             files: Vec::new(),
         }
     })

@@ -1,0 +1,208 @@
+//! Rewriting while clients write: W5, W6, W9, W10, W11, and the bugs of peers about it.
+
+use perdura_core::mutant::Mutant;
+use perdura_sim::HostMutant;
+use perdura_sim::faults::{Fault, FaultKind, Operation};
+use perdura_sim::profile::Profile;
+use perdura_sim::world::Crash;
+use perdura_tests::simulated::Simulated;
+
+use crate::scenario::{
+    ALWAYS, EIO, ENOSPC, EVERYSEC, fail, fails_with, holds, lose_power_and_start, started, wait_for,
+};
+
+const REWRITE: (&str, &str) = ("BGREWRITEAOF", "Background append only file rewriting started");
+
+#[test]
+fn w05_rotation_leaves_no_hole() {
+    // What could go wrong: the next file's records survive and the end of the old one does not.
+    fails_with(Mutant::OldPartNotSynced, || {
+        for seed in 0..60 {
+            let settings = [("appendonly", "yes"), ("appendfsync", "no"), ("save", "\"\"")];
+            let mut server = Simulated::on(Profile::Strict, seed, &settings);
+            server.start().unwrap();
+            for index in 0..10 {
+                server.check(&[(format!("SET k{index} {}", "v".repeat(300)).as_str(), "OK")]);
+            }
+            server.check(&[REWRITE]);
+            for index in 10..20 {
+                server.check(&[(format!("SET k{index} {}", "v".repeat(300)).as_str(), "OK")]);
+            }
+            lose_power_and_start(&mut server);
+            let count: usize = server.say("DBSIZE").parse().unwrap();
+            for index in 0..count {
+                assert_eq!(
+                    server.say(&format!("EXISTS k{index}")),
+                    "1",
+                    "seed {seed}: {count} keys are no prefix"
+                );
+            }
+        }
+    });
+}
+
+/// Redis 7.0.15 and Valkey, measured: INCR twice, and in the wrong database.
+#[test]
+fn w06_write_error_before_a_rewrite_duplicates_nothing() {
+    holds(|| {
+        let mut server = started(EVERYSEC);
+        server.check(&[("SELECT 5", "OK"), ("INCR n", "1")]);
+        fail(&mut server, Operation::Write, "incr.aof", FaultKind::Errno(ENOSPC));
+        server.try_say("INCR n");
+        server.try_say("BGREWRITEAOF");
+        server.wait_ms(20_000);
+        server.check(&[("SELECT 5", "OK"), ("GET n", "2")]);
+        server.check(&[("WAITAOF 1 0 0", "1) 1 2) 0")]);
+        lose_power_and_start(&mut server);
+        server.check(&[("EXISTS n", "0"), ("SELECT 5", "OK"), ("GET n", "2")]);
+    });
+}
+
+/// What is in memory at the fork is in the base; in the next file it would count twice (valkey#2627, valkey#2995).
+#[test]
+fn w06_what_is_in_the_base_is_not_in_the_next_file() {
+    fails_with(Mutant::CutCarriesBuffer, || {
+        for seed in 0..20 {
+            let mut server = Simulated::on(Profile::Strict, seed, ALWAYS);
+            server.start().unwrap();
+            // While a sync runs the next batch forms; that is when the rewrite begins.
+            fail(&mut server, Operation::Fdatasync, "incr", FaultKind::Slow(100_000));
+            server.send("SET a 1");
+            server.wait_ms(5);
+            server.send("INCR n");
+            server.wait_ms(5);
+            server.send("BGREWRITEAOF");
+            server.wait_ms(20_000);
+            server.reconnect();
+            server.check(&[("GET n", "1")]);
+            lose_power_and_start(&mut server);
+            server.check(&[("GET n", "1")]);
+        }
+    });
+}
+
+#[test]
+fn w06_database_is_selected_again_in_the_next_file() {
+    fails_with(Mutant::SelectNotRepeated, || {
+        let mut server = started(ALWAYS);
+        server.check(&[("SELECT 5", "OK"), ("SET a 1", "OK"), REWRITE]);
+        server.wait_ms(20_000);
+        server.check(&[("SET b 2", "OK")]);
+        lose_power_and_start(&mut server);
+        server.check(&[("SELECT 5", "OK"), ("MGET a b", "1) 1 2) 2")]);
+    });
+}
+
+/// redis: 25 files in three seconds. Nothing is made before the fork succeeded, and every failure counts.
+#[test]
+fn w09_failed_forks_make_no_files_and_are_limited() {
+    holds(|| {
+        let mut server = started(ALWAYS);
+        for attempt in 1..=3 {
+            server.world.fail_fork(12);
+            server.say("BGREWRITEAOF");
+            wait_for(&mut server, "aof_rewrites_consecutive_failures", &attempt.to_string());
+        }
+        let parts = server.files().into_iter().filter(|(name, _)| name.ends_with(".incr.aof")).count();
+        assert_eq!(parts, 1, "{:?}", server.files());
+        server.check(&[("SET a 1", "OK"), REWRITE]);
+        wait_for(&mut server, "aof_last_bgrewrite_status", "ok");
+    });
+}
+
+#[test]
+fn w10_directory_sync_that_fails_after_the_manifest_removes_nothing() {
+    fails_with(Mutant::DoubtfulBaseRemoved, || {
+        for skip in 0..12 {
+            let mut server = started(ALWAYS);
+            server.check(&[("SET a 1", "OK")]);
+            let (operation, kind) = (Operation::Fsync, FaultKind::Errno(EIO));
+            server.world.disk_mut().add_fault(Fault { operation, path: "appendonlydir".into(), skip, kind });
+            server.say("BGREWRITEAOF");
+            server.wait_ms(20_000);
+            server.check(&[("SET b 2", "OK")]);
+            lose_power_and_start(&mut server);
+            server.check(&[("MGET a b", "1) 1 2) 2")]);
+        }
+    });
+}
+
+/// redis#3487, redis#10737: a rename without a sync of its directory; and a manifest that names what is not there yet.
+#[test]
+fn w11_every_name_is_durable_before_it_is_relied_on() {
+    for mutant in [Mutant::ManifestNameNotSynced, Mutant::PartNameNotSynced, Mutant::ManifestNotSynced] {
+        fails_with(mutant, rewrites_and_power_losses);
+    }
+    fails_with(Mutant::ManifestBeforePart, power_losses_during_the_rotation);
+    fails_with(HostMutant::DirSyncForgotten, rewrites_and_power_losses);
+}
+
+fn rewrites_and_power_losses() {
+    // Strict profile: a name that was not synced is lost whenever the seed says so.
+    for seed in 0..150 {
+        let mut server = Simulated::on(Profile::Strict, seed, ALWAYS);
+        server.start().unwrap();
+        server.check(&[("SET a 1", "OK"), REWRITE]);
+        server.wait_ms(seed % 40);
+        server.check(&[("SET b 2", "OK")]);
+        server.crash(Crash::Power);
+        server.start().unwrap_or_else(|end| panic!("seed {seed}: {end:?}"));
+        server.check(&[("MGET a b", "1) 1 2) 2")]);
+    }
+}
+
+fn power_losses_during_the_rotation() {
+    for seed in 0..200 {
+        let mut server = Simulated::on(Profile::Strict, seed, ALWAYS);
+        server.start().unwrap();
+        server.check(&[("SET a 1", "OK"), REWRITE]);
+        server.world.run_for(seed * 50);
+        server.crash(Crash::Power);
+        server.start().unwrap_or_else(|end| panic!("seed {seed}: {end:?}"));
+        server.check(&[("GET a", "1")]);
+    }
+}
+
+/// A rewrite that fails leaves the parts before it where they are.
+#[test]
+fn failed_rewrite_forgets_nothing() {
+    fails_with(Mutant::FailedRewriteDropsPart, || {
+        let mut server = started(ALWAYS);
+        server.set("rdb-key-save-delay", "1000000");
+        server.check(&[("SET a 1", "OK"), ("CONFIG SET rdb-key-save-delay 1000000", "OK"), REWRITE]);
+        server.wait_ms(300);
+        server.check(&[("SET b 2", "OK")]);
+        server.world.crash(Crash::Children);
+        server.wait_ms(1_000);
+        server.check(&[REWRITE]);
+        server.wait_ms(300);
+        lose_power_and_start(&mut server);
+        server.check(&[("MGET a b", "1) 1 2) 2")]);
+    });
+}
+
+/// FLUSHALL while a base is being written: the base still has what was flushed.
+#[test]
+fn flush_during_a_rewrite_stays_flushed() {
+    fails_with(Mutant::FlushNotLogged, || {
+        let mut server = started(ALWAYS);
+        server.check(&[("SET a 1", "OK"), ("CONFIG SET rdb-key-save-delay 500000", "OK"), REWRITE]);
+        server.wait_ms(50);
+        server.check(&[("FLUSHALL", "OK"), ("SET b 2", "OK")]);
+        server.wait_ms(20_000);
+        lose_power_and_start(&mut server);
+        server.check(&[("EXISTS a", "0"), ("GET b", "2")]);
+    });
+}
+
+#[test]
+fn part_that_is_written_to_is_not_superseded() {
+    fails_with(Mutant::HistoryTakesLivePart, || {
+        let mut server = started(ALWAYS);
+        server.check(&[("SET a 1", "OK"), REWRITE]);
+        server.wait_ms(20_000);
+        server.check(&[("SET b 2", "OK")]);
+        lose_power_and_start(&mut server);
+        server.check(&[("MGET a b", "1) 1 2) 2")]);
+    });
+}
