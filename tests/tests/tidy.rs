@@ -215,6 +215,25 @@ fn production_knows_neither_simulation_nor_judge() {
 }
 
 #[test]
+fn production_never_asks_for_mutants() {
+    let mut offenders = Vec::new();
+    for manifest in ["engine/structures", "engine/linux", "engine/server"] {
+        let text = fs::read_to_string(root().join(manifest).join("Cargo.toml")).expect("a manifest");
+        offenders.extend(text.contains("mutants").then(|| format!("{manifest}/Cargo.toml")));
+    }
+    let core = fs::read_to_string(root().join("engine/core/Cargo.toml")).expect("a manifest");
+    let lines: Vec<&str> =
+        core.lines().filter(|line| !line.starts_with('#') && line.contains("mutants")).collect();
+    if lines != ["mutants = []"] {
+        offenders.push(format!("engine/core/Cargo.toml: {lines:?}"));
+    }
+    // The workspace's table of dependencies is what all of them inherit.
+    let workspace = fs::read_to_string(root().join("Cargo.toml")).expect("a manifest");
+    offenders.extend(workspace.contains("mutants").then(|| "Cargo.toml".into()));
+    complain("mistakes on purpose are compiled in for tests and the harness only", &offenders);
+}
+
+#[test]
 fn server_binary_holds_no_madsim() {
     let command = perdura_harness::process::ServerCommand::perdura()
         .expect("perdura-server is built by cargo test --workspace");

@@ -8,6 +8,7 @@ use super::run::Options;
 use super::sweep::{Sweep, Tally, sweep};
 use crate::args::{Args, UsageError};
 use perdura_core::mutant::{self, Mutant};
+use perdura_core::persist::recovery::Case;
 use perdura_sim::{Happening, Profile};
 
 /// How they are called.
@@ -47,7 +48,7 @@ pub fn sweep_main(mut args: Args) -> Result<ExitCode, Failure> {
             stops_at_failure,
         };
         let tally = sweep(&part, &|tally| show_progress(tally, &batch, began));
-        merge(&mut total, tally);
+        total.merge(tally);
         let is_time_left = began.elapsed() < Duration::from_secs(60 * minutes);
         if !is_time_left || stops_at_failure && !total.failures.is_empty() {
             break;
@@ -59,15 +60,6 @@ pub fn sweep_main(mut args: Args) -> Result<ExitCode, Failure> {
         show_coverage(&total);
     }
     Ok(if total.failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn merge(total: &mut Tally, part: Tally) {
-    total.seeds += part.seeds;
-    total.recoveries += part.recoveries;
-    total.commands += part.commands;
-    total.replies += part.replies;
-    total.sometimes.add(&part.sometimes);
-    total.failures.extend(part.failures);
 }
 
 fn show_progress(tally: &Tally, seeds: &std::ops::Range<u64>, began: Instant) {
@@ -99,12 +91,17 @@ fn report(tally: &Tally, elapsed: Duration, threads: usize, scope: Scope) {
         println!("SIM FAIL seed={seed} {violation}");
         println!("  replay: {}", replay_line(*seed, scope));
     }
+    println!("digest of all runs {:016x}", tally.digest);
     println!("{} of {} seeds failed", tally.failures.len(), tally.seeds);
 }
 
 fn show_coverage(tally: &Tally) {
     for happening in Happening::ALL {
         println!("{:>10}  {happening:?}", tally.sometimes.count(happening));
+    }
+    println!("rows of the recovery tables:");
+    for case in Case::ALL {
+        println!("{:>10}  {case:?}", tally.cases.get(&case).copied().unwrap_or(0));
     }
 }
 

@@ -98,6 +98,7 @@ impl Script {
             slow_sync_permille: 0,
             clients: 2,
             wall_start_us: WALL_STARTS_US[0],
+            has_old_log: false,
             rounds: vec![round],
             damage: None,
         }

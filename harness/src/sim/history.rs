@@ -12,6 +12,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use perdura_core::host::{ClientId, Ticket};
+use perdura_core::persist::recovery::Case;
 use perdura_core::time::Now;
 
 use super::oracle::Violation;
@@ -112,6 +113,8 @@ pub struct History {
     pub floors: Floors,
     /// As of the last thing that happened.
     pub logging: Logging,
+    /// Rows of the recovery tables that starts went through.
+    pub cases: BTreeMap<Case, u64>,
     conversations: BTreeMap<u64, Conversation>,
     client_keys: BTreeMap<ClientId, u64>,
     /// Last state that changed each key; 0 stands for the last FLUSHALL.
@@ -157,6 +160,7 @@ impl Default for History {
             states: vec![State { keyspace: Keyspace::default(), executed_us: 0 }],
             floors: Floors::default(),
             logging: Logging::Off,
+            cases: BTreeMap::new(),
             conversations: BTreeMap::new(),
             client_keys: BTreeMap::new(),
             touched: BTreeMap::new(),

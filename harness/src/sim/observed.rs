@@ -185,7 +185,11 @@ impl Engine for Observed {
 
     fn load(&mut self, now: Now, disk: &mut dyn Disk, effects: &mut Effects) {
         self.node.load(now, disk, effects);
-        self.notes.borrow_mut().observe_logging(logging_of(&self.node));
+        let mut notes = self.notes.borrow_mut();
+        notes.observe_logging(logging_of(&self.node));
+        if !self.node.is_loading() || effects.iter().any(|effect| matches!(effect, Effect::Exit(_))) {
+            self.node.start_cases().iter().for_each(|case| *notes.cases.entry(*case).or_default() += 1);
+        }
     }
 
     fn encoder<'a>(&'a self, job: &SnapshotJob) -> Box<dyn Encoder + 'a> {

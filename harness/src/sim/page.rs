@@ -198,7 +198,9 @@ fn draw_timeline(page: &mut String, outcome: &Outcome, story: &[String]) {
         rows.len() - skipped,
         rows.len()
     );
-    LANES.iter().for_each(|lane| drop(write!(page, "<th class={lane}>{lane}")));
+    for lane in LANES {
+        let _ = write!(page, "<th class={lane}>{lane}");
+    }
     let mut shown_us = u64::MAX;
     for row in &rows[skipped..] {
         let stamp = if row.mono_us == shown_us { String::new() } else { time(row.mono_us) };

@@ -28,6 +28,8 @@ pub struct Plan {
     pub clients: usize,
     /// The wall clock at the beginning, microseconds since 1970.
     pub wall_start_us: u64,
+    /// The single file of an older server lies there at the first start.
+    pub has_old_log: bool,
     /// Lives of the server, one after the other.
     pub rounds: Vec<Round>,
     /// What decays while the server is down after the last of them.
@@ -224,7 +226,18 @@ impl Plan {
             has_checksums && !drawing.has_clock_faults && settings.contains(&("aof-use-rdb-preamble", "yes"));
         let damage = (can_be_damaged && rng.chance(120)).then(|| drawing.damage(&mut rounds, rng));
         let clients = drawing.clients;
-        Plan { seed, profile, settings, slow_sync_permille, clients, wall_start_us, rounds, damage }
+        let has_old_log = settings.contains(&("appendonly", "yes")) && rng.chance(50);
+        Plan {
+            seed,
+            profile,
+            settings,
+            slow_sync_permille,
+            clients,
+            wall_start_us,
+            has_old_log,
+            rounds,
+            damage,
+        }
     }
 
     /// The same plan without these actions.

@@ -8,11 +8,12 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use perdura_core::host::{Engine, Signal};
+use perdura_core::host::{Disk as _, Engine, FileId, FileStep, Signal};
+use perdura_core::persist::recovery::Case;
 use perdura_core::time::Now;
 use perdura_sim::{
-    ClientKey, Crash, Delay, End, Entry, FaultKind, HostMutant, Moment, Operation, PowerLoss, SimDisk,
-    SimRng, Sometimes, Step, World, WorldConfig,
+    ClientKey, Crash, Delay, End, Entry as Operated, FaultKind, HostMutant, Moment, Operation, PowerLoss,
+    SimDisk, SimRng, Sometimes, Step, World, WorldConfig,
 };
 
 use super::history::{Death, History, Logging};
@@ -22,7 +23,7 @@ use super::oracle::{Violation, durability, leftovers};
 use super::plan::{Action, Damage, DamageKind, Deed, Ending, Plan};
 use super::probe::{self, Found, Settings, boot, config_of};
 use super::workload::Op;
-use crate::model::Keyspace;
+use crate::model::{Entry, Keyspace, Value};
 
 /// How a run is made and watched.
 #[derive(Clone, Debug)]
@@ -66,8 +67,10 @@ pub struct Outcome {
     pub replies: u64,
     /// What happened, for coverage.
     pub sometimes: Sometimes,
+    /// Rows of the recovery tables that starts went through.
+    pub cases: BTreeMap<Case, u64>,
     /// The last operations on the disk; all of them if the run is told.
-    pub recent: Vec<Entry>,
+    pub recent: Vec<Operated>,
     /// What each loss of power did, if the run is told.
     pub losses: Vec<PowerLoss>,
     /// The files at the end: length, how much of it is durable, and for logs where each batch stands.
@@ -100,6 +103,7 @@ pub fn run(plan: &Plan, options: &Options) -> Outcome {
         commands: runner.commands,
         replies: history.replies,
         sometimes: runner.all_that_happened(),
+        cases: history.cases.clone(),
         recent: runner.world.disk().trace().recent().cloned().collect(),
         losses: runner.world.disk().losses().to_vec(),
         files: list_files(runner.world.disk()),
@@ -165,7 +169,6 @@ impl Runner {
     fn new(plan: &Plan, options: Options) -> Runner {
         let mut history = History::default();
         history.narrate = options.narrate;
-        let notes = Rc::new(RefCell::new(history));
         let mut config = WorldConfig::new(plan.profile);
         config.slow_sync_permille = plan.slow_sync_permille;
         config.wall_start_us = plan.wall_start_us;
@@ -175,6 +178,10 @@ impl Runner {
         if options.narrate.is_some() {
             world.disk_mut().record_everything();
         }
+        if plan.has_old_log {
+            leave_old_log(&mut world, &mut history);
+        }
+        let notes = Rc::new(RefCell::new(history));
         Runner {
             world,
             notes,
@@ -761,6 +768,28 @@ impl Runner {
             Found::Endless => Err(Violation::Stuck("a probe never ends loading".into())),
         }
     }
+}
+
+/// The single file of an older server lies in the directory, durable.
+fn leave_old_log(world: &mut World<Observed>, history: &mut History) {
+    let mut log = b"*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n".to_vec();
+    for key in ["s0", "s1"] {
+        log.extend_from_slice(format!("*3\r\n$3\r\nSET\r\n$2\r\n{key}\r\n$3\r\nold\r\n").as_bytes());
+        let entry = Entry { value: Value::String(b"old".to_vec()), expires_at_ms: None };
+        history.states[0].keyspace.insert(key.into(), entry);
+    }
+    let file = FileId(u32::MAX - 3);
+    let steps = [
+        FileStep::CreateExclusive { file, path: "appendonly.aof".into() },
+        FileStep::Append { file, bytes: log.into() },
+        FileStep::Sync { file },
+        FileStep::SyncDir { path: String::new() },
+    ];
+    let disk = world.disk_mut();
+    let process = disk.spawn();
+    let mut handle = disk.handle(process);
+    steps.iter().for_each(|step| handle.perform(step).expect("nothing fails before the first start"));
+    disk.kill(process);
 }
 
 /// Where a set's files are listed.

@@ -11,6 +11,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 
+use perdura_core::persist::recovery::Case;
 use perdura_sim::{Happening, Sometimes};
 
 use super::oracle::Violation;
@@ -47,6 +48,10 @@ pub struct Tally {
     pub replies: u64,
     /// Everything that happened.
     pub sometimes: Sometimes,
+    /// Rows of the recovery tables that starts went through.
+    pub cases: BTreeMap<Case, u64>,
+    /// Digest of all runs, whatever their order: equal for the same seeds, in any build and on any number of threads.
+    pub digest: u64,
     /// Seeds that failed, and how.
     pub failures: BTreeMap<u64, Violation>,
 }
@@ -58,9 +63,28 @@ impl Tally {
         self.commands += outcome.commands;
         self.replies += outcome.replies;
         self.sometimes.add(&outcome.sometimes);
+        self.digest = self.digest.wrapping_add((outcome.digest ^ seed).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        outcome.cases.iter().for_each(|(case, count)| *self.cases.entry(*case).or_default() += count);
         if let Some(violation) = outcome.violation {
             self.failures.insert(seed, violation);
         }
+    }
+
+    /// Adds another sweep's.
+    pub fn merge(&mut self, part: Tally) {
+        self.seeds += part.seeds;
+        self.recoveries += part.recoveries;
+        self.commands += part.commands;
+        self.replies += part.replies;
+        self.sometimes.add(&part.sometimes);
+        self.digest = self.digest.wrapping_add(part.digest);
+        part.cases.iter().for_each(|(case, count)| *self.cases.entry(*case).or_default() += count);
+        self.failures.extend(part.failures);
+    }
+
+    /// Rows of the recovery tables that no start went through.
+    pub fn never_cases(&self) -> Vec<Case> {
+        Case::ALL.into_iter().filter(|case| !self.cases.contains_key(case)).collect()
     }
 
     /// Faults and recoveries that a sweep is meant to test and this one did not.
@@ -124,6 +148,7 @@ pub fn run_caught(plan: &Plan, options: &Options) -> Outcome {
             commands: 0,
             replies: 0,
             sometimes: Sometimes::default(),
+            cases: BTreeMap::new(),
             recent: Vec::new(),
             losses: Vec::new(),
             files: Vec::new(),

@@ -34,7 +34,7 @@ use crate::{
         journal::Offset,
         log_reader::{Bad, LogReader, Next},
         manifest::{Manifest, Part},
-        recovery::{self, Choice, Refusal, Sources},
+        recovery::{self, Case, Choice, Refusal, Sources},
         set_files::{self, Handover},
     },
     rdb::{DecodeSettings, Decoder, Event, LoadedKey, RdbEncoder},
@@ -57,6 +57,8 @@ pub struct LoadReport {
     pub cut: Option<(u64, String)>,
     /// Commands of the log that answered with an error.
     pub failed_commands: u64,
+    /// Rows of the tables that this start went through.
+    pub cases: Vec<Case>,
 }
 
 /// Why data is being loaded.
@@ -257,11 +259,20 @@ impl Node {
         let (choice, mut manifest) = match loading.reason {
             Reason::Start => {
                 let sources = Sources { names: &names, dump: &dump, appendonly: self.config.appendonly };
-                recovery::decide(&sources, disk)?
+                recovery::decide(&sources, &mut self.load_report.cases, disk)?
             }
             Reason::Reload { .. } => (Choice::Dump, Manifest::default()),
             Reason::LoadAof => (Choice::Set, recovery::read_manifest(&names, disk)?.unwrap_or_default()),
         };
+        self.load_report.cases.push(match &choice {
+            Choice::Fresh => Case::FirstStart,
+            Choice::Dump => Case::DumpLoaded,
+            Choice::ImportDump if manifest.is_empty() => Case::DumpImported,
+            Choice::ImportDump => Case::DumpNewerThanSet,
+            Choice::Set => Case::SetLoaded,
+            Choice::Upgrade => Case::OldFileUpgraded,
+            Choice::AdoptBase(_) => Case::BaseAdopted,
+        });
         match &choice {
             Choice::Fresh => {}
             Choice::Dump | Choice::ImportDump => {
@@ -373,6 +384,9 @@ impl Node {
             }
             if event.is_err() && mutant::is(Mutant::TornBaseAccepted) && reading.is_base {
                 return Ok(());
+            }
+            if event.is_err() {
+                self.load_report.cases.push(Case::RdbDamaged);
             }
             let event = event.map_err(|damage| {
                 Refusal(format!(
@@ -504,12 +518,18 @@ impl Node {
         }
         loading.multi = None;
         if bad.is_tail && !may_end && mutant::is(Mutant::TornFileFollowed) {
-            loading.offset = None;
+            loading.handover.offset = None;
             return Ok(());
         }
         if bad.is_tail && !may_end && mutant::is(Mutant::CutBeforeRefusal) {
             recovery::cut(self.aof.names.path(name), bad.at, disk)?;
         }
+        self.load_report.cases.push(match (bad.is_tail, may_end, self.config.aof_load_truncated) {
+            (false, ..) => Case::DamagedBelowSynced,
+            (true, false, _) => Case::TornInTheMiddle,
+            (true, true, false) => Case::TailRefused,
+            (true, true, true) => Case::TailCut,
+        });
         if bad.is_tail && !may_end {
             return Err(Refusal(format!(
                 "Fatal error: the truncated file is not the last file: {name} ends badly at offset {}: {}",
@@ -546,6 +566,7 @@ impl Node {
         }
         let (copy, len) = recovery::copy_aside(&names, name, bad.at, &followers, &mut self.ids, disk)?;
         if !followers.is_empty() {
+            self.load_report.cases.push(Case::LogEndedEarlier);
             // The end of the log first: what is cut then is the tail of the last file, now and at a start after a crash.
             loading.sources.clear();
             loading.manifest.end_with(name);
@@ -663,6 +684,11 @@ impl Node {
         }
     }
 
+    /// Rows of the recovery tables that the last start went through.
+    pub fn start_cases(&self) -> &[Case] {
+        &self.load_report.cases
+    }
+
     // --- Afterwards -----------------------------------------------------------------------------------
 
     fn refuse_to_load(&mut self, loading: &Loading, refusal: &Refusal, effects: &mut Effects) {
@@ -772,6 +798,9 @@ impl Node {
         // What is in doubt in several files at once is written anew as a base: nothing else has it all.
         let is_scattered = loading.unsynced.len() > 1 && !mutant::is(Mutant::UnsyncedNotCopied);
         let is_new = manifest.is_empty() || is_imported || is_scattered;
+        if is_scattered {
+            self.load_report.cases.push(Case::BaseWrittenAnew);
+        }
         if is_new {
             self.aof.journal.stand_at(loading.handover.offset.unwrap_or(0));
             let (base, len) = self.write_base(&manifest, disk)?;
@@ -788,6 +817,7 @@ impl Node {
         } else if let Some(Unsynced { name, from, to, db, .. }) =
             loading.unsynced.first().filter(|_| !mutant::is(Mutant::UnsyncedNotCopied))
         {
+            self.load_report.cases.push(Case::UnsyncedWrittenAnew);
             let (path, from, to) = (names.path(name), *from, *to);
             self.begin_part(&mut manifest, file, disk)?;
             let mut select = Vec::new();

@@ -54,6 +54,74 @@ impl From<IoError> for Refusal {
     }
 }
 
+/// What a start found: a row of the table above, or of the one in `node/loading.rs`. For tests, which must meet them all.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub enum Case {
+    /// Nothing there.
+    FirstStart,
+    /// The snapshot file, without AOF.
+    DumpLoaded,
+    /// The set.
+    SetLoaded,
+    /// The snapshot file, no set being there (W20).
+    DumpImported,
+    /// The snapshot file, newer than a set that was closed (W12).
+    DumpNewerThanSet,
+    /// The single file of an older server.
+    OldFileUpgraded,
+    /// A base whose manifest was never written, or lost.
+    BaseAdopted,
+    /// Refused: the manifest cannot be read.
+    ManifestDamaged,
+    /// Refused: a part is missing.
+    PartMissing,
+    /// Refused: parts with records and no manifest (W17).
+    ManifestLost,
+    /// The end of the last file was cut.
+    TailCut,
+    /// The log ended in a file that others followed.
+    LogEndedEarlier,
+    /// Refused: a torn tail, and `aof-load-truncated no`.
+    TailRefused,
+    /// Refused: a file that is not the last is torn.
+    TornInTheMiddle,
+    /// Refused: damage below what was synced.
+    DamagedBelowSynced,
+    /// Refused: an RDB that cannot be read.
+    RdbDamaged,
+    /// Records that only the page cache may have held were written anew.
+    UnsyncedWrittenAnew,
+    /// The same, in several files: all was written anew as a base.
+    BaseWrittenAnew,
+}
+
+impl Case {
+    /// All of them.
+    pub const ALL: [Case; 18] = {
+        use Case::*;
+        [
+            FirstStart,
+            DumpLoaded,
+            SetLoaded,
+            DumpImported,
+            DumpNewerThanSet,
+            OldFileUpgraded,
+            BaseAdopted,
+            ManifestDamaged,
+            PartMissing,
+            ManifestLost,
+            TailCut,
+            LogEndedEarlier,
+            TailRefused,
+            TornInTheMiddle,
+            DamagedBelowSynced,
+            RdbDamaged,
+            UnsyncedWrittenAnew,
+            BaseWrittenAnew,
+        ]
+    };
+}
+
 /// What is going to be loaded.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Choice {
@@ -86,8 +154,16 @@ pub struct Sources<'a> {
 ///
 /// # Errors
 /// A manifest that cannot be read, a part that is missing, parts without a manifest.
-pub fn decide(sources: &Sources<'_>, disk: &mut dyn Disk) -> Result<(Choice, Manifest), Refusal> {
-    let manifest = read_manifest(sources.names, disk)?;
+pub fn decide(
+    sources: &Sources<'_>,
+    cases: &mut Vec<Case>,
+    disk: &mut dyn Disk,
+) -> Result<(Choice, Manifest), Refusal> {
+    let manifest = read_manifest(sources.names, disk).inspect_err(|refusal| {
+        if refusal.0.contains(MANIFEST_ERROR) {
+            cases.push(Case::ManifestDamaged);
+        }
+    })?;
     let dump_len = disk.len(sources.dump)?;
     if !sources.appendonly {
         let choice = if dump_len.is_some() { Choice::Dump } else { Choice::Fresh };
@@ -96,7 +172,7 @@ pub fn decide(sources: &Sources<'_>, disk: &mut dyn Disk) -> Result<(Choice, Man
     let old_len = disk.len(&sources.names.prefix)?;
     let is_begun = manifest.is_some();
     let Some(mut manifest) = manifest.filter(|manifest| !manifest.is_empty()) else {
-        let choice = decide_without_set(sources, dump_len, old_len, is_begun, disk)?;
+        let choice = decide_without_set(sources, dump_len, old_len, is_begun, cases, disk)?;
         return Ok((choice, Manifest::default()));
     };
     if is_upgrade_interrupted(sources.names, &manifest, old_len, disk)? {
@@ -108,6 +184,7 @@ pub fn decide(sources: &Sources<'_>, disk: &mut dyn Disk) -> Result<(Choice, Man
     }
     for part in manifest.loaded() {
         if disk.len(&sources.names.path(&part.name))?.is_none() {
+            cases.push(Case::PartMissing);
             return Err(Refusal(format!(
                 "Unable to obtain the AOF file {} length. stat: No such file or directory: the manifest names it",
                 part.name
@@ -128,6 +205,7 @@ fn decide_without_set(
     dump_len: Option<u64>,
     old_len: Option<u64>,
     is_begun: bool,
+    cases: &mut Vec<Case>,
     disk: &mut dyn Disk,
 ) -> Result<Choice, Refusal> {
     if old_len.is_some() {
@@ -140,6 +218,7 @@ fn decide_without_set(
     let with_records =
         parts.iter().filter(|_| !is_believed).find(|entry| entry.name.contains(".incr.") && entry.len > 0);
     if let Some(part) = with_records {
+        cases.push(Case::ManifestLost);
         return Err(Refusal(format!(
             "Fatal error: {} has records but {} is missing: restore the manifest, or move the directory away to start \
              without it",
@@ -224,7 +303,7 @@ pub fn read_manifest(names: &Names, disk: &mut dyn Disk) -> Result<Option<Manife
         Ok(manifest) => Ok(Some(manifest)),
         Err(_) if mutant::is(Mutant::UnreadableManifestIsEmpty) => Ok(None),
         Err(error) => Err(Refusal(format!(
-            "\n*** FATAL AOF MANIFEST FILE ERROR ***\nReading the manifest file, at line {}\n>>> '{}'\n{}",
+            "\n{MANIFEST_ERROR}\nReading the manifest file, at line {}\n>>> '{}'\n{}",
             error.line, error.text, error.reason
         ))),
     }
@@ -241,6 +320,8 @@ fn all_parts(names: &Names, named: Manifest, disk: &mut dyn Disk) -> Result<Mani
     manifest.incrementals.sort_by_key(|part| part.seq);
     Ok(manifest)
 }
+
+const MANIFEST_ERROR: &str = "*** FATAL AOF MANIFEST FILE ERROR ***";
 
 /// Bytes of a file from `offset`, fewer at its end.
 ///
