@@ -238,6 +238,8 @@ fn set_that_is_closed_after_the_clock_went_back_is_newer_than_the_snapshot_befor
         server.check(&[("SET a 1", "OK"), ("SAVE", "OK"), ("SET a 2", "OK")]);
         server.world.jump_wall_clock(-3_600_000_000);
         server.check(&[("CONFIG SET appendonly no", "OK")]);
+        // The mark is on its way to the disk.
+        server.wait_ms(100);
         lose_power_and_start(&mut server);
         server.check(&[("GET a", "2")]);
     });
