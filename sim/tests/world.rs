@@ -300,7 +300,7 @@ fn correct_engine_loses_nothing_on_any_honest_file_system() {
         ChildKilled,
         ForkFailed,
         PidReused,
-        WallClockJumped,
+        WallClockWentBack,
         StoppedGracefully,
         InputsCoalesced,
         OutputTakenInPart,
