@@ -33,7 +33,7 @@ const POP_KEY: &[KeySpec] = &[KeySpec::one(1, POP)];
 const POP_KEYS: &[KeySpec] = &[KeySpec::range(1, -2, 1, POP)];
 const MOVE_KEYS: &[KeySpec] = &[KeySpec::one(1, POP), KeySpec::one(2, INSERT)];
 const PUSH_FLAGS: u32 = flag::WRITE | flag::DENYOOM | flag::FAST;
-const WAIT_FLAGS: u32 = flag::WRITE | flag::NOSCRIPT | flag::BLOCKING;
+const WAIT_FLAGS: u32 = flag::WRITE | flag::BLOCKING;
 
 /// The commands of this file.
 pub const COMMANDS: &[Command] = &[

@@ -87,6 +87,8 @@ pub struct Call<'a> {
 pub struct Context {
     /// In MULTI or a script: blocking commands answer as if their time were up.
     pub deny_blocking: bool,
+    /// In a script.
+    pub is_script: bool,
     /// `lazyfree-lazy-user-del` and kin, and sanitising of payloads.
     pub lazyfree_user_del: bool,
     /// `lazyfree-lazy-server-del`: implicit deletions are logged as UNLINK.

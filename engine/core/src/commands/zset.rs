@@ -25,7 +25,7 @@ use crate::{
 };
 
 const READ: u32 = flag::READONLY | flag::FAST;
-const BLOCKING: u32 = flag::WRITE | flag::NOSCRIPT | flag::BLOCKING | flag::FAST;
+const BLOCKING: u32 = flag::WRITE | flag::BLOCKING | flag::FAST;
 const POP: u32 = key_flag::RW | key_flag::ACCESS | key_flag::DELETE;
 const POP_KEY: &[KeySpec] = &[KeySpec::one(1, POP)];
 const POP_KEYS: &[KeySpec] = &[KeySpec::range(1, -2, 1, POP)];

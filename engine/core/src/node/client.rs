@@ -354,10 +354,12 @@ impl Node {
     }
 
     /// Whether CLIENT PAUSE keeps this command from running now.
-    pub(super) fn is_paused(&self, session: &Session, row: &Row) -> bool {
+    pub(super) fn is_paused(&self, session: &Session, row: &Row, args: Args<'_>) -> bool {
         const CHANGES: u32 = flag::WRITE | flag::MAY_REPLICATE;
         let Some(pause) = self.pause.filter(|_| self.is_data_paused()) else { return false };
-        pause.holds_all || row.command.has(CHANGES) || self.has_queued_exec(session, row, CHANGES)
+        pause.holds_all
+            || self.flags_of(row, args) & CHANGES != 0
+            || self.has_queued_exec(session, row, CHANGES)
     }
 
     /// Keeps a command until the pause is over: it becomes the first of the client's input again.

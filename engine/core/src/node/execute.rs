@@ -172,7 +172,9 @@ impl Node {
         let db = session.db;
         match self.check(session, &row, &request) {
             Err(error) => self.refuse(session, Some(&row), &error),
-            Ok(()) if self.is_paused(session, &row) => self.block_until_unpaused(session, &request),
+            Ok(()) if self.is_paused(session, &row, request.args) => {
+                self.block_until_unpaused(session, &request)
+            }
             Ok(()) if self.is_queued(session, &row) => self.queue(session, &request),
             Ok(()) => {
                 self.execute(session, &row, &request, effects);
@@ -210,7 +212,8 @@ impl Node {
             return Err(Error::new("ERR Command not allowed inside a transaction"));
         }
         self.check_rights(session, row, request.args).map_err(|denial| denied(&session.user, denial, row))?;
-        let is_write = command.has(flag::WRITE);
+        let flags = self.flags_of(row, request.args);
+        let is_write = flags & flag::WRITE != 0;
         let is_exec_of_writes = matches!(command.action, Action::Node(NodeCommand::Exec))
             && self.has_queued(session, flag::WRITE);
         self.scripting.is_out_of_memory = false;
@@ -221,7 +224,7 @@ impl Node {
         {
             let is_over = !self.evict_to_limit();
             self.scripting.is_out_of_memory = is_over;
-            let denies = command.has(flag::DENYOOM) || self.has_queued_exec(session, row, flag::DENYOOM);
+            let denies = flags & flag::DENYOOM != 0 || self.has_queued_exec(session, row, flag::DENYOOM);
             if is_over && denies {
                 return Err(OUT_OF_MEMORY);
             }
@@ -382,6 +385,7 @@ impl Node {
         record.clear();
         let reply_at = session.reply.len();
         let mut context = self.context(deny_blocking || session.denies_blocking());
+        context.is_script = session.is_script;
         context.may_read_all = self.may_read_all(session, row, request.args);
         let mut call = Call {
             args: request.args,
@@ -426,6 +430,7 @@ impl Node {
             rdb_compression: self.config.rdbcompression,
             may_read_all: true,
             is_replay: false,
+            is_script: false,
         }
     }
 }

@@ -749,6 +749,15 @@ impl Node {
                     self.replay_failed(args, error.as_str());
                 }
             }
+            NodeCommand::Eval
+            | NodeCommand::EvalSha
+            | NodeCommand::FCall
+            | NodeCommand::ScriptLoad
+            | NodeCommand::ScriptFlush => {
+                if let Err(error) = self.replay_script(loading.db, command, args) {
+                    self.replay_failed(args, error.as_str());
+                }
+            }
             // Anything else changes no data.
             _ => {}
         }

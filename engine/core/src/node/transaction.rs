@@ -170,7 +170,7 @@ impl Node {
 
     /// Whether a queued command has a flag.
     pub(super) fn has_queued(&self, session: &Session, flag: u32) -> bool {
-        self.queued_rows(session).any(|row| row.command.has(flag))
+        self.queued_flags(session).any(|flags| flags & flag != 0)
     }
 
     /// Whether this is EXEC and a queued command has a flag.
@@ -181,14 +181,14 @@ impl Node {
     /// Whether this is EXEC and a queued command lacks a flag.
     pub(super) fn has_queued_exec_without(&self, session: &Session, row: &Row, flag: u32) -> bool {
         matches!(row.command.action, Action::Node(NodeCommand::Exec))
-            && self.queued_rows(session).any(|row| !row.command.has(flag))
+            && self.queued_flags(session).any(|flags| flags & flag == 0)
     }
 
-    fn queued_rows<'a>(&'a self, session: &'a Session) -> impl Iterator<Item = Row> + 'a {
+    fn queued_flags<'a>(&'a self, session: &'a Session) -> impl Iterator<Item = u32> + 'a {
         let queue = session.transaction.iter().flat_map(|transaction| &transaction.queue);
         queue.filter_map(|args| {
             let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-            self.table.resolve(&args)
+            self.table.resolve(&args).map(|row| self.flags_of(&row, &args))
         })
     }
 }
