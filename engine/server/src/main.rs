@@ -56,6 +56,7 @@ fn node(config: Config) -> Result<Node, String> {
     let mut node = Node::new(config, seeds, perdura_linux::now());
     node.set_data_dir(data_dir.to_string_lossy().into_owned());
     node.set_host_hooks(HostHooks { facts: perdura_linux::facts, purge_memory: perdura_linux::purge_memory });
+    node.rename_commands()?;
     node.load_users(users.as_deref())?;
     Ok(node)
 }

@@ -69,12 +69,14 @@ impl Row {
 pub struct Table {
     rows: Vec<Row>,
     by_name: Dict<usize>,
+    /// Names that clients no longer know a command by; the log still may.
+    renamed: Vec<(Vec<u8>, usize)>,
 }
 
 impl Table {
     /// The table of [`GROUPS`].
     pub fn new() -> Table {
-        let mut table = Table { rows: Vec::new(), by_name: Dict::new(0) };
+        let mut table = Table { rows: Vec::new(), by_name: Dict::new(0), renamed: Vec::new() };
         for command in GROUPS.iter().flat_map(|group| group.iter()) {
             table.add(command, None);
             for subcommand in command.subcommands {
@@ -89,6 +91,22 @@ impl Table {
         let previous = self.by_name.insert(row.full_name().as_bytes(), row.id);
         assert!(previous.is_none(), "command {} stands twice in the table", row.full_name());
         self.rows.push(row);
+    }
+
+    /// Gives a command another name; an empty one takes it away from clients.
+    ///
+    /// # Errors
+    /// There is no such command, or the new name is taken.
+    pub fn rename(&mut self, from: &str, to: &str) -> Result<(), &'static str> {
+        let (from, to) = (from.to_ascii_lowercase(), to.to_ascii_lowercase());
+        let row = self.find(from.as_bytes()).filter(|row| row.container.is_none());
+        let id = row.ok_or("No such command in rename-command")?.id;
+        self.by_name.remove(from.as_bytes());
+        self.renamed.push((from.into_bytes(), id));
+        if !to.is_empty() && self.by_name.insert(to.as_bytes(), id).is_some() {
+            return Err("Target command name already exists");
+        }
+        Ok(())
     }
 
     /// Number of rows, subcommands included.
@@ -119,14 +137,26 @@ impl Table {
     ///
     /// A container with an unknown second word gives the container's own row.
     pub fn resolve(&self, args: &[&[u8]]) -> Option<Row> {
-        let row = self.find(args[0])?;
+        // `config|get` names a row, but nobody says it so.
+        let row = self.find(args[0]).filter(|row| row.container.is_none())?;
+        Some(self.subcommand_of(row, args))
+    }
+
+    /// [`Table::resolve`] for a logged command: those we write ourselves have the names that clients may have lost.
+    pub fn resolve_logged(&self, args: &[&[u8]]) -> Option<Row> {
+        let original = || self.renamed.iter().find(|(name, _)| args[0].eq_ignore_ascii_case(name));
+        let row = self.find(args[0]).or_else(|| original().map(|(_, id)| self.rows[*id]))?;
+        Some(self.subcommand_of(row, args))
+    }
+
+    fn subcommand_of(&self, row: Row, args: &[&[u8]]) -> Row {
         if row.command.subcommands.is_empty() || args.len() < 2 {
-            return Some(row);
+            return row;
         }
         let subcommand =
             row.command.subcommands.iter().position(|sub| args[1].eq_ignore_ascii_case(sub.name.as_bytes()));
         // Subcommands' rows follow their container's.
-        Some(subcommand.map_or(row, |index| self.rows[row.id + 1 + index]))
+        subcommand.map_or(row, |index| self.rows[row.id + 1 + index])
     }
 }
 

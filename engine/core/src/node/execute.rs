@@ -137,7 +137,8 @@ impl Node {
         let row = match self.find_row(request.args) {
             Ok(row) => row,
             Err(error) => {
-                self.refuse(session, None, &error);
+                let row = self.table.resolve(request.args);
+                self.refuse(session, row.as_ref(), &error);
                 self.finish_reply(session, reply_at, 0);
                 return;
             }
@@ -170,6 +171,9 @@ impl Node {
         }
         self.limit_tracking(Some(session));
         self.deliver(Some(session));
+        if self.is_over_output_limit(session) {
+            self.close_overlong(session, effects);
+        }
     }
 
     fn find_row(&self, args: Args<'_>) -> Result<Row, Error> {
@@ -265,7 +269,8 @@ impl Node {
         let is_exec = row.is_some_and(|row| matches!(row.command.action, Action::Node(NodeCommand::Exec)));
         if is_exec {
             // EXEC itself is refused: the transaction is over.
-            let text = error.as_str().strip_prefix('-').unwrap_or(error.as_str());
+            let text = error.as_str();
+            let text = text.strip_prefix("ERR ").unwrap_or(text);
             self.discard_transaction(session);
             let aborted = format!("EXECABORT Transaction discarded because of: {text}");
             self.count_error("EXECABORT");
@@ -315,26 +320,32 @@ impl Node {
         request: &Request<'_>,
         effects: &mut Effects,
     ) -> Outcome {
-        let started = (self.seeds.stopwatch)();
+        let (started, slept_us) = ((self.seeds.stopwatch)(), self.debug.slept_us);
         let outcome = match row.command.action {
             Action::Run(_) => self.run_data_command(session, row, request, false),
             Action::Node(command) => self.run_node_command(session, row, command, request, effects),
             Action::Container => unreachable!("resolved to a subcommand"),
         };
-        let elapsed_ns = (self.seeds.stopwatch)().saturating_sub(started);
-        let stats = &mut self.command_stats[row.id];
-        stats.ns += elapsed_ns;
-        if outcome == Outcome::Done {
-            stats.calls += 1;
+        let slept_ns = (self.debug.slept_us - slept_us).saturating_mul(1000);
+        let elapsed_ns = (self.seeds.stopwatch)().saturating_sub(started) + slept_ns;
+        match outcome {
+            Outcome::Done => self.account_for(session, row, request.args, elapsed_ns),
+            // It counts as a call once it has ended.
+            Outcome::Blocked => self.command_stats[row.id].ns += elapsed_ns,
         }
-        if outcome == Outcome::Done {
-            self.note_duration(row, elapsed_ns);
-            self.record_slow(session, row, request.args, elapsed_ns / 1000);
-            self.tell_monitors(session, row, request.args);
-        }
+        self.tell_monitors(session, row, request.args);
         self.after_command(session);
         self.remember_reads(session, row, request.args);
         outcome
+    }
+
+    /// Statistics of a command that has ended.
+    pub(super) fn account_for(&mut self, session: &Session, row: &Row, args: Args<'_>, elapsed_ns: u64) {
+        let stats = &mut self.command_stats[row.id];
+        stats.ns += elapsed_ns;
+        stats.calls += 1;
+        self.note_duration(row, elapsed_ns);
+        self.record_slow(session, row, args, elapsed_ns / 1000);
     }
 
     /// Runs a data command in the session's database and logs what it changed.
@@ -352,6 +363,8 @@ impl Node {
         let mut record = core::mem::take(&mut self.record);
         record.clear();
         let reply_at = session.reply.len();
+        let room = self.output_room(session);
+        session.reply.stop_at(reply_at.saturating_add(room));
         let mut context = self.context(deny_blocking || session.transaction.is_some());
         context.may_read_all = self.may_read_all(session, row, request.args);
         let mut call = Call {

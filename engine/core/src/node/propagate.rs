@@ -10,6 +10,7 @@ use alloc::{vec, vec::Vec};
 use super::{Node, execute::Request};
 use crate::{
     commands::{Args, Record},
+    host::ClientId,
     session::Session,
     store::{DbKey, ExpiredFields},
 };
@@ -114,14 +115,19 @@ impl Node {
             return;
         }
         for key in changed {
-            let Some(clients) = self.watchers.get(key) else { continue };
-            for &client in clients {
-                if client == session.client {
-                    session.is_dirty = true;
-                } else if let Some(other) = self.sessions.get_mut(client) {
-                    other.is_dirty = true;
-                }
-            }
+            session.is_dirty |= self.concerns(session, key);
+            self.touch_watchers_of(key);
+        }
+    }
+
+    /// The transactions of those who watch a key will fail. A session that is out of its slot is not among them.
+    pub(super) fn touch_watchers_of(&mut self, key: &DbKey) {
+        let Some(clients) = self.watchers.get(key) else { return };
+        let is_concerned =
+            |client: &ClientId| self.sessions.get(*client).is_some_and(|session| self.concerns(session, key));
+        let concerned: Vec<ClientId> = clients.iter().copied().filter(is_concerned).collect();
+        for client in concerned {
+            self.sessions.get_mut(client).expect("just seen").is_dirty = true;
         }
     }
 

@@ -359,8 +359,7 @@ impl Decoder {
         if stored == 0 || stored == self.crc || self.settings.skip_checksum {
             return Ok(());
         }
-        let what =
-            format!("Wrong RDB checksum expected: ({stored:x}) but got ({:x}). Aborting now.", self.crc);
+        let what = format!("RDB CRC error: expected ({stored:x}) but got ({:x}). Aborting now.", self.crc);
         Err(Fault::Bad { offset: 0, what: Cow::Owned(what) })
     }
 }
@@ -567,7 +566,7 @@ mod tests {
             (b"REDIS0011\xfa\x09slot-info\x031,2", "slot-info that is not three numbers"),
             (
                 b"REDIS0011\xff12345678",
-                "Wrong RDB checksum expected: (3837363534333231) but got (62973874 8d8a22c0). Aborting now.",
+                "RDB CRC error: expected (3837363534333231) but got (62973874 8d8a22c0). Aborting now.",
             ),
         ];
         for &(file, what) in table {
