@@ -39,6 +39,13 @@ impl Node {
             }
             return;
         }
+        if !has_changed && self.unit.is_none() {
+            // A read came upon them one by one; nothing makes them one change.
+            for removal in expired {
+                self.aof.journal.append_unit(self.now, &[removal]);
+            }
+            return;
+        }
         let mut unit = expired;
         if has_changed && !record.is_replaced {
             unit.push((db, owned(request.args)));
@@ -146,4 +153,32 @@ fn removal_of(expired: ExpiredFields) -> Vec<Vec<u8>> {
 
 fn owned(args: Args<'_>) -> Vec<Vec<u8>> {
     args.iter().map(|arg| arg.to_vec()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::String;
+
+    use crate::node::testing::TestServer;
+
+    #[test]
+    fn what_a_read_found_expired_is_logged_one_by_one() {
+        let mut server = TestServer::new("appendonly yes\nenable-debug-command yes");
+        server.check(&[
+            ("DEBUG SET-ACTIVE-EXPIRE 0", "+OK"),
+            ("SET a 1 PX 5", "+OK"),
+            ("SET b 1 PX 5", "+OK"),
+        ]);
+        server.advance_ms(10);
+        server.run("SCAN 0 COUNT 100");
+        let log: String = server
+            .disk
+            .files
+            .iter()
+            .filter(|(name, _)| name.ends_with(".incr.aof"))
+            .map(|(_, bytes)| String::from_utf8_lossy(bytes).into_owned())
+            .collect();
+        assert_eq!(log.matches("DEL").count(), 2, "{log}");
+        assert!(!log.contains("MULTI"), "{log}");
+    }
 }
