@@ -36,7 +36,7 @@ use tree::Tree;
 /// How it is called.
 pub const USAGE: &str =
     "perdura-harness suite --suite dir [--server program] [--mode full|external] [--file unit/type/string]…
-    [--jobs 1] [--first-port 21000] [--minutes-per-file 10] [--keep dir] [--option word]… [--verbose]
+    [--jobs 1] [--first-port 21000, at most 35000] [--minutes-per-file 10] [--keep dir] [--option word]… [--verbose]
     (dir: a source tree of Redis 7.0.15 or Valkey 7.2.7; redis-cli and redis-benchmark are found on the path)";
 
 /// Ports a file may use, from its first.

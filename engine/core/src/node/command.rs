@@ -62,7 +62,7 @@ impl Node {
 
     pub(super) fn command_list(&mut self, session: &mut Session, args: Args<'_>) -> CommandResult {
         let rows: Vec<&Row> = match args {
-            [_, _] => self.commands().collect(),
+            [_, _] => self.table.rows().iter().collect(),
             [_, _, word, by, pattern] if word.eq_ignore_ascii_case(b"filterby") => {
                 let rows = self.table.rows().iter();
                 match &*by.to_ascii_lowercase() {
@@ -339,6 +339,12 @@ mod tests {
             ("COMMAND LIST PATTERN", "-ERR syntax error"),
             ("COMMAND NOSUCH", "-ERR unknown subcommand 'NOSUCH'. Try COMMAND HELP."),
         ]);
+    }
+
+    #[test]
+    fn all_names_include_those_of_subcommands() {
+        let names = TestServer::new("").run("COMMAND LIST");
+        assert!(names.contains("\"client\"") && names.contains("\"client|list\""), "{names}");
     }
 
     #[test]
