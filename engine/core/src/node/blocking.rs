@@ -355,6 +355,19 @@ mod tests {
     }
 
     #[test]
+    fn a_group_that_is_flushed_away_ends_the_wait_for_it() {
+        for flush in ["FLUSHALL", "FLUSHDB", "DEL x"] {
+            let mut server = TestServer::new("");
+            let waiter = server.connect();
+            server.check(&[("XGROUP CREATE x g $ MKSTREAM", "+OK")]);
+            let command = "XREADGROUP GROUP g c BLOCK 0 STREAMS x >";
+            assert_eq!(server.run_as(waiter, command), "(waits)");
+            server.run(flush);
+            assert!(server.read(waiter).starts_with("-NOGROUP"), "{flush}");
+        }
+    }
+
+    #[test]
     fn rights_taken_away_while_waiting_are_missed_when_served() {
         let mut server = TestServer::new("");
         let waiter = server.connect();

@@ -217,9 +217,13 @@ impl Node {
     /// Removes all keys of a database; whoever watches one of them learns of it.
     pub(super) fn empty_db(&mut self, db: usize) {
         self.touch_watched_in(db);
+        let mut awaited = self.waiting.keys_in(&[db]);
+        awaited.retain(|key| self.store.db(db).get(&key.key).is_some());
         let taken = self.store.db_mut(db).take();
         self.store.dirty += taken.len() as u64;
         drop(taken);
+        // Who reads for a group learns that it is gone.
+        self.note_ready_keys(awaited);
     }
 
     /// Watched keys of a database that exist count as changed.
