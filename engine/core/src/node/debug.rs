@@ -438,8 +438,10 @@ mod tests {
             ("DEBUG SLEEP 0.2", "+QUEUED"),
             ("GET k", "+QUEUED"),
             ("EXEC", "[+OK, +OK, \"v\"]"),
-            ("GET k", "nil"),
         ]);
+        // The host slept meanwhile.
+        server.advance_ms(200);
+        server.check(&[("GET k", "nil")]);
         assert!(server.run("SLOWLOG GET").contains("SLEEP"));
         assert!(server.run("INFO commandstats").contains("cmdstat_debug:calls=1,usec=200000"));
     }

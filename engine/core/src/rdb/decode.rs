@@ -566,16 +566,11 @@ mod tests {
             (b"REDIS0011\xfa\x09slot-info\x031,2", "slot-info that is not three numbers"),
             (
                 b"REDIS0011\xff12345678",
-                "RDB CRC error: expected (3837363534333231) but got (62973874 8d8a22c0). Aborting now.",
+                "RDB CRC error: expected (3837363534333231) but got (629738748d8a22c0). Aborting now.",
             ),
         ];
         for &(file, what) in table {
-            let found = damage_of(file);
-            if what.contains("checksum") {
-                assert_eq!(found, what.replace("62973874 8d8a22c0", "629738748d8a22c0"));
-            } else {
-                assert_eq!(found, what);
-            }
+            assert_eq!(damage_of(file), what);
         }
     }
 
