@@ -55,6 +55,8 @@ pub struct LoadReport {
     pub keys_loaded: u64,
     /// Keys of an RDB that had expired.
     pub keys_expired: u64,
+    /// Keys of an RDB that held an empty collection.
+    pub empty_keys: u64,
     /// Bytes cut from the last file, and where they are kept.
     pub cut: Option<(u64, String)>,
     /// Commands of the log that answered with an error.
@@ -398,7 +400,7 @@ impl Node {
             }
             let event = event.map_err(|damage| {
                 Refusal(format!(
-                    "{} in {} at offset {}{}. Fatal error loading the DB, check server logs. Exiting.",
+                    "RDB integrity check failed: {} in {} at offset {}{}. Terminating server after rdb file reading failure.",
                     damage.what,
                     reading.path,
                     damage.offset,
@@ -422,7 +424,8 @@ impl Node {
                 Event::SelectDb(db) => loading.db = db,
                 Event::Key(key) => reading.batch.push(key),
                 Event::EmptyKey(key) => {
-                    tracing::info!("Skipping empty key: {}", crate::commands::printable(&key));
+                    self.load_report.empty_keys += 1;
+                    tracing::info!("RDB: skipping empty key: {}", crate::commands::printable(&key));
                 }
                 Event::Aux { name, value } => loading.handover.take_note(&name, &value),
                 Event::Function(source) => {
@@ -656,7 +659,7 @@ impl Node {
 
     /// Runs one command of the log.
     fn replay(&mut self, loading: &mut Loading, args: &[&[u8]], name: &str) -> Result<(), Refusal> {
-        let Some(row) = self.table.resolve(args) else {
+        let Some(row) = self.table.resolve_logged(args) else {
             return Err(Refusal(format!(
                 "Unknown command '{}' reading the append only file {name}",
                 crate::commands::printable(args[0])
@@ -826,9 +829,10 @@ impl Node {
             }
             Choice::Dump | Choice::ImportDump | Choice::AdoptBase(_) => {
                 tracing::info!(
-                    "Done loading RDB, keys loaded: {}, keys expired: {}.",
+                    "Done loading RDB, keys loaded: {}, keys expired: {}, empty keys skipped: {}.",
                     self.load_report.keys_loaded,
-                    self.load_report.keys_expired
+                    self.load_report.keys_expired,
+                    self.load_report.empty_keys
                 );
                 tracing::info!("DB loaded from disk: {elapsed:.3} seconds");
             }

@@ -658,7 +658,7 @@ impl Node {
         self.unblock(session);
         self.finish_run(session, run, ending);
         let args: Vec<&[u8]> = run.request.iter().map(Vec::as_slice).collect();
-        self.note_executed(session, &run.row, &args, run.elapsed_ns);
+        self.account_for(session, &run.row, &args, run.elapsed_ns);
         self.after_command(session);
         self.continue_exec(session, effects);
         if run.is_silenced {

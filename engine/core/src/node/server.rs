@@ -220,7 +220,11 @@ impl Node {
     /// Removes all keys of a database; whoever watches one of them learns of it.
     pub(super) fn empty_db(&mut self, db: usize) {
         self.touch_watched_in(db);
+        let mut awaited = self.waiting.keys_in(&[db]);
+        awaited.retain(|key| self.store.db(db).get(&key.key).is_some());
         self.store.dirty += self.store.empty_db(db) as u64;
+        // Who reads for a group learns that it is gone.
+        self.note_ready_keys(awaited);
     }
 
     /// Watched keys of a database that exist count as changed.

@@ -27,7 +27,7 @@ use crate::{
     error::{Error, SYNTAX, TIMEOUT_NEGATIVE},
     resp::{Protocol, Reply},
     store::{
-        Class,
+        Class, Type,
         stream::{Entries, Group, Pending, Stream, StreamId},
     },
 };
@@ -169,6 +169,7 @@ fn wait(call: &mut Call, options: &Options<'_>, retry_args: Option<Vec<Vec<u8>>>
         Some(timeout_ms) if !call.context.deny_blocking => {
             call.block = Some(Block {
                 keys: options.keys.iter().map(|key| key.to_vec()).collect(),
+                kind: Type::Stream,
                 timeout_ms,
                 on_timeout: TimeoutReply::NullArray,
                 wakes_on_removal: options.reads_for.is_some(),
