@@ -144,12 +144,9 @@ impl<E: Engine> Host<E> {
     }
 
     fn listen_tcp(&mut self, bind: &[String], port: u16) -> Result<(), String> {
-        let result = self.listeners.listen_tcp(bind, port);
-        for dropped in result.iter().flatten() {
-            self.sockets.forget(dropped.fd());
-        }
+        let result = self.listeners.listen_tcp(bind, port, |closed| self.sockets.forget(closed.fd()));
         self.watch_listeners();
-        result.map(drop)
+        result
     }
 
     fn watch_listeners(&mut self) {

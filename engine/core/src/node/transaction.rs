@@ -204,7 +204,7 @@ impl Node {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{conversation::Conversation, testing::TestServer};
+    use crate::node::testing::TestServer;
 
     const ABSENT: &[(&str, &str)] = &[("MULTI", "+OK"), ("PING", "+QUEUED"), ("EXEC", "[+PONG]")];
     const TOUCHED: &[(&str, &str)] = &[("MULTI", "+OK"), ("PING", "+QUEUED"), ("EXEC", "nil")];
@@ -275,10 +275,9 @@ mod tests {
 
     #[test]
     fn refused_commands_are_counted_with_their_command() {
-        let mut talk = Conversation::new("");
-        let client = talk.connect();
-        talk.says(client, "get");
-        let stats = talk.says(client, "info commandstats");
+        let mut server = TestServer::new("");
+        server.run("GET");
+        let stats = server.run("INFO commandstats");
         assert!(stats.contains("cmdstat_get:calls=0") && stats.contains("rejected_calls=1"), "{stats}");
     }
 }
