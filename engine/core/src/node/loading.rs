@@ -917,6 +917,8 @@ impl Node {
         let was_closed = manifest.closed_at_ms.take().is_some();
         if is_new || manifest.incrementals.is_empty() {
             self.begin_part(&mut manifest, file, disk)?;
+            let first_seq = manifest.incrementals.last().map(|part| part.seq);
+            manifest.headed_seq = first_seq.filter(|_| self.config.aof_checksum);
             last_len = 0;
             recovery::perform_all(&names.manifest_steps(&manifest, &mut self.ids), disk)?;
         } else if let Some(Unsynced { name, from, to, db, .. }) =
@@ -982,9 +984,6 @@ impl Node {
             FileStep::SyncDir { path: self.aof.names.dir.clone() },
         ];
         recovery::perform_all(&steps, disk)?;
-        if self.config.aof_checksum {
-            manifest.headed_seq = Some(part.seq);
-        }
         manifest.incrementals.push(part);
         Ok(())
     }
