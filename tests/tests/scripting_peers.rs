@@ -92,11 +92,7 @@ fn a_script_that_has_written_ends_only_with_the_server() {
     assert_eq!(text(other.say("SHUTDOWN").unwrap()).split(' ').next(), Some("BUSY"));
     other.queue(&["SHUTDOWN", "NOSAVE"]);
     other.flush().unwrap();
-    let begun = Instant::now();
-    while server.exit_status().unwrap().is_none() {
-        assert!(begun.elapsed() < PATIENCE, "still running");
-        thread::sleep(Duration::from_millis(10));
-    }
+    server.wait_for_exit(PATIENCE).expect("SHUTDOWN NOSAVE ends even a script that wrote");
     server.restart().unwrap();
     let mut client = server.client().unwrap();
     assert_eq!(client.say("GET k").unwrap(), Reply::Bulk("before".into()), "half a script is nothing");
