@@ -3,13 +3,14 @@
 //! Not here: anything but the choice of the subcommand.
 
 use perdura_harness::args::{Args, UsageError};
-use perdura_harness::{bench, crash, sim};
+use perdura_harness::{bench, crash, instructions, sim};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let mut args = Args::new(std::env::args().skip(1));
     let outcome = match args.word().as_deref() {
         Some("bench") => bench::main(args),
+        Some("instructions") => instructions::main(args),
         Some("crash") => crash::main(args),
         Some("sweep") => sim::command::sweep_main(args),
         Some("replay") => sim::replay::main(args),
@@ -17,8 +18,8 @@ fn main() -> ExitCode {
         Some("explore") => sim::explorer::main(args),
         Some("mutants") => sim::mutants::main(args),
         _ => {
-            Err(UsageError(format!("usage:\n{}\n{}\n{}", bench::USAGE, crash::USAGE, sim::command::USAGE))
-                .into())
+            let usages = [bench::USAGE, instructions::USAGE, crash::USAGE, sim::command::USAGE];
+            Err(UsageError(format!("usage:\n{}", usages.join("\n"))).into())
         }
     };
     outcome.unwrap_or_else(|error| {
