@@ -3,13 +3,14 @@
 //! Not here: anything but the choice of the subcommand.
 
 use perdura_harness::args::{Args, UsageError};
-use perdura_harness::{bench, crash, sim, suite};
+use perdura_harness::{bench, crash, instructions, sim, suite};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     let mut args = Args::new(std::env::args().skip(1));
     let outcome = match args.word().as_deref() {
         Some("bench") => bench::main(args),
+        Some("instructions") => instructions::main(args),
         Some("crash") => crash::main(args),
         Some("sweep") => sim::command::sweep_main(args),
         Some("replay") => sim::replay::main(args),
@@ -18,7 +19,8 @@ fn main() -> ExitCode {
         Some("mutants") => sim::mutants::main(args),
         Some("suite") => suite::main(args),
         _ => {
-            let usages = [bench::USAGE, &crash::usage(), sim::command::USAGE, suite::USAGE];
+            let usages =
+                [bench::USAGE, instructions::USAGE, &crash::usage(), sim::command::USAGE, suite::USAGE];
             Err(UsageError(format!("usage:\n{}", usages.join("\n"))).into())
         }
     };

@@ -12,6 +12,7 @@ pub mod limits;
 pub mod settings;
 pub mod signals;
 
+mod allocator;
 mod child;
 mod clock;
 mod connections;
@@ -25,6 +26,7 @@ mod ring;
 mod sys;
 mod workers;
 
+pub use allocator::Allocator;
 pub use clock::{nanoseconds, now};
 pub use facts::{facts, purge_memory};
 pub use files::{DirLock, LinuxDisk};
