@@ -382,6 +382,7 @@ impl<E: Engine> Host<E> {
                 let result = self.listen_tcp(&bind, port);
                 self.completions.push(Completion::Listening(result));
             }
+            Effect::KeepAlive { seconds } => self.listeners.keep_alive(seconds),
             Effect::ReadConfig { path } => {
                 let result = std::fs::read_to_string(path).map_err(|error| sys::errno(&error));
                 self.completions.push(Completion::ConfigRead(result));
