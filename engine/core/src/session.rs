@@ -92,8 +92,11 @@ pub enum Waiting {
     },
     /// WAIT for replicas that never come.
     Replicas,
-    /// SAVE, until its file is in place.
-    Saved,
+    /// SAVE or FLUSHALL, until the snapshot is in place.
+    Saved {
+        /// Of the answer too; FLUSHALL has succeeded whatever becomes of its snapshot.
+        must_succeed: bool,
+    },
     /// BACKUP, until it is complete.
     Backup,
     /// SHUTDOWN, until it happens or fails.
@@ -119,6 +122,8 @@ pub struct Blocked {
     pub until_us: Option<u64>,
     /// Order of arrival: who came first is served first.
     pub order: u64,
+    /// Nanoseconds that the command has run so far, which count once it has ended.
+    pub ran_ns: u64,
 }
 
 /// A client that gets another one's invalidations.

@@ -57,7 +57,7 @@ impl Node {
         }
         let _ = session;
         self.begin_snapshot(Origin::Foreground, effects);
-        Ok(Some(Waiting::Saved))
+        Ok(Some(Waiting::Saved { must_succeed: true }))
     }
 
     pub(super) fn bgsave(
@@ -332,6 +332,7 @@ impl Node {
             && let Some(child) = &mut self.child
             && child.ticket == ticket
         {
+            tracing::info!("Killing running AOF rewrite child");
             child.is_cancelled = true;
             effects.push(Effect::KillChild(ticket));
         }
@@ -344,6 +345,16 @@ impl Node {
             self.aof.journal.begin_closing(self.aof.closing_ms(self.now));
             self.finish_closing(effects);
         } else if self.aof.state() == State::Off {
+            let reason = match (self.unit.is_some(), self.has_child()) {
+                (true, _) => Some("during a transaction"),
+                (false, true) => Some("but there is already another background operation"),
+                (false, false) => None,
+            };
+            if let Some(reason) = reason {
+                tracing::info!(
+                    "AOF was enabled {reason}. An AOF background was scheduled to start when possible."
+                );
+            }
             self.aof.enable();
         } else {
             self.aof.reopen();
@@ -503,8 +514,8 @@ impl Node {
         }
         for client in self.waiting.clients(WaitKind::Saved) {
             self.with_session(client, |node, session| {
-                node.unblock(session);
-                if outcome.is_ok {
+                let waiting = node.unblock(session).map(|blocked| blocked.waiting);
+                if outcome.is_ok || matches!(waiting, Some(Waiting::Saved { must_succeed: false })) {
                     session.reply.ok()
                 } else {
                     session.reply.error("ERR")
