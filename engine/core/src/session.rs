@@ -92,11 +92,8 @@ pub enum Waiting {
     },
     /// WAIT for replicas that never come.
     Replicas,
-    /// SAVE or FLUSHALL, until the snapshot is in place.
-    Saved {
-        /// Of the answer too; FLUSHALL has succeeded whatever becomes of its snapshot.
-        must_succeed: bool,
-    },
+    /// SAVE, until its file is in place.
+    Saved,
     /// BACKUP, until it is complete.
     Backup,
     /// SHUTDOWN, until it happens or fails.
