@@ -453,8 +453,8 @@ fn read_config(args: &mut Args) -> Result<Config, UsageError> {
         moments: args.choices("--moments", &Moment::ALL, Moment::name)?,
         ..defaults
     };
-    if config.families == [Family::Multi] {
-        return Err(UsageError("--families multi needs another family to fill its blocks".into()));
+    if config.families.iter().all(|family| family.is_composed()) {
+        return Err(UsageError("--families multi,scripts need another family to be composed of".into()));
     }
     if config.clients == 0 || config.pipeline == 0 {
         return Err(UsageError("--clients and --pipeline must be at least 1".into()));
