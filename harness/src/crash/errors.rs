@@ -12,8 +12,9 @@
 use super::Policy;
 use super::disk::{self, CrashImages, Device, Faults, FileSystem, Honesty, Keep, Mount};
 use super::judge::{DATA, Judge};
-use super::report::{ERRORS_TABLE_HEAD, ErrorsReport, Violation};
+use super::report::{ERRORS_COLUMNS, ErrorsReport, Violation};
 use super::stage::{Manner, Sample, Stage};
+use super::survey::Survey;
 use crate::args::Args;
 use crate::process::{Launch, Server, StartError};
 use crate::record::{Family, Plan, Progress};
@@ -21,7 +22,7 @@ use crate::rng::Rng;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -167,6 +168,7 @@ pub fn run(config: &Config) -> io::Result<ErrorsReport> {
         let keep = Keep::in_turn(number, &mut rng);
         let verdict = judge.judge(&images.after(instant, keep), &recording.samples[instant])?;
         report.points += 1;
+        report.slowest_recovery = report.slowest_recovery.max(verdict.recovery);
         let story = format!("power lost at request {instant} of {}, {keep:?}", recording.requests.len());
         report.findings.extend(verdict.violations.into_iter().map(|violation| (story.clone(), violation)));
     }
@@ -271,41 +273,33 @@ fn judge_kill(judge: &Judge, stage: &Stage, server: &mut Server) -> io::Result<V
     Ok(verdict.violations)
 }
 
-/// The subcommand: prints the table and every finding; fails if there is one.
+/// `crash errors`: a row for each policy, file system and trouble, and every finding.
 ///
 /// # Errors
 /// A wrong command line, or what [`run`] reports.
-pub(super) fn main(mut args: Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
+pub(super) fn survey(mut args: Args, survey: &mut Survey) -> Result<(), Box<dyn std::error::Error>> {
     let launch = super::read_launch(&mut args)?;
     let policies = args.choices("--policies", &Policy::PROMISING, Policy::name)?;
     let systems = args.choices("--systems", &FileSystem::ALL, FileSystem::name)?;
     let troubles = args.choices("--troubles", &Trouble::ALL, Trouble::name)?;
     let (points, seed) = (args.number("--points", 6)?, args.number("--seed", 1)?);
-    let must_run = args.flag("--must-run");
     args.finish()?;
-    println!("crash errors: server {}, seed {seed}\n\n{ERRORS_TABLE_HEAD}", launch.command.name);
-    let mut stories = Vec::new();
-    let mut has_run = true;
+    survey.begin(&format!("crash errors: server {}, seed {seed}", launch.command.name), &ERRORS_COLUMNS)?;
     for file_system in systems {
         if let Some(missing) = disk::missing(file_system) {
-            let outcome = missing.tell(&format!("I/O errors on {}", file_system.name()), must_run);
-            has_run &= outcome == ExitCode::SUCCESS;
+            survey.skip(&format!("I/O errors on {}", file_system.name()), &missing)?;
             continue;
         }
         for (policy, trouble) in policies.iter().flat_map(|policy| troubles.iter().map(|one| (*policy, *one)))
         {
             let config = Config { launch: launch.clone(), policy, file_system, trouble, points, seed };
             let report = run(&config)?;
-            println!("{}", report.table_row(policy, file_system, trouble));
-            let place = format!("{}, {}, {}", policy.name(), file_system.name(), trouble.name());
-            stories.extend(
-                report.findings.iter().map(|(what, violation)| format!("- {place}, {what}: {violation}")),
-            );
+            let place = [policy.name(), file_system.name(), trouble.name()];
+            survey.row(&place, report.outcome())?;
+            for (what, violation) in &report.findings {
+                survey.finding(format!("{}, {what}: {violation}", place.join(", ")))?;
+            }
         }
     }
-    for line in &stories {
-        println!("{line}");
-    }
-    let is_good = stories.is_empty() && has_run;
-    Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(())
 }

@@ -11,11 +11,11 @@ use super::Policy;
 use super::disk::{FileSystem, Image, Mount};
 use super::report::Violation;
 use super::stage::{Sample, Stage};
-use super::verdict::{Reached, Survived, check_cut, judge_client};
-use crate::model::Keyspace;
+use super::verdict::judge_all;
 use crate::process::{Launch, Server, StartError, TempDir};
 use crate::record::{Chronicle, Progress};
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 /// The folder on the file system that is the server's `dir`.
@@ -82,6 +82,10 @@ impl<'a> Judge<'a> {
             }),
         };
         drop(server);
+        let verdict = verdict.and_then(|mut verdict| {
+            verdict.violations.extend(self.judge_backups(&mount.path().join(DATA), sample)?);
+            Ok(verdict)
+        });
         mount.unmount()?;
         verdict
     }
@@ -90,45 +94,24 @@ impl<'a> Judge<'a> {
     pub(super) fn look_as(&self, policy: Policy, server: &Server, sample: &Sample) -> io::Result<Verdict> {
         let promised = self.stage.promised(policy, sample);
         let mut verdict = Verdict { recovery: server.ready_after(), ..Verdict::default() };
-        let mut client = server.client()?;
-        let mut survived = Vec::new();
-        let mut key_count = 0;
-        for (chronicle, reached) in self.chronicles.iter().zip(&promised) {
-            let observed = match Keyspace::read(&mut client, &chronicle.recorder().keys()) {
-                Ok(observed) => observed,
-                Err(error) => {
-                    verdict.violations.push(Violation::Unreadable(error));
-                    return Ok(verdict);
-                }
-            };
-            key_count += observed.len() as u64;
-            match self.judge_one(chronicle, &observed, reached, sample, &mut verdict) {
-                Ok(one) => survived.push(one),
-                Err(violation) => verdict.violations.push(violation),
-            }
-        }
-        let found = client.call(&["DBSIZE"])?.as_integer().unwrap_or(-1);
-        if found != key_count as i64 {
-            verdict.violations.push(Violation::KeyCount { expected: key_count, found });
-        }
-        if verdict.violations.is_empty() {
-            verdict.violations.extend(check_cut(&self.stage.progress, &survived));
+        let everybody = &self.stage.progress;
+        let (survived, violations) = judge_all(server, &self.chronicles, &promised, everybody, 0)?;
+        verdict.violations = violations;
+        for (client, survived) in survived.iter().enumerate() {
+            let age = self.stage.age_of_loss(client, survived.at_most, sample);
+            verdict.oldest_loss = verdict.oldest_loss.max(age);
         }
         Ok(verdict)
     }
 
-    fn judge_one(
-        &self,
-        chronicle: &Chronicle,
-        observed: &Keyspace,
-        reached: &Reached,
-        sample: &Sample,
-        verdict: &mut Verdict,
-    ) -> Result<Survived, Violation> {
-        let client = chronicle.recorder().client();
-        let survived = judge_client(client, chronicle.date(observed, reached.sent), reached)?;
-        let age = self.stage.age_of_loss(client as usize, survived.at_most, sample);
-        verdict.oldest_loss = verdict.oldest_loss.max(age);
-        Ok(survived)
+    /// The backups that somebody may believe in at the moment of `sample`.
+    fn judge_backups(&self, data_dir: &Path, sample: &Sample) -> io::Result<Vec<Violation>> {
+        let sent = self.stage.sent(sample);
+        let mut violations = Vec::new();
+        for backup in self.stage.backups_at(sample) {
+            let everybody = &self.stage.progress;
+            violations.extend(backup.judge(data_dir, &self.launch, &self.chronicles, &sent, everybody, 0)?);
+        }
+        Ok(violations)
     }
 }
