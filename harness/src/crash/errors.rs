@@ -9,12 +9,12 @@
 //!
 //! Not here: the device (`disk/device.rs`), what is right afterwards (`judge.rs`).
 
-use super::Policy;
 use super::disk::{self, CrashImages, Device, Faults, FileSystem, Honesty, Keep, Mount};
-use super::judge::{DATA, Judge};
+use super::judge::{DATA, FILLER, Judge};
 use super::report::{ERRORS_COLUMNS, ErrorsReport, Violation};
 use super::stage::{Manner, Sample, Stage};
 use super::survey::Survey;
+use super::{EVERYSEC_WINDOW, Policy};
 use crate::args::Args;
 use crate::process::{Launch, Server, StartError};
 use crate::record::{Family, Plan, Progress};
@@ -149,7 +149,7 @@ pub fn run(config: &Config) -> io::Result<ErrorsReport> {
     report.refused = stage.progress.iter().map(Progress::refused).sum();
     report.findings.extend(check_told(&server, &report)?.map(|violation| ("log".into(), violation)));
 
-    let judge = Judge::new(&stage, launch, config.file_system, policy_after_trouble(config.policy));
+    let judge = Judge::new(&stage, launch, config.file_system, config.policy);
     if !report.file_system_is_dead {
         let found = judge_kill(&judge, &stage, &mut server)?;
         report.findings.extend(found.into_iter().map(|violation| ("after the kill".into(), violation)));
@@ -166,7 +166,9 @@ pub fn run(config: &Config) -> io::Result<ErrorsReport> {
     instants.sort_unstable();
     for (number, instant) in (0..).zip(instants) {
         let keep = Keep::in_turn(number, &mut rng);
-        let verdict = judge.judge(&images.after(instant, keep), &recording.samples[instant])?;
+        let (image, sample) = (images.after(instant, keep), &recording.samples[instant]);
+        let verdict = judge.judge_as(held_to(config.policy, &report, sample), &image, sample)?;
+        report.starts_waited += u64::from(verdict.has_waited_for_room);
         report.points += 1;
         report.slowest_recovery = report.slowest_recovery.max(verdict.recovery);
         let story = format!("power lost at request {instant} of {}, {keep:?}", recording.requests.len());
@@ -175,9 +177,11 @@ pub fn run(config: &Config) -> io::Result<ErrorsReport> {
     Ok(report)
 }
 
-/// While the disk stands still the bound of `everysec` stands still with it, so only a prefix can be demanded of it.
-fn policy_after_trouble(policy: Policy) -> Policy {
-    if policy == Policy::Everysec { Policy::No } else { policy }
+/// While the disk stands still the bound of `everysec` stands still with it: only a prefix can be demanded, until the disk
+/// has worked again for as long as the bound.
+fn held_to(policy: Policy, report: &ErrorsReport, sample: &Sample) -> Policy {
+    let is_bounded = report.healthy_from.is_some_and(|from| sample.at >= from + EVERYSEC_WINDOW);
+    if policy == Policy::Everysec && !is_bounded { Policy::No } else { policy }
 }
 
 /// Calm, trouble, calm; gives the number of requests served before the trouble.
@@ -192,7 +196,7 @@ fn go_through(
     thread::sleep(CALM);
     let troubled_from = device.request_count();
     device.set_faults(config.trouble.faults());
-    let filler = mount.path().join("filler");
+    let filler = mount.path().join(FILLER);
     let start = Instant::now();
     while start.elapsed() < TROUBLE {
         if config.trouble == Trouble::Full {
@@ -211,6 +215,7 @@ fn go_through(
         let now: u64 = stage.progress.iter().map(Progress::acknowledged).sum();
         if now > before + CLIENTS {
             report.recovered_after = Some(start.elapsed());
+            report.healthy_from = Some(stage.sample().at);
             break;
         }
         thread::sleep(Duration::from_millis(5));
@@ -220,7 +225,8 @@ fn go_through(
     if report.recovered_after.is_none() && !report.file_system_is_dead && is_running {
         report.findings.push(("after the trouble".into(), Violation::NotRecovered(server.log_tail())));
     }
-    thread::sleep(CALM);
+    // Long enough for the bound to be in force again.
+    thread::sleep(if config.policy == Policy::Everysec { EVERYSEC_WINDOW + CALM } else { CALM });
     Ok(troubled_from)
 }
 

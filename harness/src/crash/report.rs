@@ -288,6 +288,10 @@ pub struct ErrorsReport {
     pub has_stopped: bool,
     /// From the device's recovery to the next write answered.
     pub recovered_after: Option<Duration>,
+    /// When that was, since the run began.
+    pub healthy_from: Option<Duration>,
+    /// Starts on a full disk that ended with that reason, and went well once there was room.
+    pub starts_waited: u64,
     /// Images given to the server.
     pub points: u64,
     /// The longest time from start to PONG.
@@ -314,6 +318,7 @@ impl ErrorsReport {
             self.points,
             (self.findings.len() - self.refused_starts()) as u64,
             self.refused_starts() as u64,
+            self.starts_waited,
             self.slowest_recovery.as_millis() as u64,
         ];
         [self.failed_requests.to_string(), self.refused.to_string(), reaction]
@@ -333,6 +338,7 @@ pub(super) static ERRORS_COLUMNS: Columns = Columns {
         "crash points",
         "violations",
         "starts refused",
+        "starts that waited for room",
         "slowest recovery, ms",
     ],
 };
