@@ -87,6 +87,11 @@ fn a_policy_weaker_than_the_one_judged_by_is_found_out() {
 }
 
 #[test]
+fn a_server_that_writes_nothing_down_is_found_out_by_a_kill() {
+    finds_something("kill --policies off --moments any --rounds 3", "lost");
+}
+
+#[test]
 fn a_disk_that_fails_or_is_full_for_a_while() {
     finds_nothing("errors --systems ext4 --policies always --troubles one-flush,full --points 2");
 }

@@ -496,7 +496,7 @@ fn read_config(args: &mut Args) -> Result<Config, UsageError> {
 fn parameters(config: &Config) -> String {
     let names = |names: Vec<&str>| names.join(",");
     format!(
-        "crash kill: server {}, seed {}, clients {}, pipeline {}, ballast {} keys, families {}, moments {}\n",
+        "crash kill: server {}, seed {}, clients {}, pipeline {}, ballast {} keys, families {}, moments {}",
         config.launch.command.name,
         config.seed,
         config.clients,
