@@ -113,6 +113,7 @@ impl Backup {
 pub(super) struct Asked {
     backup: Backup,
     client: Client,
+    reply: Option<Reply>,
 }
 
 impl Asked {
@@ -122,19 +123,25 @@ impl Asked {
         let mut client = server.client()?;
         client.queue(&["BACKUP", "TO", backup.name()]);
         client.flush()?;
-        Ok(Asked { backup, client })
+        Ok(Asked { backup, client, reply: None })
+    }
+
+    /// Waits for the answer.
+    pub(super) fn wait(&mut self) -> io::Result<()> {
+        self.reply = Some(self.client.read()?);
+        Ok(())
     }
 
     /// After the server's end: whether the answer had been sent before it.
     pub(super) fn end(mut self) -> Result<Backup, Violation> {
-        match self.client.read() {
-            Ok(Reply::Error(error)) => {
+        // If the connection ended with the server there is none.
+        match self.reply.or_else(|| self.client.read().ok()) {
+            Some(Reply::Error(error)) => {
                 let error = Box::new(Violation::WrongReply(0, format!("BACKUP: {error}")));
                 Err(Violation::BadBackup(self.backup.name, error))
             }
-            Ok(reply) => Ok(self.backup.owed_if(reply.is_ok())),
-            // The connection ended with the server.
-            Err(_) => Ok(self.backup),
+            Some(reply) => Ok(self.backup.owed_if(reply.is_ok())),
+            None => Ok(self.backup),
         }
     }
 }

@@ -39,7 +39,7 @@ const MOMENT_US: Range<u64> = 0..30_000;
 const SWAP_PATIENCE: Duration = Duration::from_secs(2);
 /// From the change of the set to the kill: the steps of a swap are a few syncs apart.
 const SWAP_US: Range<u64> = 0..4_000;
-/// From the request for a backup to the kill: some are complete by then.
+/// From the request for a backup, or from its answer, to the kill.
 const BACKUP_US: Range<u64> = 0..150_000;
 /// How long children of a killed server may go on before they are killed as well.
 const ORPHAN_PATIENCE: Duration = Duration::from_secs(5);
@@ -420,10 +420,13 @@ fn reach(server: &Server, moment: Moment, rng: &mut Rng) -> io::Result<()> {
     Ok(())
 }
 
-/// Asks for a backup and lets it go on for a while.
+/// Asks for a backup and lets it go on for a while, or to its end.
 fn ask_for_backup(server: &Server, progress: &[Progress], rng: &mut Rng) -> io::Result<Asked> {
     let owed = progress.iter().map(Progress::acknowledged).collect();
-    let asked = Asked::new(server, rng.draw(), owed)?;
+    let mut asked = Asked::new(server, rng.draw(), owed)?;
+    if rng.below(2) == 0 {
+        asked.wait()?;
+    }
     thread::sleep(Duration::from_micros(rng.below(BACKUP_US.end)));
     Ok(asked)
 }
