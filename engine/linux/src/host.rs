@@ -115,6 +115,8 @@ impl<E: Engine> Host<E> {
         facts::note_multiplexing(host.sockets.name());
         host.watch_own_descriptors().map_err(in_words("Can't watch for events"))?;
         host.open_listeners()?;
+        // Whoever reads this may connect, and is told that the data set is loading.
+        tracing::info!("Server initialized");
         Ok(host)
     }
 
@@ -382,6 +384,7 @@ impl<E: Engine> Host<E> {
                 let result = self.listen_tcp(&bind, port);
                 self.completions.push(Completion::Listening(result));
             }
+            Effect::KeepAlive { seconds } => self.listeners.keep_alive(seconds),
             Effect::ReadConfig { path } => {
                 let result = std::fs::read_to_string(path).map_err(|error| sys::errno(&error));
                 self.completions.push(Completion::ConfigRead(result));

@@ -68,6 +68,11 @@ impl Listeners {
         }
     }
 
+    /// Seconds after which connections taken from now on are probed; 0 for never.
+    pub fn keep_alive(&mut self, seconds: u32) {
+        self.keepalive_s = seconds;
+    }
+
     /// Every listener.
     pub fn iter(&self) -> impl Iterator<Item = &Listener> {
         self.tcp.iter().chain(&self.unix)

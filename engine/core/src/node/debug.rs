@@ -11,6 +11,7 @@ use super::{Node, digest, execute::Request};
 use crate::{
     bytes::{glob, number, sha::hex},
     commands::{Args, CommandResult, parse_int, printable},
+    config::Extent,
     error::{Error, NO_SUCH_KEY},
     host::{Effect, Effects},
     persist::snapshot::Origin,
@@ -73,6 +74,11 @@ impl Node {
             (b"digest-value", keys) => self.debug_digest_value(session, keys),
             (b"object", [key]) | (b"object", [key, _]) => self.debug_object(session, key)?,
             (b"populate", [_, ..]) if args.len() <= 5 => self.debug_populate(session, &args[2..])?,
+            (b"config-rewrite-force-all", []) => {
+                return self.config_rewrite(session, request, Extent::All, effects);
+            }
+            // There are no replicas, so it goes to all of them.
+            (b"replicate", [_, ..]) => session.reply.ok(),
             (b"sleep", [seconds]) => {
                 let seconds = number::parse_f64(seconds).filter(|seconds| *seconds >= 0.0).unwrap_or(0.0);
                 self.sleep((seconds * 1e6) as u64, effects);
@@ -238,11 +244,11 @@ impl Node {
     }
 
     fn debug_object(&mut self, session: &mut Session, key: &[u8]) -> CommandResult {
-        // Finding an expired key removes it, as any lookup does.
+        // An expired key is found as long as it is there: that is what one asks for.
         let (version, is_compressed) = (self.config.rdb_version as u16, self.config.rdbcompression);
         let hash = self.store.db(session.db).hash(key);
         let (now_ms, limits) = (self.store.now_ms, self.store.limits.clone());
-        let entry = self.store.find_in(session.db, key).ok_or(NO_SUCH_KEY)?;
+        let entry = self.store.db(session.db).get(key).ok_or(NO_SUCH_KEY)?;
         let content = entry.content();
         // Type and footer of a payload are no part of the value.
         let len = rdb::dump(content, version, is_compressed).len() - 11;
@@ -400,6 +406,7 @@ fn reply_in_kind(session: &mut Session, kind: &[u8]) -> CommandResult {
 const HELP: &[(&str, &str)] = &[
     ("AOF-FLUSH-SLEEP <microseconds>", "Sleep before each write to the append-only file."),
     ("CHANGE-REPL-ID", "Take another replication id."),
+    ("CONFIG-REWRITE-FORCE-ALL", "CONFIG REWRITE that writes defaults too."),
     ("DIGEST", "A hash of all data."),
     ("DIGEST-VALUE <key> [<key> ...]", "Hashes of single values."),
     ("ERROR <text>", "Answer this error."),
@@ -413,6 +420,7 @@ const HELP: &[(&str, &str)] = &[
     ("PROTOCOL <type>", "A reply of this type."),
     ("QUICKLIST-PACKED-THRESHOLD <size>", "Accepted for the sake of tests."),
     ("RELOAD [MERGE] [NOFLUSH] [NOSAVE]", "Save a snapshot, forget the data, load the snapshot."),
+    ("REPLICATE <text>", "Send this to the replicas, of which there are none."),
     ("RESTART", "Begin anew as a fresh process."),
     ("SEGFAULT", "Die as by a bad pointer."),
     ("SET-ACTIVE-EXPIRE <0|1>", "Whether expired keys are looked for."),
