@@ -504,6 +504,9 @@ impl Node {
         let seconds_since =
             |us: Option<u64>| us.map_or(-1, |us| (self.now.mono_us.saturating_sub(us) / 1_000_000) as i64);
         let or_none = |seconds: Option<u64>| seconds.map_or(-1, |seconds| seconds as i64);
+        // What was asked for counts as begun where only the end of the one before it is awaited.
+        let is_rewriting =
+            self.aof.is_rewriting() || self.aof.is_about_to_rewrite(self.now) && !self.has_child();
         let child = self.child.as_ref();
         let age_s = child.map_or(0, |child| self.now.mono_us.saturating_sub(child.reported_us) / 1_000_000);
         let done = child.map_or(0.0, |child| 100.0 * child.keys as f64 / child.keys_total.max(1) as f64);
@@ -531,8 +534,8 @@ impl Node {
             "rdb_last_load_keys_expired": self.load_report.keys_expired,
             "rdb_last_load_keys_loaded": self.load_report.keys_loaded,
             "aof_enabled": u8::from(self.aof.state() != State::Off),
-            "aof_rewrite_in_progress": u8::from(self.aof.is_rewriting()),
-            "aof_rewrite_scheduled": u8::from(self.aof.is_scheduled()),
+            "aof_rewrite_in_progress": u8::from(is_rewriting),
+            "aof_rewrite_scheduled": u8::from(self.aof.is_scheduled() && !is_rewriting),
             "aof_last_rewrite_time_sec": or_none(self.aof.stats.last_s),
             "aof_current_rewrite_time_sec": seconds_since(self.aof.rewrite_started_us()),
             "aof_last_bgrewrite_status": word(self.aof.stats.has_failed),

@@ -342,6 +342,7 @@ impl Node {
     pub(super) fn switch_append_only(&mut self, is_on: bool, effects: &mut Effects) {
         if !is_on {
             // The reply to CONFIG SET waits, like every other, until what was logged so far is durable.
+            self.aof.unschedule();
             self.aof.journal.begin_closing(self.aof.closing_ms(self.now));
             self.finish_closing(effects);
         } else if self.aof.state() == State::Off {
