@@ -124,10 +124,10 @@ impl Node {
     }
 
     pub(super) fn bgrewriteaof(&mut self, session: &mut Session) -> CommandResult {
-        if self.aof.is_rewriting() {
+        let waits = self.has_child() || self.unit.is_some();
+        if self.aof.is_rewriting() || self.aof.is_about_to_rewrite(self.now) && !waits {
             return Err(Error::new("ERR Background append only file rewriting already in progress"));
         }
-        let waits = self.has_child() || self.unit.is_some();
         if !waits && self.aof.journal.broken().is_some() {
             return Err(Error::new(
                 "ERR Can't execute an AOF background rewriting. Please check the server logs for more information.",
