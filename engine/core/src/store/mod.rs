@@ -296,6 +296,16 @@ impl Store {
     ) -> Result<Edited<R>, Error> {
         let hash = self.current().hash(key);
         self.expire_if_due(self.selected, hash, key);
+        self.edit_found(hash, key, edit)
+    }
+
+    /// [`Store::edit`] of a key that was looked up in the same command.
+    fn edit_found<K: Kind, R>(
+        &mut self,
+        hash: u64,
+        key: &[u8],
+        edit: impl FnOnce(&mut K) -> R,
+    ) -> Result<Edited<R>, Error> {
         let clock = self.limits.touch_clock(self.now_ms);
         let rng = &mut self.rng;
         let limits = &self.limits;
@@ -317,7 +327,9 @@ impl Store {
             let meta = self.limits.new_meta(self.now_ms);
             self.insert_in(self.selected, key, Value::Object(value.wrap()), meta, None);
         }
-        self.edit(key, edit)
+        // Not looked up again: what was just made is empty still, and a lookup would take it for one that ran empty.
+        let hash = self.current().hash(key);
+        self.edit_found(hash, key, edit)
     }
 
     /// Sets a key to a value, replacing what was there; its expiry goes unless `keep_expiry`.
