@@ -6,6 +6,8 @@
 mod hole_under_no;
 #[path = "../regressions/seeds.rs"]
 mod seeds;
+#[path = "../regressions/stops_and_switches.rs"]
+mod stops_and_switches;
 #[path = "../regressions/w04_kill_loses_nothing.rs"]
 mod w04_kill_loses_nothing;
 #[path = "../regressions/w12_switched_off_set.rs"]

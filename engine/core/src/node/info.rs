@@ -561,7 +561,8 @@ impl Node {
     /// What a power loss or a kill would take at this moment, and how the disk is doing.
     fn info_exposure(&self, text: &mut String) {
         let journal = &self.aof.journal;
-        let is_logged = self.aof.state() == State::On;
+        // While the log is being switched off what changes is not in it any more.
+        let is_logged = self.aof.state() == State::On && journal.is_open();
         let policy = match (is_logged, self.config.appendfsync) {
             (false, _) => "none",
             (true, AppendFsync::Always) => "always",
@@ -589,7 +590,7 @@ impl Node {
             "perdura_power_loss_bytes": if is_logged { unsynced } else { 0 },
             "perdura_power_loss_changes": if is_logged { 0 } else { self.store.dirty },
             "perdura_power_loss_ms": age_ms,
-            "perdura_kill_loss_bytes": if is_logged { journal.offset_buffered() - journal.offset_written() } else { 0 },
+            "perdura_kill_loss_bytes": if is_logged { journal.offset_buffered() - journal.offset_kept() } else { 0 },
             "perdura_log_offset_buffered": journal.offset_buffered(),
             "perdura_log_offset_written": journal.offset_written(),
             "perdura_log_offset_synced": journal.offset_synced(),

@@ -964,7 +964,8 @@ impl AppendOnly {
             if step + STEPS_FROM_RENAME >= repair.steps_len {
                 // Its manifest may be the one on disk: the file it names stays, whole and durable, and the next attempt
                 // carries on from its end.
-                self.adopt_repair(repair, ids, effects);
+                self.journal.salvaged_unnamed(repair.file, &repair.salvage);
+                self.take_over(repair.manifest, repair.part);
                 self.journal.distrust(now, error);
                 return;
             }
@@ -988,12 +989,16 @@ impl AppendOnly {
     /// our loader knows the end by the fresh file's first header.
     fn adopt_repair(&mut self, repair: Repair, ids: &mut Ids, effects: &mut Effects) {
         self.journal.salvaged(repair.file, &repair.salvage);
-        self.is_old_doubtful = false;
-        self.manifest = repair.manifest;
-        self.current = Some(repair.part);
+        self.take_over(repair.manifest, repair.part);
         let path = self.names.path(&repair.old.name);
         let steps = vec![FileStep::Truncate { path, len: repair.salvage.old_len }];
         effects.push(Effect::Files { ticket: ids.ticket(), steps });
+    }
+
+    fn take_over(&mut self, manifest: Manifest, part: Part) {
+        self.is_old_doubtful = false;
+        self.manifest = manifest;
+        self.current = Some(part);
     }
 }
 

@@ -126,6 +126,9 @@ pub struct Journal {
     offset_owed: Offset,
     /// Where the last sync reached. Behind a hole `offset_synced` does not follow.
     offset_covered: Offset,
+    /// Records between `offset_synced` and here are durable in a file that the manifest on disk may not name: they survive
+    /// only once a later one names it.
+    unnamed: Option<Offset>,
     /// A file that was given up may lack records that nobody kept (`no`): nothing is durable before a rewrite has ended.
     has_hole: bool,
     /// When `is_closing` began, milliseconds since 1970: what came later is not in the log.
@@ -172,6 +175,7 @@ impl Journal {
             broken: None,
             offset_owed: 0,
             offset_covered: 0,
+            unnamed: None,
             has_hole: false,
             closing_since_ms: 0,
             stats: JournalStats::default(),
@@ -491,6 +495,11 @@ impl Journal {
         self.offset_written
     }
 
+    /// Everything up to here survives a kill.
+    pub fn offset_kept(&self) -> Offset {
+        if self.unnamed.is_some() { self.offset_synced } else { self.offset_written }
+    }
+
     /// Everything up to here survives a power loss.
     pub fn offset_synced(&self) -> Offset {
         self.offset_synced
@@ -505,7 +514,7 @@ impl Journal {
             return Offset::MAX;
         }
         match self.settings.fsync {
-            _ if self.is_closing => self.offset_synced,
+            _ if self.is_closing || self.unnamed.is_some() => self.offset_synced,
             Fsync::Always
                 if mutant::is(Mutant::AlwaysWithoutSync)
                     || mutant::is(Mutant::ReplyBeforeSync)
@@ -634,6 +643,7 @@ impl Journal {
     pub fn switch(&mut self, file: FileId) {
         assert!(self.in_flight.is_empty(), "a batch is still on its way to the old file");
         self.syncing = None;
+        self.unnamed = None;
         self.mark_synced(self.offset_written);
         self.file = Some(file);
         self.file_len_written = 0;
@@ -677,7 +687,18 @@ impl Journal {
             old_len: self.file_len_written - retained_file_bytes,
             bytes: Bytes::from(bytes),
             end,
-            is_whole: start == self.offset_synced,
+            is_whole: start == self.unnamed.unwrap_or(self.offset_synced),
+        }
+    }
+
+    /// A fresh file holds the salvaged part durably, but which manifest is on disk nobody knows: whoever waits for these
+    /// records waits on, until a manifest that names the file is durable.
+    pub fn salvaged_unnamed(&mut self, file: FileId, salvage: &Salvage) {
+        let offset_synced = self.offset_synced;
+        self.salvaged(file, salvage);
+        if !self.has_hole {
+            self.offset_synced = offset_synced;
+            self.unnamed = Some(salvage.end);
         }
     }
 
@@ -692,6 +713,7 @@ impl Journal {
         self.offset_written = salvage.end;
         self.offset_covered = salvage.end;
         self.has_hole |= !salvage.is_whole;
+        self.unnamed = None;
         if !self.has_hole {
             self.offset_synced = salvage.end;
         }
