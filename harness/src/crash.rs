@@ -16,7 +16,7 @@ pub use report::{Finding, Report, Violation};
 
 use crate::args::{Args, UsageError};
 use crate::client::{Address, Client, Reply};
-use crate::model::{Bytes, Keyspace};
+use crate::model::{Bytes, Keyspace, read_keys};
 use crate::process::{Launch, REQUEST_TIMEOUT, Server, ServerCommand, StartError, Victims};
 use crate::record::{Family, Plan, Progress, Recorder, Stop, operations_shown};
 use crate::rng::Rng;
@@ -365,7 +365,7 @@ impl Scene {
         let mut violations = Vec::new();
         let mut key_count = config.ballast;
         for (recorder, reached) in self.recorders.iter_mut().zip(reached) {
-            let observed = match Keyspace::read(&mut client, &recorder.keys()) {
+            let observed = match read_keys(&mut client, &recorder.keys()) {
                 Ok(observed) => observed,
                 Err(error) => return Ok(vec![Violation::Unreadable(error)]),
             };

@@ -17,5 +17,6 @@ pub mod process;
 pub mod record;
 pub mod rng;
 pub mod sim;
+pub mod steps;
 pub mod table;
 pub mod workload;

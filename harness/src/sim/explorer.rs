@@ -17,9 +17,8 @@ use perdura_sim::Profile;
 use super::oracle::Violation;
 use super::plan::{Action, Deed, Ending, Plan, Round};
 use super::run::{Exploration, Options, explore};
-use super::workload::Op;
+use super::workload::{Command, Op};
 use crate::args::Args;
-use crate::model::{Change, Step};
 
 /// A short history to be crashed everywhere.
 #[derive(Clone, Copy, Debug)]
@@ -105,21 +104,19 @@ impl Script {
 fn deed_of(line: &str, index: usize) -> (u64, Deed) {
     let (word, key) = line.split_once(' ').unwrap_or((line, "a"));
     let client = usize::from(key.starts_with("d1:"));
-    let key = key.as_bytes().to_vec();
-    let value = format!("v{index};").into_bytes();
-    let write = |change: Change| Op::Write(Step { key: key.clone(), change });
+    let value = format!("v{index};");
+    let data = |line: &[&str]| Op::Data(Command::new(line));
     let op = match word {
         "wait" => return (2_500_000, Deed::Jump(1)),
         "multi" => {
-            let ops = vec![write(Change::Append(value.clone())), write(Change::Append(value))];
-            let queued = ops.iter().map(|op| Op::Queued(Box::new(op.clone())));
-            let ops = std::iter::once(Op::Multi).chain(queued).chain([Op::Exec(ops.clone())]).collect();
+            let append = data(&["APPEND", key, &value]);
+            let ops = vec![Op::Multi, append.clone(), data(&["LPUSH", "l", &value]), append, Op::Exec];
             return (1_000, Deed::Send { client, ops });
         }
-        "set" => write(Change::Set(value)),
-        "incr" => write(Change::Incrby(1)),
-        "append" => write(Change::Append(value)),
-        "del" => write(Change::Del),
+        "set" => data(&["SET", key, &value]),
+        "incr" => data(&["INCR", key]),
+        "append" => data(&["APPEND", key, &value]),
+        "del" => data(&["DEL", key]),
         "rewrite" => Op::BgRewrite,
         "bgsave" => Op::BgSave,
         "save" => Op::Save,

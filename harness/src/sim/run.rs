@@ -17,7 +17,7 @@ use perdura_sim::{
 use super::history::{Death, History, Logging};
 use super::observed::{Notes, Observed};
 use super::oracle::start::{Start, check_end};
-use super::oracle::{Violation, durability, leftovers};
+use super::oracle::{Violation, durability, leftovers, memory};
 use super::plan::{Action, Deed, Ending, Plan};
 use super::probe::{self, Found, Settings, boot, config_of};
 use super::workload::Op;
@@ -127,6 +127,15 @@ const QUIET_US: u64 = 8_000_000;
 const TIDY_US: u64 = 777_777;
 const TIDY_TRIES: u32 = 40;
 
+/// A stop that was asked for.
+#[derive(Clone, Copy, Debug)]
+struct Stop {
+    /// It makes a snapshot.
+    saves: bool,
+    /// It stops whatever goes wrong.
+    is_forced: bool,
+}
+
 struct Runner {
     world: World<Observed>,
     notes: Notes,
@@ -141,6 +150,7 @@ struct Runner {
     /// Images at each point at most, operations looked at so far, what was found.
     exploring: Option<(usize, u64, Exploration)>,
     seen_in_probes: Sometimes,
+    stop: Option<Stop>,
 }
 
 impl Runner {
@@ -164,7 +174,12 @@ impl Runner {
             commands: 0,
             exploring: None,
             seen_in_probes: Sometimes::default(),
+            stop: None,
         }
+    }
+
+    fn has_save_points(&self) -> bool {
+        self.settings["save"] != "\"\""
     }
 
     fn play(&mut self, plan: &Plan) -> Result<(), Violation> {
@@ -282,14 +297,14 @@ impl Runner {
     fn judge_start(&mut self, death: Death) -> Result<(), Violation> {
         self.recoveries += 1;
         let now = self.world.now();
-        let mut node = self.world.engine().expect("it serves").node.clone();
-        let keyspace = probe::read(&mut node, now);
+        let node = &self.world.engine().expect("it serves").node;
+        let keyspace = probe::read(node, now);
         let with_log = self.settings["appendonly"] == "yes";
         let state = self.judge(&keyspace, now, death, with_log)?;
         self.tell(|| format!("{:>12} engine  serves state {state}", now.mono_us));
         let mut history = self.notes.borrow_mut();
         let logging = history.logging;
-        history.adopt(state, with_log, keyspace);
+        history.adopt(state, with_log);
         history.logging = logging;
         Ok(())
     }
@@ -329,10 +344,17 @@ impl Runner {
                     return self.await_answers(*client);
                 }
             }
-            Deed::Reconnect(client) => {
-                if let Some(key) = self.clients[*client].take() {
-                    self.world.cut(key);
-                    return self.step_for(1_000);
+            Deed::SendAndBreak { client, ops, sent_permille, after_us } => {
+                self.send_part(*client, ops, *sent_permille);
+                if let Some(end) = self.step_for(*after_us)? {
+                    return Ok(Some(end));
+                }
+                return self.hang_up(*client);
+            }
+            Deed::Reconnect(client) => return self.hang_up(*client),
+            Deed::Reading(client, is_reading) => {
+                if let Some(key) = self.clients[*client] {
+                    self.world.set_reading(key, *is_reading);
                 }
             }
             Deed::Fault(fault) => {
@@ -355,12 +377,32 @@ impl Runner {
         Ok(None)
     }
 
+    fn hang_up(&mut self, client: usize) -> Result<Option<End>, Violation> {
+        match self.clients[client].take() {
+            None => Ok(None),
+            Some(key) => {
+                self.world.cut(key);
+                self.step_for(1_000)
+            }
+        }
+    }
+
     fn send(&mut self, client: usize, ops: &[Op]) {
+        self.send_part(client, ops, 1_000);
+    }
+
+    /// Sends a part of what these commands make; what is missing never comes.
+    fn send_part(&mut self, client: usize, ops: &[Op], sent_permille: u64) {
         let now_ms = self.world.now().wall_ms();
         let mut bytes = Vec::new();
-        let key = match self.clients[client] {
-            Some(key) if !self.world.is_closed(key) => key,
-            _ => {
+        let open = self.clients[client].filter(|key| !self.world.is_closed(*key));
+        let is_impatient = open.is_some_and(|key| self.is_impatient(key));
+        let key = match open {
+            Some(key) if !is_impatient => key,
+            other => {
+                if let Some(key) = other {
+                    self.world.cut(key);
+                }
                 let key = self.world.connect();
                 self.all_clients.push(key);
                 self.clients[client] = Some(key);
@@ -370,11 +412,20 @@ impl Runner {
                 key
             }
         };
+        if self.notes.borrow().is_waiting(key.0) {
+            return;
+        }
         for op in ops {
             self.queue(key, op.at(now_ms), &mut bytes);
         }
         self.commands += ops.len() as u64;
+        bytes.truncate((bytes.len() as u64 * sent_permille).div_ceil(1_000) as usize);
         self.world.send(key, bytes);
+    }
+
+    /// A client that waits for a key either waits on or breaks off and comes back.
+    fn is_impatient(&mut self, key: ClientKey) -> bool {
+        self.notes.borrow().is_waiting(key.0) && self.rng.chance(400)
     }
 
     fn queue(&mut self, key: ClientKey, op: Op, bytes: &mut Vec<u8>) {
@@ -385,6 +436,7 @@ impl Runner {
 
     fn await_answers(&mut self, client: usize) -> Result<Option<End>, Violation> {
         let Some(key) = self.clients[client] else { return Ok(None) };
+        self.world.set_reading(key, true);
         let until = self.world.now().mono_us + ANSWER_US;
         while !self.notes.borrow().is_idle(key.0) && !self.world.is_closed(key) {
             if self.has_faults && self.world.now().mono_us + PATIENCE_US > until {
@@ -548,10 +600,15 @@ impl Runner {
                 Ok(self.world.crash(*crash).expect("a server was running"))
             }
             Ending::Terminate => {
+                self.stop = Some(Stop { saves: self.has_save_points(), is_forced: false });
                 self.world.signal(Signal::Terminate);
                 self.await_end()
             }
             Ending::Shutdown(words) => {
+                let saves = words.contains(&"save") || !words.contains(&"nosave") && self.has_save_points();
+                self.stop = Some(Stop { saves, is_forced: words.contains(&"force") });
+                // On a connection of its own: another one may be waiting.
+                self.hang_up(0)?;
                 self.send(0, &[Op::Shutdown(words)]);
                 self.await_end()
             }
@@ -576,7 +633,11 @@ impl Runner {
         match end {
             End::Crashed(_) => Ok(()),
             End::Exited(0) => {
-                history.stopped(false);
+                // A stop that is forced goes on although it could not save or sync.
+                match self.stop.take() {
+                    Some(stop) if !stop.is_forced => history.stopped(stop.saves),
+                    _ => {}
+                }
                 Ok(())
             }
             other => Err(Violation::Ended(format!("{other:?}"))),
@@ -647,7 +708,12 @@ impl Runner {
 
     fn judge_found(&self, found: Found, now: Now, death: Death, with_log: bool) -> Result<usize, Violation> {
         match found {
-            Found::Keyspace(keyspace) => self.judge(&keyspace, now, death, with_log),
+            Found::Serves(node) => {
+                let keyspace = probe::read(&node, now);
+                let state = self.judge(&keyspace, now, death, with_log)?;
+                memory::check_emptied(probe::bytes_when_emptied(*node, now, &keyspace))?;
+                Ok(state)
+            }
             Found::Refused => Err(Violation::Refused("probe".into())),
             Found::Crashed => Err(Violation::Stuck("a probe crashed twice".into())),
             Found::Endless => Err(Violation::Stuck("a probe never ends loading".into())),
