@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use crate::{
     bytes::number,
     error::{Error, TIMEOUT_NEGATIVE, TIMEOUT_NOT_A_FLOAT, TIMEOUT_OUT_OF_RANGE},
+    store::Type,
 };
 
 /// What a client waits for in a blocking command.
@@ -18,6 +19,8 @@ pub struct Block {
     pub timeout_ms: u64,
     /// What is answered when the time is up.
     pub on_timeout: TimeoutReply,
+    /// What it must hold to be of use.
+    pub of: Type,
     /// Woken also when a key goes away or changes its type (XREADGROUP, which then answers an error).
     pub wakes_on_removal: bool,
     /// Arguments to run again instead of the ones typed (XREAD with `$` made concrete).

@@ -12,7 +12,7 @@ use super::disk::{FileSystem, Image, Mount};
 use super::report::Violation;
 use super::stage::{Sample, Stage};
 use super::verdict::{Reached, Survived, check_cut, judge_client};
-use crate::model::Keyspace;
+use crate::model::{Keyspace, read_keys};
 use crate::process::{Launch, Server, StartError, TempDir};
 use crate::record::{Chronicle, Progress};
 use std::io;
@@ -94,7 +94,7 @@ impl<'a> Judge<'a> {
         let mut survived = Vec::new();
         let mut key_count = 0;
         for (chronicle, reached) in self.chronicles.iter().zip(&promised) {
-            let observed = match Keyspace::read(&mut client, &chronicle.recorder().keys()) {
+            let observed = match read_keys(&mut client, &chronicle.recorder().keys()) {
                 Ok(observed) => observed,
                 Err(error) => {
                     verdict.violations.push(Violation::Unreadable(error));

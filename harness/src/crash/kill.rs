@@ -15,7 +15,7 @@ use super::report::{Finding, KILL_TABLE_HEAD, Report, Violation};
 use super::verdict::{Reached, check_cut, judge_client, read_until_ended};
 use crate::args::{Args, UsageError};
 use crate::client::{Client, Reply};
-use crate::model::Keyspace;
+use crate::model::read_keys;
 use crate::process::{Launch, Server, StartError, Victims};
 use crate::record::{Family, Pace, Plan, Progress, Recorder, Stop};
 use crate::rng::Rng;
@@ -337,7 +337,7 @@ impl Scene {
         let mut all_survived = Vec::new();
         let mut key_count = config.ballast;
         for (recorder, reached) in self.recorders.iter_mut().zip(reached) {
-            let observed = match Keyspace::read(&mut client, &recorder.keys()) {
+            let observed = match read_keys(&mut client, &recorder.keys()) {
                 Ok(observed) => observed,
                 Err(error) => return Ok(vec![Violation::Unreadable(error)]),
             };

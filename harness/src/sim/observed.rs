@@ -20,7 +20,9 @@ use perdura_core::node::Node;
 use perdura_core::persist::append_only::State as LogState;
 use perdura_core::time::Now;
 
+use super::conversation::Facts;
 use super::history::{History, Logging, Sync};
+use super::probe;
 
 /// The judge's notes, shared between the engine's observer and the runner.
 pub type Notes = Rc<RefCell<History>>;
@@ -50,7 +52,7 @@ impl Observed {
     /// Notes what the engine asked for since `from`, and how it logs now.
     fn look(&mut self, now: Now, effects: &Effects, from: usize) {
         let mut notes = self.notes.borrow_mut();
-        notes.observe_logging(logging_of(&self.node));
+        notes.observe_logging(logging_of(&self.node), self.node.config().appendfsync_max_lag);
         if self.node.config().no_appendfsync_on_rewrite || self.node.append_only().journal.broken().is_some()
         {
             notes.suspend_bound(now);
@@ -90,6 +92,11 @@ fn logging_of(node: &Node) -> Logging {
     }
 }
 
+/// Changes of data, and of the log: not everything that is logged counts as a change.
+fn changes_of(node: &Node) -> (u64, u64) {
+    (node.store().dirty, node.append_only().journal.offset_buffered())
+}
+
 /// The key of a client is in the port that the world gives it.
 fn key_of(peer: &Peer) -> u64 {
     let port = peer.address.rsplit(':').next().and_then(|port| port.parse::<u64>().ok());
@@ -109,16 +116,26 @@ impl Engine for Observed {
         while !rest.is_empty() {
             let wanted = self.notes.borrow().bytes_wanted(client).unwrap_or(rest.len());
             let count = wanted.clamp(1, rest.len());
-            let (dirty, is_loading, from) = (self.node.store().dirty, self.node.is_loading(), effects.len());
+            let (is_loading, from) = (self.node.is_loading(), effects.len());
+            let may_wait = !is_loading && self.notes.borrow().may_wait(client);
+            let waiting = |node: &Node| if may_wait { probe::waiting_count(node, now) } else { 0 };
+            let (waiting_before, changes_before) = (waiting(&self.node), changes_of(&self.node));
             self.node.receive(now, client, &rest[..count], effects);
-            let has_changed = self.node.store().dirty != dirty;
-            self.notes.borrow_mut().received(client, count, now, has_changed, is_loading);
+            let facts = Facts {
+                now,
+                has_changed: changes_of(&self.node) != changes_before,
+                is_loading,
+                is_waiting: waiting(&self.node) > waiting_before,
+                look: &|db, key| probe::look(&self.node, now, db, key),
+            };
+            self.notes.borrow_mut().received(client, count, &facts);
             self.look(now, effects, from);
             rest = &rest[count..];
         }
     }
 
     fn disconnect(&mut self, now: Now, client: ClientId, effects: &mut Effects) {
+        self.notes.borrow_mut().disconnected(client);
         self.node.disconnect(now, client, effects);
     }
 
@@ -157,6 +174,7 @@ impl Engine for Observed {
 
     fn turn(&mut self, now: Now, effects: &mut Effects) {
         let from = effects.len();
+        self.notes.borrow_mut().turn(now);
         self.node.turn(now, effects);
         self.look(now, effects, from);
     }
@@ -186,7 +204,7 @@ impl Engine for Observed {
     fn load(&mut self, now: Now, disk: &mut dyn Disk, effects: &mut Effects) {
         self.node.load(now, disk, effects);
         let mut notes = self.notes.borrow_mut();
-        notes.observe_logging(logging_of(&self.node));
+        notes.observe_logging(logging_of(&self.node), self.node.config().appendfsync_max_lag);
         if !self.node.is_loading() || effects.iter().any(|effect| matches!(effect, Effect::Exit(_))) {
             self.node.start_cases().iter().for_each(|case| *notes.cases.entry(*case).or_default() += 1);
         }

@@ -57,7 +57,7 @@ use crate::{
         OUT_OF_INT_RANGE,
     },
     resp::Reply,
-    store::Store,
+    store::{Store, Type},
 };
 
 /// What a handler gives back; the reply of a success is already written.
@@ -167,8 +167,9 @@ impl Call<'_> {
         parse_timeout_seconds(self.args[index], self.store.now_ms)
     }
 
-    /// Waits until one of `keys` changes, then runs the command again; where waiting is not allowed, answers `denied`.
-    pub fn wait_for(&mut self, keys: Args<'_>, timeout_ms: u64, denied: TimeoutReply) {
+    /// Waits until one of `keys` changes and holds this type, then runs the command again; where waiting is not allowed,
+    /// answers `denied`.
+    pub fn wait_for(&mut self, keys: Args<'_>, of: Type, timeout_ms: u64, denied: TimeoutReply) {
         if self.context.deny_blocking {
             match denied {
                 TimeoutReply::Null => self.reply.null(),
@@ -181,6 +182,7 @@ impl Call<'_> {
             timeout_ms,
             // Whatever the command gives on success.
             on_timeout: TimeoutReply::NullArray,
+            of,
             wakes_on_removal: false,
             retry_args: None,
         });

@@ -21,7 +21,7 @@ use crate::{
     error::{COUNT_NOT_POSITIVE, Error, KEY_COUNT_NOT_POSITIVE, NOT_A_FLOAT, SYNTAX, wrong_arity},
     resp::{Protocol, Reply},
     rng::Rng,
-    store::{Class, Edited, Kind, Limits, Value, zset::ZSet},
+    store::{Class, Edited, Kind, Limits, Type, Value, zset::ZSet},
 };
 
 const READ: u32 = flag::READONLY | flag::FAST;
@@ -526,7 +526,7 @@ fn pop_or_wait(call: &mut Call, side: Side) -> CommandResult {
     let timeout_ms = call.timeout_ms(last)?;
     let keys = &call.args[1..last];
     let Some((key, popped)) = pop_first(call, keys, side, 1)? else {
-        call.wait_for(keys, timeout_ms, TimeoutReply::NullArray);
+        call.wait_for(keys, Type::ZSet, timeout_ms, TimeoutReply::NullArray);
         return Ok(());
     };
     let (member, score) = &popped[0];
@@ -595,7 +595,7 @@ fn bzmpop(call: &mut Call) -> CommandResult {
     let wanted = MultiPop::parse(&call.args[2..])?;
     let timeout_ms = call.timeout_ms(1)?;
     if !wanted.run(call)? {
-        call.wait_for(wanted.keys, timeout_ms, TimeoutReply::NullArray);
+        call.wait_for(wanted.keys, Type::ZSet, timeout_ms, TimeoutReply::NullArray);
     }
     Ok(())
 }

@@ -21,7 +21,7 @@ use crate::{
     error::{Error, TIMEOUT_NEGATIVE},
     host::{ClientId, Effects},
     session::{Blocked, Session, Waiting},
-    store::DbKey,
+    store::{DbKey, value::type_of},
 };
 
 /// What a client waits for, without its details.
@@ -204,13 +204,19 @@ impl Node {
         let clients: Vec<(u64, ClientId)> =
             self.waiting.by_key.get(key).map(|clients| clients.iter().copied().collect()).unwrap_or_default();
         for (_, client) in clients {
-            self.with_session(client, |node, session| node.retry(session));
+            self.with_session(client, |node, session| node.retry(session, key));
         }
     }
 
-    fn retry(&mut self, session: &mut Session) {
+    fn retry(&mut self, session: &mut Session, key: &DbKey) {
         let Some(blocked) = session.blocked.clone() else { return };
         let Waiting::Keys { args, db, block } = &blocked.waiting else { return };
+        // A key that was made something else is as good as none.
+        let entry = self.store.db(key.db).get(&key.key);
+        let is_useful = entry.is_some_and(|entry| type_of(entry.content()) == block.of);
+        if !is_useful && !block.wakes_on_removal {
+            return;
+        }
         let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
         let Some(row) = self.table.resolve(&args) else { return };
         let selected = core::mem::replace(&mut session.db, *db);
@@ -294,5 +300,32 @@ impl Node {
     /// A client is gone: nobody serves it any more.
     pub(super) fn forget_waiting(&mut self, session: &mut Session) {
         self.unblock(session);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::node::conversation::Conversation;
+
+    #[test]
+    fn a_key_of_another_type_wakes_nobody() {
+        let mut talk = Conversation::new("");
+        let (waiting, other) = (talk.connect(), talk.connect());
+        talk.sends(waiting, "BLPOP l 0");
+        assert_eq!(talk.says(other, "SET l x"), "+OK");
+        assert_eq!(talk.hears(waiting), "");
+        assert_eq!(talk.says(other, "DEL l"), ":1");
+        assert_eq!(talk.says(other, "RPUSH l v"), ":1");
+        assert_eq!(talk.hears(waiting), "*2 $1 l $1 v");
+    }
+
+    #[test]
+    fn who_reads_for_a_group_hears_that_all_was_flushed() {
+        let mut talk = Conversation::new("");
+        let (waiting, other) = (talk.connect(), talk.connect());
+        talk.says(other, "XGROUP CREATE x g $ MKSTREAM");
+        talk.sends(waiting, "XREADGROUP GROUP g c BLOCK 0 STREAMS x >");
+        assert_eq!(talk.says(other, "FLUSHALL"), "+OK");
+        assert!(talk.hears(waiting).starts_with("-NOGROUP"));
     }
 }

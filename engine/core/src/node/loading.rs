@@ -28,9 +28,10 @@ use alloc::{
 use super::{Node, blocking::WaitKind};
 use crate::{
     commands::{Action, Call, NodeCommand, Record},
-    host::{Disk, ENOENT, Effect, Effects, Encoder, FileStep, SnapshotForm, write_snapshot},
+    host::{Disk, ENOENT, Effect, Effects, Encoder, FileId, FileStep, SnapshotForm, write_snapshot},
     mutant::{self, Mutant},
     persist::{
+        batch,
         journal::Offset,
         log_reader::{Bad, LogReader, Next},
         manifest::{Manifest, Part},
@@ -946,15 +947,28 @@ impl Node {
             recovery::settle(&names, &manifest, loading.is_checked, disk)?;
         }
         let offset = loading.handover.offset.unwrap_or(0);
+        if self.config.aof_checksum && !is_new && !loading.handover.expects_headers {
+            last_len += self.begin_headers(file, offset, disk)?;
+        }
         self.aof.resume(manifest, file, last_len, closed_len, base_len, offset);
         Ok(())
+    }
+
+    /// Puts an empty batch, durable, behind records that have no headers, where a server of another kind stopped. Without
+    /// it, a crash that loses the beginning of our first batch and keeps what follows would look like damage.
+    fn begin_headers(&mut self, file: FileId, offset: Offset, disk: &mut dyn Disk) -> Result<u64, Refusal> {
+        let bytes = batch::seal(offset, offset, &[]);
+        let len = bytes.len() as u64;
+        let steps = [FileStep::Append { file, bytes }, FileStep::Sync { file }];
+        recovery::perform_all(&steps, disk)?;
+        Ok(len)
     }
 
     /// Makes the next incremental file and adds it to the manifest, which is still to be written.
     fn begin_part(
         &mut self,
         manifest: &mut Manifest,
-        file: crate::host::FileId,
+        file: FileId,
         disk: &mut dyn Disk,
     ) -> Result<(), Refusal> {
         let part = self.aof.part_after(manifest);

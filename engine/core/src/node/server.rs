@@ -196,9 +196,12 @@ impl Node {
             _ => return Err(SYNTAX),
         }
         let dbs = if all { 0..self.store.db_count() } else { session.db..session.db + 1 };
-        for db in dbs {
+        for db in dbs.clone() {
             self.empty_db(db);
         }
+        // Some wait for keys that are gone now, and want to hear of it.
+        let keys = self.waiting.keys_in(&dbs.collect::<Vec<_>>());
+        self.note_ready_keys(keys);
         self.invalidate_all();
         self.log_forced(session, request);
         session.reply.ok();

@@ -27,7 +27,7 @@ use crate::{
     error::{Error, SYNTAX, TIMEOUT_NEGATIVE},
     resp::{Protocol, Reply},
     store::{
-        Class,
+        Class, Type,
         stream::{Entries, Group, Pending, Stream, StreamId},
     },
 };
@@ -165,6 +165,7 @@ fn wait(call: &mut Call, options: &Options<'_>, retry_args: Option<Vec<Vec<u8>>>
                 keys: options.keys.iter().map(|key| key.to_vec()).collect(),
                 timeout_ms,
                 on_timeout: TimeoutReply::NullArray,
+                of: Type::Stream,
                 wakes_on_removal: options.reads_for.is_some(),
                 retry_args,
             });
