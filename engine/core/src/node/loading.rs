@@ -36,7 +36,7 @@ use crate::{
         log_reader::{Bad, LogReader, Next},
         manifest::{Manifest, Part},
         recovery::{self, Case, Choice, Refusal, Sources},
-        set_files::{self, Handover},
+        set_files::{self, Handover, SetFile},
     },
     rdb::{DecodeSettings, Decoder, Event, LoadedKey},
     session::OwnedArgs,
@@ -80,7 +80,7 @@ enum Reason {
 #[derive(Clone, Debug)]
 enum Source {
     Rdb { path: String, is_base: bool },
-    Log { path: String, name: String, is_last: bool, until: Option<Offset> },
+    Log(SetFile),
 }
 
 /// Part of a file that may not be durable.
@@ -293,7 +293,7 @@ impl Node {
                 tracing::warn!("Loading {name}, left by a server that was switching AOF on");
                 let path = names.path(name);
                 loading.sources.push_back(match name.ends_with(".aof") {
-                    true => Source::Log { path, name: name.clone(), is_last: true, until: None },
+                    true => Source::Log(SetFile::alone(name.clone(), path, 0, false)),
                     false => Source::Rdb { path, is_base: true },
                 });
             }
@@ -304,7 +304,7 @@ impl Node {
             Choice::Set => self.add_set_sources(loading, &manifest, disk)?,
         }
         for source in &loading.sources {
-            let (Source::Rdb { path, .. } | Source::Log { path, .. }) = source;
+            let (Source::Rdb { path, .. } | Source::Log(SetFile { path, .. })) = source;
             loading.total_bytes += disk.len(path)?.unwrap_or(0);
         }
         loading.manifest = manifest;
@@ -325,9 +325,7 @@ impl Node {
             }
             loading.sources.push_back(match file.is_rdb {
                 true => Source::Rdb { path: file.path, is_base: true },
-                false => {
-                    Source::Log { path: file.path, name: file.name, is_last: file.is_last, until: file.until }
-                }
+                false => Source::Log(file),
             });
         }
         Ok(())
@@ -359,10 +357,10 @@ impl Node {
                 let (decoder, batch) = (Decoder::new(settings), Vec::with_capacity(BATCH_KEYS));
                 Reading::Rdb(RdbReading { path, at: 0, is_base, decoder, batch })
             }
-            Source::Log { path, name, is_last, until } => {
-                tracing::debug!("Loading AOF {path}");
-                let reader = loading.handover.reader(path, self.config.aof_checksum, until);
-                Reading::Log { reader, name, is_last, previous_len: 0 }
+            Source::Log(file) => {
+                tracing::debug!("Loading AOF {}", file.path);
+                let reader = loading.handover.reader(&file, self.config.aof_checksum);
+                Reading::Log { reader, name: file.name, is_last: file.is_last, previous_len: 0 }
             }
         });
         Ok(())
@@ -985,6 +983,9 @@ impl Node {
             FileStep::SyncDir { path: self.aof.names.dir.clone() },
         ];
         recovery::perform_all(&steps, disk)?;
+        if self.config.aof_checksum {
+            manifest.headed_seq = Some(part.seq);
+        }
         manifest.incrementals.push(part);
         Ok(())
     }

@@ -919,6 +919,7 @@ impl AppendOnly {
         let manifest = Manifest {
             base: self.manifest.base.clone(),
             incrementals: self.manifest.incrementals.clone(),
+            headed_seq: self.manifest.headed_seq,
             ..Manifest::default()
         };
         (parts, (self.names.manifest(), manifest.format()))
