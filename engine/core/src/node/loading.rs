@@ -903,7 +903,9 @@ impl Node {
             (base_len, closed_len, last_len) = (len, len, 0);
         }
         let was_closed = manifest.closed_at_ms.take().is_some();
-        if is_new || manifest.incrementals.is_empty() {
+        let is_first = is_new || manifest.incrementals.is_empty();
+        let is_behind_bare = self.config.aof_checksum && !is_first && !loading.handover.expects_headers;
+        if is_first {
             self.begin_part(&mut manifest, file, disk)?;
             last_len = 0;
             recovery::perform_all(&names.manifest_steps(&manifest, &mut self.ids), disk)?;
@@ -945,21 +947,11 @@ impl Node {
             recovery::settle(&names, &manifest, loading.is_checked, disk)?;
         }
         let offset = loading.handover.offset.unwrap_or(0);
-        if self.config.aof_checksum && !is_new && !loading.handover.expects_headers {
-            last_len += self.begin_headers(file, offset, disk)?;
+        if is_behind_bare {
+            last_len += begin_headers(file, offset, disk)?;
         }
         self.aof.resume(manifest, file, last_len, closed_len, base_len, offset);
         Ok(())
-    }
-
-    /// Puts an empty batch, durable, behind records that have no headers, where a server of another kind stopped. Without
-    /// it, a crash that loses the beginning of our first batch and keeps what follows would look like damage.
-    fn begin_headers(&mut self, file: FileId, offset: Offset, disk: &mut dyn Disk) -> Result<u64, Refusal> {
-        let bytes = batch::seal(offset, offset, &[]);
-        let len = bytes.len() as u64;
-        let steps = [FileStep::Append { file, bytes }, FileStep::Sync { file }];
-        recovery::perform_all(&steps, disk)?;
-        Ok(len)
     }
 
     /// Makes the next incremental file and adds it to the manifest, which is still to be written.
@@ -1016,4 +1008,13 @@ impl Node {
         recovery::perform_all(&steps, disk)?;
         Ok((base, written.len))
     }
+}
+
+/// Puts an empty batch, durable, behind records without headers, where a server of another kind stopped. Without it, a crash
+/// that loses the beginning of our first batch and keeps what follows would look like damage. Gives its length.
+fn begin_headers(file: FileId, offset: Offset, disk: &mut dyn Disk) -> Result<u64, Refusal> {
+    let bytes = batch::seal(offset, offset, &[]);
+    let len = bytes.len() as u64;
+    recovery::perform_all(&[FileStep::Append { file, bytes }, FileStep::Sync { file }], disk)?;
+    Ok(len)
 }
