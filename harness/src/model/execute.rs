@@ -54,6 +54,11 @@ impl Choice {
 }
 
 impl Answer {
+    /// Whether it is an error.
+    pub fn is_error(&self) -> bool {
+        matches!(self, Answer::Error(_) | Answer::Exactly(Reply::Error(_)))
+    }
+
     /// Whether this reply may be given.
     pub fn allows(&self, reply: &Reply) -> bool {
         match (self, reply) {

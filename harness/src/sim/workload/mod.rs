@@ -23,7 +23,19 @@ pub struct Command {
     pub keys: Keys,
     /// This word is a time from now, milliseconds, until it is sent.
     relative: Option<usize>,
+    /// What the script calls, if it is one.
+    pub calls: Vec<Command>,
 }
+
+/// Each argument is a command: its words, with spaces between. Whatever fails, the next one is called.
+const CALLS_SCRIPT: &str = "local failed = 0 \
+     for _, line in ipairs(ARGV) do \
+         local words = {} \
+         for word in string.gmatch(line, '%S+') do words[#words + 1] = word end \
+         local reply = redis.pcall(unpack(words)) \
+         if type(reply) == 'table' and reply.err then failed = failed + 1 end \
+     end \
+     return failed";
 
 /// Which keys a command looks at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,7 +51,27 @@ impl Command {
     fn at(line: &[&str], keys: &[usize]) -> Command {
         let words: Vec<Bytes> = line.iter().map(|word| word.as_bytes().to_vec()).collect();
         let keys = Keys::These(keys.iter().map(|index| words[*index].clone()).collect());
-        Command { words, keys, relative: None }
+        Command { words, keys, relative: None, calls: Vec::new() }
+    }
+
+    /// A script that makes these calls, and answers how many of them failed.
+    fn script(calls: Vec<Command>) -> Command {
+        let named = |call: &Command| match &call.keys {
+            Keys::These(keys) => keys.clone(),
+            Keys::All => Vec::new(),
+        };
+        let keys: Vec<Bytes> = calls.iter().flat_map(named).collect();
+        let mut words = vec![b"EVAL".to_vec(), CALLS_SCRIPT.into(), keys.len().to_string().into_bytes()];
+        words.extend(keys.iter().cloned());
+        words.extend(calls.iter().map(|call| call.words.join(&b' ')));
+        Command { words, keys: Keys::These(keys), relative: None, calls }
+    }
+
+    /// It can be one of a script's calls, which are lines of words.
+    fn can_be_called(&self) -> bool {
+        let is_plain = |word: &Bytes| !word.is_empty() && !word.contains(&b' ');
+        let is_known = matches!(self.keys, Keys::These(_)) && self.relative.is_none();
+        is_known && !self.may_wait() && !self.is_chancy() && self.words.iter().all(is_plain)
     }
 
     /// A command on the key that is its second word.
@@ -65,6 +97,11 @@ impl Command {
     /// Chance decides what it does, or the model does not know.
     fn is_chancy(&self) -> bool {
         matches!(self.name(), "SPOP" | "PFADD" | "PFMERGE" | "PFCOUNT")
+    }
+
+    /// It is a script.
+    pub fn is_script(&self) -> bool {
+        self.name() == "EVAL"
     }
 
     /// Its client may have to wait.
@@ -165,6 +202,12 @@ impl Op {
     /// The command as a person would write it.
     pub fn show(&self) -> String {
         let show = |word: &Bytes| String::from_utf8_lossy(&word[..word.len().min(24)]).into_owned();
+        if let Op::Data(command) = self
+            && command.is_script()
+        {
+            let calls = command.calls.iter().map(|call| Op::Data(call.clone()).show());
+            return format!("EVAL ({})", calls.collect::<Vec<_>>().join("; "));
+        }
         self.words().iter().map(show).collect::<Vec<_>>().join(" ")
     }
 
@@ -211,9 +254,10 @@ enum Family {
     Keys,
     Databases,
     Waits,
+    Scripts,
 }
 
-const FAMILIES: [Family; 14] = [
+const FAMILIES: [Family; 15] = [
     Family::Strings,
     Family::Counters,
     Family::Appends,
@@ -228,6 +272,7 @@ const FAMILIES: [Family; 14] = [
     Family::Keys,
     Family::Databases,
     Family::Waits,
+    Family::Scripts,
 ];
 
 /// Draws commands.
@@ -288,6 +333,7 @@ impl Workload {
             Family::Databases if rng.chance(300) => self.database(rng),
             Family::Databases => Command::on_all(&["DBSIZE"]),
             Family::Waits => self.wait(rng),
+            Family::Scripts => self.script(db, rng),
         }
     }
 
@@ -304,6 +350,15 @@ impl Workload {
             }
         }
         commands
+    }
+
+    fn script(&mut self, db: usize, rng: &mut SimRng) -> Command {
+        // A script makes no scripts.
+        let families = self.families.clone();
+        self.families.retain(|family| *family != Family::Scripts);
+        let calls = self.transaction(db, rng).into_iter().filter(Command::can_be_called).collect();
+        self.families = families;
+        Command::script(calls)
     }
 
     /// Keys to watch: hot ones, but no streams. Which changes of a group touch its stream is no contract.
