@@ -252,6 +252,14 @@ impl History {
             run.has_changed = !real.is_empty();
             self.push(after, &changed, facts.now);
         }
+        if !run.has_changed {
+            // What would have changed nothing may have been refused as well, and a script counts that.
+            for (answer, command) in run.answers.iter_mut().zip(commands) {
+                if let (true, Answer::Exactly(Reply::Integer(failed))) = (command.is_script(), &*answer) {
+                    *answer = Answer::AtLeast(*failed);
+                }
+            }
+        }
         run
     }
 
@@ -449,8 +457,9 @@ impl History {
         }
         if let Some(narrate) = self.narrate {
             narrate(format!(
-                "{:>12} client  is told {reply:?} to {}, resting on state {}",
+                "{:>12} client  is told {} to {}, resting on state {}",
                 now.mono_us,
+                show(reply),
                 owed.op.show(),
                 owed.rests_on
             ));
@@ -515,6 +524,27 @@ impl History {
             .values()
             .flat_map(|conversation| conversation.owed.iter().map(|owed| owed.op.show()))
             .collect()
+    }
+}
+
+/// Characters of a string in a reply that are told.
+const TOLD_CHARS_MAX: usize = 24;
+
+/// A reply as a person would write it.
+fn show(reply: &Reply) -> String {
+    match reply {
+        Reply::Simple(text) => text.clone(),
+        Reply::Error(text) => format!("-{text}"),
+        Reply::Integer(number) => number.to_string(),
+        Reply::Bulk(bytes) => {
+            let text = String::from_utf8_lossy(bytes);
+            let shown: String = text.chars().take(TOLD_CHARS_MAX).collect();
+            format!("{shown:?}{}", if shown.len() < text.len() { "…" } else { "" })
+        }
+        Reply::Array(elements) => {
+            format!("[{}]", elements.iter().map(show).collect::<Vec<_>>().join(", "))
+        }
+        other => format!("{other:?}"),
     }
 }
 

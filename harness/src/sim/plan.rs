@@ -230,6 +230,7 @@ impl Plan {
             pause_us_max: [200, 3_000, 60_000, 400_000][rng.index(4)],
             admin_permille: [10, 40, 120][rng.index(3)],
             number: 0,
+            evict_after: None,
         };
         if drawing.has_clock_faults {
             // Whether a key that is due on one clock and not on the other is still there is nobody's business.
@@ -329,6 +330,8 @@ struct Drawing {
     pause_us_max: u64,
     admin_permille: u32,
     number: usize,
+    /// The kernel drops clean pages before the action after so many more.
+    evict_after: Option<u64>,
 }
 
 impl Drawing {
@@ -358,7 +361,7 @@ impl Drawing {
 
     /// What decays after the last life; for a write that goes astray the fault is put among its actions.
     fn damage(&mut self, rounds: &mut [Round], rng: &mut SimRng) -> Damage {
-        let kind = match rng.below(6) {
+        let kind = match rng.below(8) {
             0..2 => DamageKind::Flip,
             2 => DamageKind::ZeroSector,
             3 => DamageKind::Vanish,
@@ -388,8 +391,17 @@ impl Drawing {
     }
 
     fn deed(&mut self, rng: &mut SimRng) -> Deed {
+        if self.evict_after.take_if(|count| *count == 0).is_some() {
+            return Deed::Evict;
+        }
+        self.evict_after = self.evict_after.map(|count| count - 1);
         if self.has_faults && rng.chance(40) {
-            return self.fault(rng);
+            let deed = self.fault(rng);
+            if matches!(&deed, Deed::Fault(fault) if fault.operation == Operation::Fdatasync) {
+                // Soon after a failed sync is when it shows what the cache is worth.
+                self.evict_after = rng.chance(500).then(|| rng.below(3));
+            }
+            return deed;
         }
         if self.has_clock_faults && rng.chance(60) {
             const HOUR_US: u64 = 3_600_000_000;

@@ -96,6 +96,9 @@ pub fn run(plan: &Plan, options: &Options) -> Outcome {
     let mut runner = Runner::new(plan, options.clone());
     let violation = runner.play(plan).err();
     let history = runner.notes.borrow();
+    let mut losses = runner.world.disk().losses().to_vec();
+    // What went wrong in a probe is seen in the copy of the disk that was probed.
+    losses.extend(runner.loss_in_probe.clone().filter(|_| violation.is_some()));
     Outcome {
         violation,
         digest: runner.world.digest(),
@@ -105,7 +108,7 @@ pub fn run(plan: &Plan, options: &Options) -> Outcome {
         sometimes: runner.all_that_happened(),
         cases: history.cases.clone(),
         recent: runner.world.disk().trace().recent().cloned().collect(),
-        losses: runner.world.disk().losses().to_vec(),
+        losses,
         files: list_files(runner.world.disk()),
     }
 }
@@ -172,6 +175,8 @@ struct Runner {
     /// Images at each point at most, operations looked at so far, what was found.
     exploring: Option<(usize, u64, Exploration)>,
     seen_in_probes: Sometimes,
+    /// What the last copy of the disk lost, if the run is told.
+    loss_in_probe: Option<PowerLoss>,
     stop: Option<Stop>,
 }
 
@@ -207,6 +212,7 @@ impl Runner {
             commands: 0,
             exploring: None,
             seen_in_probes: Sometimes::default(),
+            loss_in_probe: None,
             stop: None,
         }
     }
@@ -846,6 +852,7 @@ impl Runner {
         }
         disk.check_image(&image).map_err(Violation::IllegalImage)?;
         disk.lose_power_to(&image);
+        self.loss_in_probe = disk.losses().last().cloned();
         image.marks.iter().for_each(|mark| self.seen_in_probes.note(*mark));
         Ok(())
     }
