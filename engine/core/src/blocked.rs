@@ -15,12 +15,12 @@ use crate::{
 pub struct Block {
     /// Any of these keys, in this order of preference.
     pub keys: Vec<Vec<u8>>,
+    /// The type it serves itself from: a key of another does not wake it.
+    pub kind: Type,
     /// Milliseconds to wait at most; 0 is for ever.
     pub timeout_ms: u64,
     /// What is answered when the time is up.
     pub on_timeout: TimeoutReply,
-    /// What it must hold to be of use.
-    pub of: Type,
     /// Woken also when a key goes away or changes its type (XREADGROUP, which then answers an error).
     pub wakes_on_removal: bool,
     /// Arguments to run again instead of the ones typed (XREAD with `$` made concrete).

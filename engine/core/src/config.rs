@@ -23,6 +23,7 @@ use crate::bytes::glob;
 
 pub use file::{IncludedFile, LoadError};
 pub use kind::{Directive, Flag, Kind};
+pub use rewrite::Extent;
 pub use table::{Config, DIRECTIVES};
 pub use types::*;
 

@@ -444,6 +444,11 @@ pub enum Effect {
         /// TCP port, 0 for none.
         port: u16,
     },
+    /// Probe connections made from now on after they were idle for this long.
+    KeepAlive {
+        /// Seconds; 0 for never.
+        seconds: u32,
+    },
     /// Read the configuration file, here and now. Completes with `ConfigRead`.
     ReadConfig {
         /// Absolute path of the file.

@@ -144,12 +144,9 @@ impl<E: Engine> Host<E> {
     }
 
     fn listen_tcp(&mut self, bind: &[String], port: u16) -> Result<(), String> {
-        let result = self.listeners.listen_tcp(bind, port);
-        for dropped in result.iter().flatten() {
-            self.sockets.forget(dropped.fd());
-        }
+        let result = self.listeners.listen_tcp(bind, port, |closed| self.sockets.forget(closed.fd()));
         self.watch_listeners();
-        result.map(drop)
+        result
     }
 
     fn watch_listeners(&mut self) {
@@ -385,6 +382,7 @@ impl<E: Engine> Host<E> {
                 let result = self.listen_tcp(&bind, port);
                 self.completions.push(Completion::Listening(result));
             }
+            Effect::KeepAlive { seconds } => self.listeners.keep_alive(seconds),
             Effect::ReadConfig { path } => {
                 let result = std::fs::read_to_string(path).map_err(|error| sys::errno(&error));
                 self.completions.push(Completion::ConfigRead(result));

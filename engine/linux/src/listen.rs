@@ -68,16 +68,26 @@ impl Listeners {
         }
     }
 
+    /// Seconds after which connections taken from now on are probed; 0 for never.
+    pub fn keep_alive(&mut self, seconds: u32) {
+        self.keepalive_s = seconds;
+    }
+
     /// Every listener.
     pub fn iter(&self) -> impl Iterator<Item = &Listener> {
         self.tcp.iter().chain(&self.unix)
     }
 
-    /// Listens on these TCP addresses from now on, and gives back the listeners no longer wanted.
+    /// Listens on these TCP addresses from now on; `forget` is told of each listener that is about to be closed.
     ///
     /// # Errors
-    /// A text for the log: which address, and why not. Nothing has changed then.
-    pub fn listen_tcp(&mut self, bind: &[String], port: u16) -> Result<Vec<Listener>, String> {
+    /// A text for the log: which address, and why not. The same addresses are listened on then.
+    pub fn listen_tcp(
+        &mut self,
+        bind: &[String],
+        port: u16,
+        mut forget: impl FnMut(&Listener),
+    ) -> Result<(), String> {
         let wanted = if port == 0 { Vec::new() } else { resolve(bind, port)? };
         let is_wanted = |listener: &Listener| wanted.iter().any(|w| listener.is_at(w.address));
         let (kept, dropped): (Vec<_>, Vec<_>) =
@@ -88,25 +98,26 @@ impl Listeners {
         match self.open_all(&missing) {
             Ok(opened) => {
                 self.tcp.extend(opened);
-                Ok(dropped)
+                dropped.iter().for_each(&mut forget);
+                dropped.into_iter().for_each(Listener::close);
+                Ok(())
             }
-            Err(_) if !dropped.is_empty() => self.open_all_in_place_of(&missing, dropped),
+            Err(_) if !dropped.is_empty() => {
+                dropped.iter().for_each(&mut forget);
+                self.open_all_in_place_of(&missing, dropped)
+            }
             Err(error) => Err(error),
         }
     }
 
     /// Closes the old listeners first, since one of them may be what is in the way (`*` against one address).
-    fn open_all_in_place_of(
-        &mut self,
-        missing: &[&Wanted],
-        old: Vec<Listener>,
-    ) -> Result<Vec<Listener>, String> {
+    fn open_all_in_place_of(&mut self, missing: &[&Wanted], old: Vec<Listener>) -> Result<(), String> {
         let addresses: Vec<SocketAddr> = old.iter().filter_map(Listener::tcp_address).collect();
-        drop(old);
+        old.into_iter().for_each(Listener::close);
         match self.open_all(missing) {
             Ok(opened) => {
                 self.tcp.extend(opened);
-                Ok(Vec::new())
+                Ok(())
             }
             Err(error) => {
                 for address in addresses {
@@ -210,6 +221,12 @@ impl Listeners {
 }
 
 impl Listener {
+    /// Stops listening at once, although a forked child or the ring may hold the socket for longer.
+    fn close(self) {
+        // Closed it is in any case.
+        let _ = sys::shutdown(self.fd());
+    }
+
     /// Its socket.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
@@ -338,9 +355,9 @@ mod tests {
     fn an_optional_address_of_another_machine_is_left_out() {
         let mut listeners = Listeners::new(16, 0);
         let port = free_port();
-        listeners.listen_tcp(&bind(&["127.0.0.1", "-203.0.113.1"]), port).unwrap();
+        listeners.listen_tcp(&bind(&["127.0.0.1", "-203.0.113.1"]), port, |_| {}).unwrap();
         assert_eq!(listeners.iter().count(), 1);
-        let error = listeners.listen_tcp(&bind(&["127.0.0.1", "203.0.113.1"]), port).err().unwrap();
+        let error = listeners.listen_tcp(&bind(&["127.0.0.1", "203.0.113.1"]), port, |_| {}).err().unwrap();
         assert!(error.contains("203.0.113.1"), "{error}");
         assert_eq!(listeners.iter().count(), 1);
     }
@@ -350,8 +367,8 @@ mod tests {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let mut listeners = Listeners::new(16, 0);
         let port = free_port();
-        listeners.listen_tcp(&bind(&["127.0.0.1"]), port).unwrap();
-        let error = listeners.listen_tcp(&bind(&["127.0.0.1"]), taken.local_addr().unwrap().port());
+        listeners.listen_tcp(&bind(&["127.0.0.1"]), port, |_| {}).unwrap();
+        let error = listeners.listen_tcp(&bind(&["127.0.0.1"]), taken.local_addr().unwrap().port(), |_| {});
         assert!(error.err().unwrap().ends_with("Address already in use"));
         std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
     }
@@ -360,9 +377,13 @@ mod tests {
     fn one_address_can_take_the_place_of_all() {
         let mut listeners = Listeners::new(16, 0);
         let port = free_port();
-        listeners.listen_tcp(&bind(&["*"]), port).unwrap();
-        listeners.listen_tcp(&bind(&["127.0.0.1"]), port).unwrap();
-        assert_eq!(listeners.iter().count(), 1);
+        listeners.listen_tcp(&bind(&["*"]), port, |_| {}).unwrap();
+        // What a child or the ring would do: the old one is closed, and yet it is there.
+        let held: Vec<_> =
+            listeners.iter().map(|listener| listener.fd().try_clone_to_owned().unwrap()).collect();
+        let mut forgotten = 0;
+        listeners.listen_tcp(&bind(&["127.0.0.1"]), port, |_| forgotten += 1).unwrap();
+        assert_eq!((listeners.iter().count(), forgotten), (1, held.len()));
         std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
     }
 
@@ -384,7 +405,7 @@ mod tests {
     fn peers_are_named_by_address_and_port() {
         let mut listeners = Listeners::new(16, 300);
         let port = free_port();
-        listeners.listen_tcp(&bind(&["127.0.0.1"]), port).unwrap();
+        listeners.listen_tcp(&bind(&["127.0.0.1"]), port, |_| {}).unwrap();
         let stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
         let id = listeners.iter().next().unwrap().id;
         let peer = listeners.accept(id).unwrap().peer;

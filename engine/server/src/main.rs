@@ -58,6 +58,7 @@ fn node(config: Config) -> Result<Node, String> {
     node.set_data_dir(data_dir.to_string_lossy().into_owned());
     node.set_host_hooks(HostHooks { facts: perdura_linux::facts, purge_memory: perdura_linux::purge_memory });
     node.set_interpreter(Box::new(LuaInterpreter::new()));
+    node.rename_commands()?;
     node.load_users(users.as_deref())?;
     Ok(node)
 }

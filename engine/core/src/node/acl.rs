@@ -711,8 +711,8 @@ mod tests {
             ("AUTH some x", "+OK"),
             ("SORT l", "[\"1\"]"),
             ("SORT l BY nosort", "[\"1\"]"),
-            ("SORT l BY w_*", "-ERR BY option of SORT denied due to insufficient ACL permissions"),
-            ("SORT l GET #", "-ERR GET option of SORT denied due to insufficient ACL permissions"),
+            ("SORT l BY w_*", "-ERR BY option of SORT denied due to insufficient ACL permissions."),
+            ("SORT l GET #", "-ERR GET option of SORT denied due to insufficient ACL permissions."),
             ("AUTH all x", "+OK"),
             ("SORT l BY w_* GET #", "[\"1\"]"),
         ]);

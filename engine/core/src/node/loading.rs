@@ -56,6 +56,8 @@ pub struct LoadReport {
     pub keys_loaded: u64,
     /// Keys of an RDB that had expired.
     pub keys_expired: u64,
+    /// Keys of an RDB that held an empty collection.
+    pub empty_keys: u64,
     /// Bytes cut from the last file, and where they are kept.
     pub cut: Option<(u64, String)>,
     /// Commands of the log that answered with an error.
@@ -397,7 +399,7 @@ impl Node {
             }
             let event = event.map_err(|damage| {
                 Refusal(format!(
-                    "{} in {} at offset {}{}. Fatal error loading the DB, check server logs. Exiting.",
+                    "RDB integrity check failed: {} in {} at offset {}{}. Terminating server after rdb file reading failure.",
                     damage.what,
                     reading.path,
                     damage.offset,
@@ -421,7 +423,8 @@ impl Node {
                 Event::SelectDb(db) => loading.db = db,
                 Event::Key(key) => reading.batch.push(key),
                 Event::EmptyKey(key) => {
-                    tracing::info!("Skipping empty key: {}", crate::commands::printable(&key));
+                    self.load_report.empty_keys += 1;
+                    tracing::info!("RDB: skipping empty key: {}", crate::commands::printable(&key));
                 }
                 Event::Aux { name, value } => loading.handover.take_note(&name, &value),
                 Event::Function(source) => {
@@ -655,7 +658,7 @@ impl Node {
 
     /// Runs one command of the log.
     fn replay(&mut self, loading: &mut Loading, args: &[&[u8]], name: &str) -> Result<(), Refusal> {
-        let Some(row) = self.table.resolve(args) else {
+        let Some(row) = self.table.resolve_logged(args) else {
             return Err(Refusal(format!(
                 "Unknown command '{}' reading the append only file {name}",
                 crate::commands::printable(args[0])
@@ -748,6 +751,15 @@ impl Node {
                     self.replay_failed(args, error.as_str());
                 }
             }
+            NodeCommand::Eval
+            | NodeCommand::EvalSha
+            | NodeCommand::FCall
+            | NodeCommand::ScriptLoad
+            | NodeCommand::ScriptFlush => {
+                if let Err(error) = self.replay_script(loading.db, command, args) {
+                    self.replay_failed(args, error.as_str());
+                }
+            }
             // Anything else changes no data.
             _ => {}
         }
@@ -816,9 +828,10 @@ impl Node {
             }
             Choice::Dump | Choice::ImportDump | Choice::AdoptBase(_) => {
                 tracing::info!(
-                    "Done loading RDB, keys loaded: {}, keys expired: {}.",
+                    "Done loading RDB, keys loaded: {}, keys expired: {}, empty keys skipped: {}.",
                     self.load_report.keys_loaded,
-                    self.load_report.keys_expired
+                    self.load_report.keys_expired,
+                    self.load_report.empty_keys
                 );
                 tracing::info!("DB loaded from disk: {elapsed:.3} seconds");
             }
@@ -907,6 +920,8 @@ impl Node {
         let is_behind_bare = self.config.aof_checksum && !is_first && !loading.handover.expects_headers;
         if is_first {
             self.begin_part(&mut manifest, file, disk)?;
+            let first_seq = manifest.incrementals.last().map(|part| part.seq);
+            manifest.headed_seq = first_seq.filter(|_| self.config.aof_checksum);
             last_len = 0;
             recovery::perform_all(&names.manifest_steps(&manifest, &mut self.ids), disk)?;
         } else if let Some(Unsynced { name, from, to, db, .. }) =
@@ -975,9 +990,6 @@ impl Node {
             FileStep::SyncDir { path: self.aof.names.dir.clone() },
         ];
         recovery::perform_all(&steps, disk)?;
-        if self.config.aof_checksum {
-            manifest.headed_seq = Some(part.seq);
-        }
         manifest.incrementals.push(part);
         Ok(())
     }

@@ -10,6 +10,7 @@ use alloc::{vec, vec::Vec};
 use super::{Node, execute::Request};
 use crate::{
     commands::{Args, Record},
+    host::ClientId,
     mutant::{self, Mutant},
     session::Session,
     store::{DbKey, ExpiredFields},
@@ -40,6 +41,13 @@ impl Node {
             match request.frame {
                 Some(frame) => self.aof.journal.append_frame(self.now, db, frame),
                 None => self.aof.journal.append_unit(self.now, &[(db, owned(request.args))]),
+            }
+            return;
+        }
+        if !has_changed && self.unit.is_none() {
+            // A read came upon them one by one; nothing makes them one change.
+            for removal in expired {
+                self.aof.journal.append_unit(self.now, &[removal]);
             }
             return;
         }
@@ -125,14 +133,19 @@ impl Node {
             return;
         }
         for key in changed {
-            let Some(clients) = self.watchers.get(key) else { continue };
-            for &client in clients {
-                if client == session.client {
-                    session.is_dirty = true;
-                } else if let Some(other) = self.sessions.get_mut(client) {
-                    other.is_dirty = true;
-                }
-            }
+            session.is_dirty |= self.concerns(session, key);
+            self.touch_watchers_of(key);
+        }
+    }
+
+    /// The transactions of those who watch a key will fail. A session that is out of its slot is not among them.
+    pub(super) fn touch_watchers_of(&mut self, key: &DbKey) {
+        let Some(clients) = self.watchers.get(key) else { return };
+        let is_concerned =
+            |client: &ClientId| self.sessions.get(*client).is_some_and(|session| self.concerns(session, key));
+        let concerned: Vec<ClientId> = clients.iter().copied().filter(is_concerned).collect();
+        for client in concerned {
+            self.sessions.get_mut(client).expect("just seen").is_dirty = true;
         }
     }
 
@@ -151,4 +164,32 @@ fn removal_of(expired: ExpiredFields) -> Vec<Vec<u8>> {
 
 fn owned(args: Args<'_>) -> Vec<Vec<u8>> {
     args.iter().map(|arg| arg.to_vec()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::String;
+
+    use crate::node::testing::TestServer;
+
+    #[test]
+    fn what_a_read_found_expired_is_logged_one_by_one() {
+        let mut server = TestServer::new("appendonly yes\nenable-debug-command yes");
+        server.check(&[
+            ("DEBUG SET-ACTIVE-EXPIRE 0", "+OK"),
+            ("SET a 1 PX 5", "+OK"),
+            ("SET b 1 PX 5", "+OK"),
+        ]);
+        server.advance_ms(10);
+        server.run("SCAN 0 COUNT 100");
+        let log: String = server
+            .disk
+            .files
+            .iter()
+            .filter(|(name, _)| name.ends_with(".incr.aof"))
+            .map(|(_, bytes)| String::from_utf8_lossy(bytes).into_owned())
+            .collect();
+        assert_eq!(log.matches("DEL").count(), 2, "{log}");
+        assert!(!log.contains("MULTI"), "{log}");
+    }
 }

@@ -54,7 +54,11 @@ impl TestServer {
         let now = Now { mono_us: 1_000_000, wall_us: NOW_MS * 1000 };
         let seeds = Seeds { seed: 1, process_id: 42, stopwatch: no_stopwatch };
         let mut server = TestServer {
-            node: Node::new(config, seeds, now),
+            node: {
+                let mut node = Node::new(config, seeds, now);
+                node.rename_commands().expect("valid names");
+                node
+            },
             now,
             disk: MemoryDisk::default(),
             seen: Vec::new(),
