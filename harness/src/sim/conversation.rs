@@ -33,8 +33,8 @@ pub(super) struct Conversation {
     db: usize,
     /// Queued since MULTI.
     queue: Option<Vec<Command>>,
-    /// Watched keys, and the history's stamp then.
-    watched: BTreeMap<Place, u64>,
+    /// Watched keys, the history's stamp then, and whether they were there.
+    watched: BTreeMap<Place, (u64, bool)>,
     waiting: Option<Waiting>,
 }
 
@@ -168,14 +168,21 @@ impl History {
             Op::Exec => {
                 let queue = conversation.queue.take().unwrap_or_default();
                 let (db, watched) = (conversation.db, std::mem::take(&mut conversation.watched));
-                let is_touched = |(place, stamp): (&Place, &u64)| {
+                let is_missing = |place: &Place| self.present().keyspace.get(place.0, &place.1).is_none();
+                let is_touched = |(place, (stamp, _)): (&Place, &(u64, bool))| {
                     self.touched.get(place).is_some_and(|touch| touch.stamp > *stamp)
                 };
+                // A key that was missing and is missing again may have come and gone within one unit: whether that is a
+                // change to somebody who watches it is no contract.
+                let is_changed = |watched: (&Place, &(u64, bool))| {
+                    is_touched(watched) && (watched.1.1 || !is_missing(watched.0))
+                };
                 // Some commands touch a key that they leave as it is.
-                let is_brushed =
-                    |(place, stamp): (&Place, &u64)| self.brushed.get(place).is_some_and(|at| at > stamp);
-                let may_fail = watched.iter().any(is_brushed);
-                if watched.iter().any(is_touched) {
+                let is_brushed = |(place, (stamp, _)): (&Place, &(u64, bool))| {
+                    self.brushed.get(place).is_some_and(|at| at > stamp)
+                };
+                let may_fail = watched.iter().any(|key| is_brushed(key) || is_touched(key));
+                if watched.iter().any(is_changed) {
                     Expected::Nothing
                 } else if may_fail && !facts.has_changed {
                     Expected::Anything
@@ -204,7 +211,10 @@ impl History {
             }
             Op::Watch(keys) => {
                 for key in keys {
-                    conversation.watched.entry((conversation.db, key.clone())).or_insert(self.stamp);
+                    let place = (conversation.db, key.clone());
+                    let is_there =
+                        self.states.last().is_some_and(|state| state.keyspace.get(place.0, key).is_some());
+                    conversation.watched.entry(place).or_insert((self.stamp, is_there));
                 }
                 Expected::Harmless(ok())
             }
@@ -301,13 +311,7 @@ impl History {
         // What is switched off is promised once: later changes are not logged any more.
         let is_unlogged = self.is_closing;
         let logging = if self.is_closing { Logging::Off } else { self.logging };
-        match op {
-            Op::Config("appendonly", "no") => self.is_closing = matches!(self.logging, Logging::On(_)),
-            Op::Config("appendonly", "yes") => {
-                self.is_closing = self.is_closing && self.logging != Logging::Off
-            }
-            _ => {}
-        }
+        self.is_off_asked |= op == Op::Config("appendonly", "no");
         let conversation = self.conversations.get_mut(&client).expect("it has just sent something");
         if has_changed {
             conversation.own_last = last;

@@ -125,6 +125,8 @@ pub struct History {
     pub replies: u64,
     /// The log is being switched off.
     pub(super) is_closing: bool,
+    /// Somebody asked for that.
+    pub(super) is_off_asked: bool,
     /// The disk was told to lose pages: what a kill leaves is then no better known than what a power loss leaves.
     pub is_cache_doubtful: bool,
     /// Told what clients do and are told, line by line.
@@ -163,6 +165,7 @@ impl Default for History {
             replies: 0,
             settings_changed: Vec::new(),
             is_closing: false,
+            is_off_asked: false,
             is_cache_doubtful: false,
             narrate: None,
         }
@@ -261,11 +264,13 @@ impl History {
         self.floors.power = self.floors.power.max(state);
     }
 
-    /// How the engine logs now, and how long it lets the disk lag behind.
-    pub fn observe_logging(&mut self, logging: Logging, lag_ms: u64) {
+    /// How the engine logs now, how long it lets the disk lag behind, and whether it says that changes are logged: only
+    /// somebody who asked for `appendonly no` lets it say that they are not.
+    pub fn observe_logging(&mut self, logging: Logging, lag_ms: u64, is_logged: bool) {
         self.logging = logging;
         self.lag_us = lag_ms * 1_000;
-        self.is_closing &= matches!(logging, Logging::On(_));
+        self.is_off_asked &= logging != Logging::Off;
+        self.is_closing = self.is_off_asked && !is_logged && matches!(logging, Logging::On(_));
     }
 
     // --- The disk, as far as the bound of everysec needs it -----------------------------------------------
@@ -378,5 +383,6 @@ impl History {
         self.fresh_replies = 0;
         self.is_cache_doubtful = false;
         self.is_closing = false;
+        self.is_off_asked = false;
     }
 }

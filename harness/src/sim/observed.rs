@@ -28,10 +28,11 @@ use super::probe;
 pub type Notes = Rc<RefCell<History>>;
 
 /// What a list of steps puts in place, and the state it holds.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Installed {
     Dump(usize),
-    Base(usize),
+    /// A base of this path.
+    Base(usize, String),
 }
 
 /// The observed engine.
@@ -52,7 +53,11 @@ impl Observed {
     /// Notes what the engine asked for since `from`, and how it logs now.
     fn look(&mut self, now: Now, effects: &Effects, from: usize) {
         let mut notes = self.notes.borrow_mut();
-        notes.observe_logging(logging_of(&self.node), self.node.config().appendfsync_max_lag);
+        notes.observe_logging(
+            logging_of(&self.node),
+            self.node.config().appendfsync_max_lag,
+            is_logged(&self.node),
+        );
         if self.node.config().no_appendfsync_on_rewrite || self.node.append_only().journal.broken().is_some()
         {
             notes.suspend_bound(now);
@@ -66,7 +71,7 @@ impl Observed {
                     let installed = steps.iter().find_map(|step| match step {
                         FileStep::Rename { to, .. } if to == "dump.rdb" => Some(Installed::Dump(cut(true))),
                         FileStep::Rename { to, .. } if to.contains(".base.") => {
-                            Some(Installed::Base(cut(false)))
+                            Some(Installed::Base(cut(false), to.clone()))
                         }
                         _ => None,
                     });
@@ -90,6 +95,17 @@ fn logging_of(node: &Node) -> Logging {
             AppendFsync::No => Sync::No,
         }),
     }
+}
+
+/// Whether changes go to the log, as INFO says: while it is being switched off they do not.
+fn is_logged(node: &Node) -> bool {
+    node.append_only().journal.is_open()
+}
+
+/// Whether the set stands on this base.
+fn is_base(node: &Node, path: &str) -> bool {
+    let base = node.append_only().manifest().base.as_ref();
+    base.is_some_and(|base| path.rsplit('/').next() == Some(base.name.as_str()))
 }
 
 /// Changes of data, and of the log: not everything that is logged counts as a change.
@@ -163,8 +179,9 @@ impl Engine for Observed {
         let mut notes = self.notes.borrow_mut();
         match installed {
             Some(Installed::Dump(state)) => notes.floors.dump = notes.floors.dump.max(state),
-            Some(Installed::Base(state)) => notes.promise_log(state),
-            None => {}
+            // One that was given up while it was put in place promises nothing.
+            Some(Installed::Base(state, path)) if is_base(&self.node, &path) => notes.promise_log(state),
+            _ => {}
         }
     }
 
@@ -204,7 +221,11 @@ impl Engine for Observed {
     fn load(&mut self, now: Now, disk: &mut dyn Disk, effects: &mut Effects) {
         self.node.load(now, disk, effects);
         let mut notes = self.notes.borrow_mut();
-        notes.observe_logging(logging_of(&self.node), self.node.config().appendfsync_max_lag);
+        notes.observe_logging(
+            logging_of(&self.node),
+            self.node.config().appendfsync_max_lag,
+            is_logged(&self.node),
+        );
         if !self.node.is_loading() || effects.iter().any(|effect| matches!(effect, Effect::Exit(_))) {
             self.node.start_cases().iter().for_each(|case| *notes.cases.entry(*case).or_default() += 1);
         }
