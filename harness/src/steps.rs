@@ -23,6 +23,8 @@ pub enum Change {
     Append(Bytes),
     Del,
     Pexpireat(u64),
+    /// `PEXPIREAT` with a time that is over: the key is gone.
+    Overdue,
     Persist,
     Incrby(i64),
     Rpush(Bytes),
@@ -52,7 +54,11 @@ impl Step {
     /// # Panics
     /// If the key holds another type: the plan keeps types apart.
     pub fn apply(&self, keyspace: &mut Keyspace) -> Reply {
-        keyspace.apply(&self.arguments())
+        match &self.change {
+            // At which time it is applied is nobody's business otherwise.
+            Change::Overdue => Reply::Integer(i64::from(keyspace.remove(0, &self.key))),
+            _ => keyspace.apply(&self.arguments()),
+        }
     }
 
     /// The command and its arguments.
@@ -68,6 +74,7 @@ impl Step {
             Change::Append(value) => words("APPEND", vec![value.clone()]),
             Change::Del => words("DEL", vec![]),
             Change::Pexpireat(at_ms) => words("PEXPIREAT", vec![number(at_ms)]),
+            Change::Overdue => words("PEXPIREAT", vec![b"1".to_vec()]),
             Change::Persist => words("PERSIST", vec![]),
             Change::Incrby(by) => words("INCRBY", vec![number(by)]),
             Change::Rpush(element) => words("RPUSH", vec![element.clone()]),

@@ -46,7 +46,6 @@ pub fn serve<E: Engine>(
     tracing::info!("{}", banner::greeting(&config, std::process::id()));
     fit_clients(&mut config);
     say_what_matters(&config);
-    tracing::info!("Server initialized");
     let settings = host_settings(&config, start_dir);
     match build(config) {
         Ok(engine) => perdura_linux::run(Watched { engine, log, config_of }, settings),
