@@ -17,6 +17,7 @@ pub mod process;
 pub mod record;
 pub mod rng;
 pub mod sim;
+pub mod steps;
 pub mod suite;
 pub mod table;
 pub mod workload;

@@ -460,7 +460,7 @@ impl<E: Engine> World<E> {
 
     /// The running server's engine.
     pub fn engine(&self) -> Option<&E> {
-        self.server.as_ref().map(|server| &server.engine)
+        self.server.as_ref().map(|server| &*server.engine)
     }
 
     /// Snapshot children that are alive, orphans included.

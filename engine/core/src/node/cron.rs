@@ -261,7 +261,7 @@ impl Node {
 
     /// Lets those go on who waited for the end of CLIENT PAUSE.
     pub(super) fn end_pause_if_due(&mut self, effects: &mut Effects) {
-        if self.is_data_paused() {
+        if self.is_data_paused() || self.is_shutting_down() {
             return;
         }
         self.pause = None;

@@ -608,7 +608,8 @@ impl Node {
     /// What a power loss or a kill would take at this moment, and how the disk is doing.
     fn info_exposure(&self, text: &mut String) {
         let journal = &self.aof.journal;
-        let is_logged = self.aof.state() == State::On;
+        // While the log is being switched off what changes is not in it any more.
+        let is_logged = self.aof.state() == State::On && journal.is_open();
         let policy = match (is_logged, self.config.appendfsync) {
             (false, _) => "none",
             (true, AppendFsync::Always) => "always",

@@ -363,6 +363,11 @@ impl Node {
         self.loading.as_ref().map_or(0, |loading| loading.loaded_bytes)
     }
 
+    /// What a client was answered and has not been sent, whether it may leave or not, for tests and oracles.
+    pub fn answers(&self, client: ClientId) -> &[u8] {
+        self.sessions.get(client).map_or(&[], Session::written)
+    }
+
     /// The settings.
     pub fn config(&self) -> &Config {
         &self.config

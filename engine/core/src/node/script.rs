@@ -756,6 +756,8 @@ struct Start<'a> {
 /// As whom a script executes commands: its caller, but for what is the connection's own.
 fn session_of_script(caller: &Session, now: Now) -> Session {
     let mut session = Session::new(now, caller.client, caller.number, caller.peer.clone());
+    // What a script changes may be what its own client watches.
+    session.watched.clone_from(&caller.watched);
     session.is_script = true;
     session.name = caller.name.clone();
     session.last_row = caller.last_row;
