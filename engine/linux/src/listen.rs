@@ -35,7 +35,7 @@ pub struct Listener {
 }
 
 enum Place {
-    Tcp(SocketAddr),
+    Tcp { address: SocketAddr, is_tls: bool },
     Unix(String),
 }
 
@@ -45,6 +45,8 @@ pub struct Accepted {
     pub fd: OwnedFd,
     /// Who it is.
     pub peer: Peer,
+    /// It came over the TLS port.
+    pub is_tls: bool,
 }
 
 /// An address to listen on.
@@ -53,6 +55,7 @@ struct Wanted {
     /// As configured, for messages.
     name: String,
     is_optional: bool,
+    is_tls: bool,
 }
 
 impl Listeners {
@@ -73,17 +76,18 @@ impl Listeners {
         self.tcp.iter().chain(&self.unix)
     }
 
-    /// Listens on these TCP addresses from now on, and gives back the listeners no longer wanted.
+    /// Listens on these TCP addresses from now on, each with both ports (0 for none), and gives back the listeners no longer wanted.
     ///
     /// # Errors
     /// A text for the log: which address, and why not. Nothing has changed then.
-    pub fn listen_tcp(&mut self, bind: &[String], port: u16) -> Result<Vec<Listener>, String> {
-        let wanted = if port == 0 { Vec::new() } else { resolve(bind, port)? };
-        let is_wanted = |listener: &Listener| wanted.iter().any(|w| listener.is_at(w.address));
+    pub fn listen_tcp(&mut self, bind: &[String], port: u16, tls_port: u16) -> Result<Vec<Listener>, String> {
+        let mut wanted = resolve(bind, port, false)?;
+        wanted.extend(resolve(bind, tls_port, true)?);
+        let is_wanted = |listener: &Listener| wanted.iter().any(|wanted| listener.serves(wanted));
         let (kept, dropped): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.tcp).into_iter().partition(is_wanted);
         let missing: Vec<&Wanted> =
-            wanted.iter().filter(|w| !kept.iter().any(|k| k.is_at(w.address))).collect();
+            wanted.iter().filter(|wanted| !kept.iter().any(|kept| kept.serves(wanted))).collect();
         self.tcp = kept;
         match self.open_all(&missing) {
             Ok(opened) => {
@@ -101,7 +105,7 @@ impl Listeners {
         missing: &[&Wanted],
         old: Vec<Listener>,
     ) -> Result<Vec<Listener>, String> {
-        let addresses: Vec<SocketAddr> = old.iter().filter_map(Listener::tcp_address).collect();
+        let places: Vec<(SocketAddr, bool)> = old.iter().filter_map(Listener::tcp_place).collect();
         drop(old);
         match self.open_all(missing) {
             Ok(opened) => {
@@ -109,8 +113,8 @@ impl Listeners {
                 Ok(Vec::new())
             }
             Err(error) => {
-                for address in addresses {
-                    match self.open_tcp(address) {
+                for (address, is_tls) in places {
+                    match self.open_tcp(address, is_tls) {
                         Ok(listener) => self.tcp.push(listener),
                         Err(error) => {
                             tracing::warn!("Could not listen on {address} again: {}", describe(&error))
@@ -125,7 +129,7 @@ impl Listeners {
     fn open_all(&mut self, wanted: &[&Wanted]) -> Result<Vec<Listener>, String> {
         let mut opened = Vec::new();
         for one in wanted {
-            match self.open_tcp(one.address) {
+            match self.open_tcp(one.address, one.is_tls) {
                 Ok(listener) => opened.push(listener),
                 Err(error) if one.is_optional && is_no_such_address(&error) => {}
                 Err(error) => {
@@ -140,7 +144,7 @@ impl Listeners {
         Ok(opened)
     }
 
-    fn open_tcp(&mut self, address: SocketAddr) -> io::Result<Listener> {
+    fn open_tcp(&mut self, address: SocketAddr, is_tls: bool) -> io::Result<Listener> {
         let fd = sys::socket(if address.is_ipv6() { libc::AF_INET6 } else { libc::AF_INET })?;
         if address.is_ipv6() {
             sys::set_option(fd.as_fd(), libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 1)?;
@@ -148,7 +152,7 @@ impl Listeners {
         sys::set_option(fd.as_fd(), libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
         sys::bind(fd.as_fd(), &SocketAddress::inet(address))?;
         sys::listen(fd.as_fd(), self.backlog)?;
-        Ok(self.name(fd, Place::Tcp(address)))
+        Ok(self.name(fd, Place::Tcp { address, is_tls }))
     }
 
     /// Listens on a unix socket, replacing another socket of its name.
@@ -215,13 +219,14 @@ impl Listener {
         self.fd.as_fd()
     }
 
-    fn is_at(&self, address: SocketAddr) -> bool {
-        self.tcp_address() == Some(address)
+    fn serves(&self, wanted: &Wanted) -> bool {
+        self.tcp_place() == Some((wanted.address, wanted.is_tls))
     }
 
-    fn tcp_address(&self) -> Option<SocketAddr> {
+    /// Its address, and whether TLS is spoken there.
+    fn tcp_place(&self) -> Option<(SocketAddr, bool)> {
         match self.place {
-            Place::Tcp(address) => Some(address),
+            Place::Tcp { address, is_tls } => Some((address, is_tls)),
             Place::Unix(_) => None,
         }
     }
@@ -231,12 +236,13 @@ impl Listener {
         let descriptor = fd.as_raw_fd();
         let peer = match &self.place {
             Place::Unix(path) => unix_peer(path, descriptor),
-            Place::Tcp(_) => {
+            Place::Tcp { .. } => {
                 prepare_tcp(fd.as_fd(), keepalive_s);
                 tcp_peer(fd.as_fd(), remote, descriptor)
             }
         };
-        Ok(Accepted { fd, peer })
+        let is_tls = self.tcp_place().is_some_and(|(_, is_tls)| is_tls);
+        Ok(Accepted { fd, peer, is_tls })
     }
 }
 
@@ -271,8 +277,11 @@ fn unix_peer(path: &str, descriptor: RawFd) -> Peer {
 }
 
 /// The addresses behind `bind`; one that is optional and unknown is left out.
-fn resolve(bind: &[String], port: u16) -> Result<Vec<Wanted>, String> {
+fn resolve(bind: &[String], port: u16, is_tls: bool) -> Result<Vec<Wanted>, String> {
     let mut all: Vec<Wanted> = Vec::new();
+    if port == 0 {
+        return Ok(all);
+    }
     for entry in bind.iter().filter(|entry| !entry.is_empty()) {
         let (name, is_optional) = match entry.strip_prefix('-') {
             Some(name) => (name, true),
@@ -294,7 +303,7 @@ fn resolve(bind: &[String], port: u16) -> Result<Vec<Wanted>, String> {
         };
         for address in addresses {
             if !all.iter().any(|wanted| wanted.address == address) {
-                all.push(Wanted { address, name: name.into(), is_optional });
+                all.push(Wanted { address, name: name.into(), is_optional, is_tls });
             }
         }
     }
@@ -338,9 +347,9 @@ mod tests {
     fn an_optional_address_of_another_machine_is_left_out() {
         let mut listeners = Listeners::new(16, 0);
         let port = free_port();
-        listeners.listen_tcp(&bind(&["127.0.0.1", "-203.0.113.1"]), port).unwrap();
+        listeners.listen_tcp(&bind(&["127.0.0.1", "-203.0.113.1"]), port, 0).unwrap();
         assert_eq!(listeners.iter().count(), 1);
-        let error = listeners.listen_tcp(&bind(&["127.0.0.1", "203.0.113.1"]), port).err().unwrap();
+        let error = listeners.listen_tcp(&bind(&["127.0.0.1", "203.0.113.1"]), port, 0).err().unwrap();
         assert!(error.contains("203.0.113.1"), "{error}");
         assert_eq!(listeners.iter().count(), 1);
     }
@@ -350,18 +359,32 @@ mod tests {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let mut listeners = Listeners::new(16, 0);
         let port = free_port();
-        listeners.listen_tcp(&bind(&["127.0.0.1"]), port).unwrap();
-        let error = listeners.listen_tcp(&bind(&["127.0.0.1"]), taken.local_addr().unwrap().port());
+        listeners.listen_tcp(&bind(&["127.0.0.1"]), port, 0).unwrap();
+        let error = listeners.listen_tcp(&bind(&["127.0.0.1"]), taken.local_addr().unwrap().port(), 0);
         assert!(error.err().unwrap().ends_with("Address already in use"));
         std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    }
+
+    #[test]
+    fn a_port_can_begin_to_speak_tls() {
+        let mut listeners = Listeners::new(16, 0);
+        let (plain, tls) = (free_port(), free_port());
+        listeners.listen_tcp(&bind(&["127.0.0.1"]), plain, tls).unwrap();
+        assert_eq!(listeners.iter().count(), 2);
+        listeners.listen_tcp(&bind(&["127.0.0.1"]), 0, plain).unwrap();
+        assert_eq!(
+            listeners.iter().filter_map(Listener::tcp_place).map(|(_, is_tls)| is_tls).collect::<Vec<_>>(),
+            [true]
+        );
+        std::net::TcpStream::connect(("127.0.0.1", plain)).unwrap();
     }
 
     #[test]
     fn one_address_can_take_the_place_of_all() {
         let mut listeners = Listeners::new(16, 0);
         let port = free_port();
-        listeners.listen_tcp(&bind(&["*"]), port).unwrap();
-        listeners.listen_tcp(&bind(&["127.0.0.1"]), port).unwrap();
+        listeners.listen_tcp(&bind(&["*"]), port, 0).unwrap();
+        listeners.listen_tcp(&bind(&["127.0.0.1"]), port, 0).unwrap();
         assert_eq!(listeners.iter().count(), 1);
         std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
     }
@@ -384,7 +407,7 @@ mod tests {
     fn peers_are_named_by_address_and_port() {
         let mut listeners = Listeners::new(16, 300);
         let port = free_port();
-        listeners.listen_tcp(&bind(&["127.0.0.1"]), port).unwrap();
+        listeners.listen_tcp(&bind(&["127.0.0.1"]), port, 0).unwrap();
         let stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
         let id = listeners.iter().next().unwrap().id;
         let peer = listeners.accept(id).unwrap().peer;

@@ -188,7 +188,8 @@ fn listeners_are_exchanged_while_clients_stay() {
     let server = Server::start();
     let mut old = server.connect();
     let port = free_port();
-    let done = server.perform([Effect::Listen { bind: vec!["127.0.0.1".into(), "-::1".into()], port }]);
+    let (bind, tls) = (vec!["127.0.0.1".into(), "-::1".into()], TlsSettings::default());
+    let done = server.perform([Effect::Listen { bind, port, tls }]);
     assert_eq!(done, [Completion::Listening(Ok(()))]);
     assert_eq!(ask(&mut old, "PING", 7), "+PONG\r\n");
     let mut new = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();

@@ -18,7 +18,9 @@ use perdura_lua::LuaInterpreter;
 use perdura_server::{
     banner,
     cli::{self, Command, Invocation},
-    reference, serve, settings,
+    reference,
+    serve::{self, Views},
+    settings,
 };
 
 /// jemalloc may be forked at any time, and tells how much memory it has.
@@ -42,7 +44,8 @@ fn start(invocation: &Invocation) -> ExitCode {
     let start_dir = std::env::current_dir().ok();
     match settings::load(invocation, &mut io::stdin()) {
         Ok(config) => {
-            let status = serve::serve(config, start_dir, node, Node::config);
+            let views = Views { config: Node::config, figures: Node::figures };
+            let status = serve::serve(config, start_dir, node, views);
             ExitCode::from(u8::try_from(status).unwrap_or(1))
         }
         Err(text) => refuse(&text),
@@ -58,6 +61,7 @@ fn node(config: Config) -> Result<Node, String> {
     node.set_data_dir(data_dir.to_string_lossy().into_owned());
     node.set_host_hooks(HostHooks { facts: perdura_linux::facts, purge_memory: perdura_linux::purge_memory });
     node.set_interpreter(Box::new(LuaInterpreter::new()));
+    node.rename_commands()?;
     node.load_users(users.as_deref())?;
     Ok(node)
 }

@@ -2,7 +2,7 @@
 //!
 //! Always true: names are unique; rows are found whatever the case they are typed in.
 
-use alloc::{string::String, vec, vec::Vec};
+use alloc::{collections::BTreeMap, string::String, vec, vec::Vec};
 
 use super::{
     Command,
@@ -116,6 +116,8 @@ impl Row {
 #[derive(Clone)]
 pub struct Table {
     rows: Vec<Row>,
+    /// Names that operators gave and took away (`rename-command`), small letters; `None` where a name means nothing.
+    renamed: BTreeMap<Vec<u8>, Option<usize>>,
     /// Open addressing by [`place_of`]: numbers of rows, `VACANT` where there is none. Every request is looked up here.
     by_name: Vec<u16>,
 }
@@ -140,7 +142,7 @@ fn place_of(name: &[u8]) -> usize {
 impl Table {
     /// The table of [`GROUPS`].
     pub fn new() -> Table {
-        let mut table = Table { rows: Vec::new(), by_name: vec![VACANT; PLACES] };
+        let mut table = Table { rows: Vec::new(), renamed: BTreeMap::new(), by_name: vec![VACANT; PLACES] };
         for command in GROUPS.iter().flat_map(|group| group.iter()) {
             table.add(command, None);
             for subcommand in command.subcommands {
@@ -191,18 +193,64 @@ impl Table {
         }
     }
 
+    /// Gives a command another name, or none if that is empty.
+    ///
+    /// # Errors
+    /// There is no such command, or another one has the new name.
+    pub fn rename(&mut self, old: &str, new: &str) -> Result<(), &'static str> {
+        let (old, new) = (old.to_ascii_lowercase().into_bytes(), new.to_ascii_lowercase().into_bytes());
+        let row = self.find_typed(&old).filter(|row| row.container.is_none());
+        let row = row.ok_or("No such command in rename-command")?;
+        self.renamed.insert(old, None);
+        if new.is_empty() {
+            return Ok(());
+        }
+        if self.find_typed(&new).is_some() {
+            return Err("Target command name already exists");
+        }
+        self.renamed.insert(new, Some(row.id));
+        Ok(())
+    }
+
+    /// Some command has another name than its own.
+    #[inline]
+    pub fn has_renamed(&self) -> bool {
+        !self.renamed.is_empty()
+    }
+
+    /// [`Table::find`] for a name that a client typed.
+    #[inline]
+    fn find_typed(&self, name: &[u8]) -> Option<Row> {
+        if !self.has_renamed() {
+            return self.find(name);
+        }
+        match self.renamed.get(&name.to_ascii_lowercase()) {
+            Some(id) => id.map(|id| self.rows[id]),
+            None => self.find(name),
+        }
+    }
+
+    /// [`Table::resolve`] for what a client or a script typed: names are those that the operator gave.
+    #[inline]
+    pub fn resolve_typed(&self, args: &[&[u8]]) -> Option<Row> {
+        Some(self.with_subcommand(self.find_typed(args[0])?, args))
+    }
+
     /// The row that a request means: the subcommand if its first word is a container and the second one of its words.
     ///
     /// A container with an unknown second word gives the container's own row.
     pub fn resolve(&self, args: &[&[u8]]) -> Option<Row> {
-        let row = self.find(args[0])?;
+        Some(self.with_subcommand(self.find(args[0])?, args))
+    }
+
+    fn with_subcommand(&self, row: Row, args: &[&[u8]]) -> Row {
         if row.command.subcommands.is_empty() || args.len() < 2 {
-            return Some(row);
+            return row;
         }
         let subcommand =
             row.command.subcommands.iter().position(|sub| args[1].eq_ignore_ascii_case(sub.name.as_bytes()));
         // Subcommands' rows follow their container's.
-        Some(subcommand.map_or(row, |index| self.rows[row.id + 1 + index]))
+        subcommand.map_or(row, |index| self.rows[row.id + 1 + index])
     }
 }
 

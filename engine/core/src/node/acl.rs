@@ -353,7 +353,7 @@ impl Node {
         let user = self.acl.get(&name).ok_or_else(|| Error::text(format!("ERR User '{name}' not found")))?;
         let tried = &args[3..];
         let not_found = || Error::text(format!("ERR Command '{}' not found", printable(args[3])));
-        let row = self.table.resolve(tried).ok_or_else(not_found)?;
+        let row = self.table.resolve_typed(tried).ok_or_else(not_found)?;
         if matches!(row.command.action, Action::Container) {
             return Err(not_found());
         }

@@ -212,7 +212,7 @@ impl Node {
         let Some(blocked) = session.blocked.clone() else { return };
         let Waiting::Keys { args, db, block } = &blocked.waiting else { return };
         let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-        let Some(row) = self.table.resolve(&args) else { return };
+        let Some(row) = self.table.resolve_typed(&args) else { return };
         let selected = core::mem::replace(&mut session.db, *db);
         let reply_at = session.reply.len();
         self.unblock(session);

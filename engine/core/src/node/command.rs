@@ -105,7 +105,7 @@ impl Node {
     }
 
     fn keys_of(&self, request: Args<'_>) -> Result<Vec<(usize, u32)>, Error> {
-        let row = self.table.resolve(request).ok_or(Error::new("ERR Invalid command specified"))?;
+        let row = self.table.resolve_typed(request).ok_or(Error::new("ERR Invalid command specified"))?;
         if row.command.keys.is_empty() && row.command.find_keys.is_none() {
             return Err(Error::new("ERR The command has no key arguments"));
         }

@@ -37,15 +37,15 @@ impl Node {
         }
         // The common case goes straight into the journal: one command, as it was typed.
         if expired.is_empty() && has_changed && !record.is_replaced && self.unit.is_none() {
-            match request.frame {
+            match request.frame.filter(|_| !self.table.has_renamed()) {
                 Some(frame) => self.aof.journal.append_frame(self.now, db, frame),
-                None => self.aof.journal.append_unit(self.now, &[(db, owned(request.args))]),
+                None => self.aof.journal.append_unit(self.now, &[(db, self.as_logged(request.args))]),
             }
             return;
         }
         let mut unit = expired;
         if has_changed && !record.is_replaced {
-            unit.push((db, owned(request.args)));
+            unit.push((db, self.as_logged(request.args)));
         } else if has_changed {
             unit.extend(record.commands.drain(..).map(|command| (db, command)));
         }
@@ -53,6 +53,17 @@ impl Node {
             Some(collected) => collected.extend(unit),
             None => self.aof.journal.append_unit(self.now, &unit),
         }
+    }
+
+    /// A command as the log has it: under its own name, whatever it is called here, so that any server can read it.
+    fn as_logged(&self, args: Args<'_>) -> Vec<Vec<u8>> {
+        let mut command = owned(args);
+        if self.table.has_renamed()
+            && let Some(row) = self.table.resolve_typed(args)
+        {
+            command[0] = row.container.unwrap_or(row.command).name.into();
+        }
+        command
     }
 
     /// Logs keys and fields that went by themselves: each removal is a unit of its own.
@@ -151,4 +162,31 @@ fn removal_of(expired: ExpiredFields) -> Vec<Vec<u8>> {
 
 fn owned(args: Args<'_>) -> Vec<Vec<u8>> {
     args.iter().map(|arg| arg.to_vec()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::node::testing::TestServer;
+
+    #[test]
+    fn a_renamed_command_has_its_own_name_in_the_log() {
+        let mut server =
+            TestServer::new("appendonly yes\nrename-command SET put\nrename-command FLUSHALL \"\"");
+        server.check(&[
+            ("PUT a 1", "+OK"),
+            ("MULTI", "+OK"),
+            ("put b 2", "+QUEUED"),
+            ("EXEC", "[+OK]"),
+            ("GET b", "\"2\""),
+        ]);
+        assert!(server.run("SET a 2").starts_with("-ERR unknown command"));
+        assert!(server.run("FLUSHALL").starts_with("-ERR unknown command"));
+        let logged: Vec<u8> = server.disk.files.values().flatten().copied().collect();
+        let logged = alloc::string::String::from_utf8_lossy(&logged).into_owned();
+        assert!(
+            logged.contains("$3\r\nset\r\n$1\r\na") && logged.contains("$3\r\nset\r\n$1\r\nb"),
+            "{logged}"
+        );
+        assert!(!logged.to_ascii_lowercase().contains("put"), "{logged}");
+    }
 }

@@ -321,7 +321,7 @@ impl Node {
             is_function: matches!(start.target, Target::Function { .. }),
             name: start.name,
             request: start.args.iter().map(|arg| arg.to_vec()).collect(),
-            row: self.table.resolve(start.args).expect("it is being executed"),
+            row: self.table.resolve_typed(start.args).expect("it is being executed"),
             caller: session.client,
             orphan: None,
             session: Box::new(session_of_script(session, self.now)),
@@ -376,6 +376,9 @@ impl Node {
 
     fn check_disk_for_script(&self) -> Result<(), Error> {
         let Err(error) = self.check_disk() else { return Ok(()) };
+        if error.as_str().starts_with(super::execute::NO_ROOM) {
+            return Err(error);
+        }
         const ADVICE: &str = "Writable scripts are blocked. Use 'no-writes' flag for read only scripts.";
         Err(match error.as_str().strip_prefix("MISCONF Errors writing to the AOF file: ") {
             None => Error::text(format!(
@@ -442,7 +445,8 @@ impl Node {
     /// # Errors
     /// Why not; with a `-` first it begins with a code.
     fn admit(&mut self, run: &mut Run, args: Args<'_>) -> Result<Row, String> {
-        let row = self.table.resolve(args).filter(|row| !matches!(row.command.action, Action::Container));
+        let row =
+            self.table.resolve_typed(args).filter(|row| !matches!(row.command.action, Action::Container));
         let row = row.ok_or("Unknown Redis command called from script")?;
         let result = self.check_for(run, &row, args);
         if result.is_err() {
@@ -480,7 +484,7 @@ impl Node {
 
     fn may_run_for(&self, run: &Run, args: &[Vec<u8>]) -> Option<bool> {
         let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-        let row = self.table.resolve(&args)?;
+        let row = self.table.resolve_typed(&args)?;
         let user = self.acl.get(&run.session.user);
         Some(user.is_some_and(|user| user.is_unrestricted() || user.may_run(&row, &args).is_ok()))
     }

@@ -41,6 +41,8 @@ pub struct TestServer {
     pub listening: Result<(), String>,
     /// Error number that [`Effect::ChangeDir`] fails with.
     pub dir_errno: Option<i32>,
+    /// Room on the disk, bytes.
+    pub free_bytes: u64,
     main: ClientId,
 }
 
@@ -53,13 +55,16 @@ impl TestServer {
         config.load(lines, &mut |_| Ok(Vec::new())).expect("valid lines");
         let now = Now { mono_us: 1_000_000, wall_us: NOW_MS * 1000 };
         let seeds = Seeds { seed: 1, process_id: 42, stopwatch: no_stopwatch };
+        let mut node = Node::new(config, seeds, now);
+        node.rename_commands().expect("valid names");
         let mut server = TestServer {
-            node: Node::new(config, seeds, now),
+            node,
             now,
             disk: MemoryDisk::default(),
             seen: Vec::new(),
             listening: Ok(()),
             dir_errno: None,
+            free_bytes: u64::MAX,
             main: ClientId(0),
         };
         server.settle();
@@ -214,6 +219,7 @@ impl TestServer {
                 Some(errno) => Err(errno),
                 None => Ok(path.clone()),
             })),
+            Effect::MeasureSpace => Some(Completion::SpaceMeasured(Ok(self.free_bytes))),
             Effect::Listen { .. } => Some(Completion::Listening(self.listening.clone())),
             Effect::ReadConfig { path } => {
                 let bytes = self.disk.files.get(path).cloned().ok_or(ENOENT);

@@ -145,7 +145,7 @@ impl Node {
     }
 
     fn exec_one(&mut self, session: &mut Session, args: Args<'_>, effects: &mut Effects) {
-        let row = self.table.resolve(args).expect("it was found when it was queued");
+        let row = self.table.resolve_typed(args).expect("it was found when it was queued");
         if let Err(denial) = self.check_rights(session, &row, args) {
             let error = denied_in_exec(denial);
             self.count_error(error.code());
@@ -188,7 +188,7 @@ impl Node {
         let queue = session.transaction.iter().flat_map(|transaction| &transaction.queue);
         queue.filter_map(|args| {
             let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-            self.table.resolve(&args)
+            self.table.resolve_typed(&args)
         })
     }
 }
