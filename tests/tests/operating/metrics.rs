@@ -21,7 +21,8 @@ use super::{PATIENCE, free_port, info, say, wait_for};
 fn with_metrics(settings: &[(&str, &str)]) -> (Server, u16) {
     let port = free_port();
     let text = port.to_string();
-    let all: Vec<(&str, &str)> = settings.iter().copied().chain([("metrics-port", text.as_str())]).collect();
+    let own = [("metrics-port", text.as_str()), ("enable-debug-command", "yes")];
+    let all: Vec<(&str, &str)> = settings.iter().copied().chain(own).collect();
     (start_perdura(&all), port)
 }
 
