@@ -415,6 +415,18 @@ impl Server {
     /// `TimedOut` when it had to be killed.
     pub fn terminate(&mut self, patience: Duration) -> io::Result<ExitStatus> {
         ignore_missing(os::signal_process(self.pid(), Signal::Terminate))?;
+        let ended = self.wait_for_exit(patience);
+        if ended.is_err() {
+            self.kill(Victims::ServerAndChildren)?;
+        }
+        ended
+    }
+
+    /// Waits until the server has ended by itself.
+    ///
+    /// # Errors
+    /// `TimedOut` when it still runs after `patience`.
+    pub fn wait_for_exit(&mut self, patience: Duration) -> io::Result<ExitStatus> {
         let start = Instant::now();
         while start.elapsed() < patience {
             if let Some(status) = self.exit_status()? {
@@ -423,8 +435,7 @@ impl Server {
             }
             thread::sleep(POLL_PAUSE);
         }
-        self.kill(Victims::ServerAndChildren)?;
-        Err(io::Error::new(io::ErrorKind::TimedOut, "did not end on SIGTERM"))
+        Err(io::Error::new(io::ErrorKind::TimedOut, "the server did not end"))
     }
 
     /// Children of the current life, in no order.

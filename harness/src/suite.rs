@@ -36,7 +36,7 @@ use tree::Tree;
 /// How it is called.
 pub const USAGE: &str =
     "perdura-harness suite --suite dir [--server program] [--mode full|external] [--file unit/type/string]…
-    [--jobs 1] [--first-port 21000] [--minutes-per-file 10] [--keep dir] [--option word]… [--verbose]
+    [--jobs 1] [--first-port 21000, at most 35000] [--minutes-per-file 10] [--keep dir] [--option word]… [--verbose]
     (dir: a source tree of Redis 7.0.15 or Valkey 7.2.7; redis-cli and redis-benchmark are found on the path)";
 
 /// Ports a file may use, from its first.
@@ -148,7 +148,6 @@ fn run(plan: &Plan, file: &str, index: usize) -> io::Result<Outcome> {
     if let Some(server) = &external {
         let Address::Tcp(address) = server.address() else { unreachable!("servers listen on TCP") };
         command.args(["--host", &address.ip().to_string(), "--port", &address.port().to_string()]);
-        command.args(["--tags", "-needs:repl"]);
     }
     let output = tree.path().join("output.txt");
     let log = fs::File::create(&output)?;
@@ -176,9 +175,17 @@ fn command_line(plan: &Plan, file: &str, index: usize, tree: &Tree) -> Command {
     command.current_dir(tree.path()).process_group(0);
     command.args(["tests/test_helper.tcl", "--single", file, "--clients", "1", "--durable", "--dont-clean"]);
     command.args(["--baseport", &base_port.to_string(), "--portcount", &PORTS_PER_FILE.to_string()]);
+    // Tests that read the append-only file expect commands and nothing else.
+    command.args(["--config", "aof-checksum", "no"]);
     command.args(["--timeout", &plan.patience.as_secs().to_string()]);
     for pattern in plan.reasons.patterns(file) {
         command.args(["--skiptest", &pattern]);
+    }
+    let external: &[&str] = if plan.mode == Mode::External { &["needs:repl"] } else { &[] };
+    let tags = plan.reasons.tags(file).into_iter().chain(external.iter().copied());
+    let denied: Vec<String> = tags.map(|tag| format!("-{tag}")).collect();
+    if !denied.is_empty() {
+        command.args(["--tags", &denied.join(" ")]);
     }
     command.args(&plan.options);
     command
@@ -187,6 +194,7 @@ fn command_line(plan: &Plan, file: &str, index: usize, tree: &Tree) -> Command {
 /// A server as the suite wants one that it did not start itself.
 fn start_external(plan: &Plan) -> io::Result<Server> {
     let launch = Launch::new(ServerCommand::of_program("perdura", &plan.server))
+        .setting("aof-checksum", "no")
         .setting("enable-debug-command", "yes")
         .setting("enable-protected-configs", "yes");
     Server::start(launch).map_err(|error| io::Error::other(error.to_string()))

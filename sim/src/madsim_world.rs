@@ -457,6 +457,8 @@ impl<E: Engine + Send + 'static> Server<E> {
                 let result = self.shared.disk().change_dir(self.process, &path);
                 self.tell(Completion::DirChanged(result));
             }
+            // A simulated connection never falls silent.
+            Effect::KeepAlive { .. } => {}
             Effect::Listen { .. } => self.tell(Completion::Listening(Ok(()))),
             Effect::ReadConfig { path } => {
                 let result = read_text(&path, &mut self.shared.disk().handle(self.process));

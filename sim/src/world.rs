@@ -763,6 +763,8 @@ impl<E: Engine> World<E> {
                 let result = self.disk.change_dir(server.process, &path);
                 self.tell_now(server, Completion::DirChanged(result));
             }
+            // A simulated connection never falls silent.
+            Effect::KeepAlive { .. } => {}
             Effect::Listen { .. } => self.tell_now(server, Completion::Listening(Ok(()))),
             Effect::ReadConfig { path } => {
                 let result = read_text(&path, &mut self.disk.handle(server.process));

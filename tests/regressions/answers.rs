@@ -1,4 +1,4 @@
-//! When somebody is answered, and what the answer is worth: W3, W4, W16, W19, and the bugs of peers about it.
+//! When somebody is answered, and what the answer is worth: W3, W4, W16, W19, W25, and the bugs of peers about it.
 
 use perdura_core::host::Signal;
 use perdura_core::mutant::Mutant;
@@ -8,7 +8,9 @@ use perdura_sim::profile::Profile;
 use perdura_sim::world::{Crash, End};
 use perdura_tests::simulated::Simulated;
 
-use crate::scenario::{ALWAYS, EIO, EVERYSEC, fail, fails_with, holds, lose_power_and_start, started};
+use crate::scenario::{
+    ALWAYS, EIO, EVERYSEC, SNAPSHOTS, UNDER_NO, fail, fails_with, holds, lose_power_and_start, started,
+};
 
 /// redis#8342, USENIX ATC 2020: what was answered under `always` was in the page cache at best.
 #[test]
@@ -24,6 +26,30 @@ fn answered_write_survives_a_power_loss() {
             }
         });
     }
+}
+
+/// What a power loss may take under each policy, and not more: with the host that forgets directories even `always` does.
+#[test]
+fn w25_power_loss_takes_what_the_policy_says_and_no_more() {
+    fails_with(HostMutant::DirSyncForgotten, || {
+        for seed in 0..20 {
+            let kept = |settings: &[(&str, &str)], script: &[(&str, &str)], wait_ms: u64| {
+                let mut server = Simulated::on(Profile::Strict, seed, settings);
+                server.start().unwrap();
+                server.check(script);
+                server.wait_ms(wait_ms);
+                lose_power_and_start(&mut server);
+                server.say("GET a")
+            };
+            let two = &[("SET a 1", "OK"), ("SET a 2", "OK")];
+            assert_eq!(kept(ALWAYS, two, 0), "2", "always: nothing that was answered");
+            assert_eq!(kept(EVERYSEC, two, 2_000), "2", "everysec: nothing older than its bound");
+            let under_no = kept(UNDER_NO, two, 0);
+            assert!(["(nil)", "1", "2"].contains(&under_no.as_str()), "no: a prefix, not {under_no}");
+            let saved = &[("SET a 1", "OK"), ("SAVE", "OK"), ("SET a 2", "OK")];
+            assert_eq!(kept(SNAPSHOTS, saved, 0), "1", "snapshots: the last one that was put in place");
+        }
+    });
 }
 
 /// valkey-rfc#33: a read tells of a write that is not safe yet.

@@ -60,6 +60,7 @@ pub fn holds(scenario: impl FnOnce()) {
 
 pub const ALWAYS: &[(&str, &str)] = &[("appendonly", "yes"), ("appendfsync", "always"), ("save", "\"\"")];
 pub const EVERYSEC: &[(&str, &str)] = &[("appendonly", "yes"), ("appendfsync", "everysec"), ("save", "\"\"")];
+pub const UNDER_NO: &[(&str, &str)] = &[("appendonly", "yes"), ("appendfsync", "no"), ("save", "\"\"")];
 pub const SNAPSHOTS: &[(&str, &str)] = &[("save", "\"\"")];
 pub const MANIFEST: &str = "appendonlydir/appendonly.aof.manifest";
 pub const INCR: &str = "appendonlydir/appendonly.aof.1.incr.aof";

@@ -28,6 +28,10 @@ const SEEDS: &[(u64, &str)] = &[
     (4873, "WAITAOF vouched at once for what was written while AOF was off"),
     (2873, "appendonly no released replies of `always` although the disk had failed"),
     (
+        139,
+        "an old log was upgraded, its first part torn at the front: nothing said that headers begin it, refused to start",
+    ),
+    (
         5140,
         "under `no` a sync failed at a rotation, the power went before the rewrite had ended: refused to start",
     ),

@@ -1,7 +1,9 @@
-//! What several tests need: a simulated server one can talk to, and real servers, ours and the stock one.
+//! What several tests need: a simulated server one can talk to, real servers, ours and the stock one, and the
+//! properties that fuzzing checks.
 //!
 //! Not here: the tests (`tests/`), the judge of crashes (`perdura-harness`).
 
+pub mod fuzz;
 pub mod simulated;
 
 use perdura_harness::process::{Launch, Server, ServerCommand};

@@ -111,13 +111,18 @@ impl Simulated {
     /// [`Simulated::say`], or `None` if the server ends or stays silent.
     pub fn try_say(&mut self, line: &str) -> Option<String> {
         let words: Vec<&str> = line.split(' ').collect();
+        self.call(&words).map(|reply| show(&reply))
+    }
+
+    /// Sends these words, of whatever bytes, and waits for the reply; `None` if the server ends or stays silent.
+    pub fn call<A: AsRef<[u8]>>(&mut self, words: &[A]) -> Option<Reply> {
         let mut request = Vec::new();
-        encode_command(&words, &mut request);
+        encode_command(words, &mut request);
         let client = self.client?;
         self.world.take(client);
         self.world.send(client, request);
         let is_there = self.world.run_until(REPLY_US, |world| parse(world.received(client)).is_some());
-        is_there.then(|| show(&parse(&self.world.take(client)).expect("just seen")))
+        is_there.then(|| parse(&self.world.take(client)).expect("just seen"))
     }
 
     /// Says each of these and expects the reply.

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use crate::{
     bytes::number,
     error::{Error, TIMEOUT_NEGATIVE, TIMEOUT_NOT_A_FLOAT, TIMEOUT_OUT_OF_RANGE},
+    store::Type,
 };
 
 /// What a client waits for in a blocking command.
@@ -14,6 +15,8 @@ use crate::{
 pub struct Block {
     /// Any of these keys, in this order of preference.
     pub keys: Vec<Vec<u8>>,
+    /// The type it serves itself from: a key of another does not wake it.
+    pub kind: Type,
     /// Milliseconds to wait at most; 0 is for ever.
     pub timeout_ms: u64,
     /// What is answered when the time is up.

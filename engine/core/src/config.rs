@@ -26,6 +26,7 @@ use crate::{
 
 pub use file::{IncludedFile, LoadError};
 pub use kind::{Directive, Flag, Kind};
+pub use rewrite::Extent;
 pub use table::{Config, DIRECTIVES};
 pub use types::*;
 

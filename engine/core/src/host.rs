@@ -481,6 +481,11 @@ pub enum Effect {
         /// The TLS port, and what its connections are made with; files are read anew.
         tls: TlsSettings,
     },
+    /// Probe connections made from now on after they were idle for this long.
+    KeepAlive {
+        /// Seconds; 0 for never.
+        seconds: u32,
+    },
     /// Read the configuration file, here and now. Completes with `ConfigRead`.
     ReadConfig {
         /// Absolute path of the file.

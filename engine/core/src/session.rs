@@ -51,8 +51,8 @@ pub struct WatchedKey {
     pub db: usize,
     /// The key.
     pub key: Vec<u8>,
-    /// It was already expired, though not yet removed, when WATCH was called: its removal is no change.
-    pub was_expired: bool,
+    /// It was missing, or expired though not yet removed, when WATCH was called: its removal is no change.
+    pub was_absent: bool,
 }
 
 /// Which replies a client wants (CLIENT REPLY).
@@ -113,6 +113,8 @@ pub enum Waiting {
 pub struct Blocked {
     /// For what.
     pub waiting: Waiting,
+    /// Since when, monotonic microseconds.
+    pub since_us: u64,
     /// Until when, monotonic microseconds; `None` is for ever.
     pub until_us: Option<u64>,
     /// Order of arrival: who came first is served first.

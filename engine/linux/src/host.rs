@@ -23,7 +23,7 @@ use perdura_core::time::Now;
 use crate::child::{self, Child, News};
 use crate::connections::{Connection, Connections, Slot};
 use crate::files::{DirLock, LinuxDisk};
-use crate::listen::{Listeners, describe};
+use crate::listen::{Listeners, Ports, describe};
 use crate::process::{self, PidFile};
 use crate::readiness::{self, Event, Interest, Received, Sockets};
 use crate::settings::HostSettings;
@@ -162,15 +162,13 @@ impl<E: Engine> Host<E> {
     /// Reads certificates first: where they are bad, nothing has changed.
     fn listen_tcp(&mut self, bind: &[String], port: u16, tls: &TlsSettings) -> Result<(), String> {
         let acceptor = TlsAcceptor::new(tls)?;
-        let result = self.listeners.listen_tcp(bind, port, tls.port);
+        let ports = Ports { plain: port, tls: tls.port };
+        let result = self.listeners.listen_tcp(bind, ports, |closed| self.sockets.forget(closed.fd()));
         if result.is_ok() {
             self.tls = acceptor;
         }
-        for dropped in result.iter().flatten() {
-            self.sockets.forget(dropped.fd());
-        }
         self.watch_listeners();
-        result.map(drop)
+        result
     }
 
     fn watch_listeners(&mut self) {
@@ -446,6 +444,7 @@ impl<E: Engine> Host<E> {
                 }
                 self.completions.push(Completion::Listening(result));
             }
+            Effect::KeepAlive { seconds } => self.listeners.keep_alive(seconds),
             Effect::ReadConfig { path } => {
                 let result = std::fs::read_to_string(path).map_err(|error| sys::errno(&error));
                 self.completions.push(Completion::ConfigRead(result));

@@ -26,6 +26,15 @@ pub struct Listeners {
     spare: Option<File>,
 }
 
+/// The ports of each address; 0 for none.
+#[derive(Clone, Copy, Debug)]
+pub struct Ports {
+    /// What is said there goes in the clear.
+    pub plain: u16,
+    /// TLS is spoken there.
+    pub tls: u16,
+}
+
 /// One listening socket.
 pub struct Listener {
     fd: OwnedFd,
@@ -71,18 +80,29 @@ impl Listeners {
         }
     }
 
+    /// Seconds after which connections taken from now on are probed; 0 for never.
+    pub fn keep_alive(&mut self, seconds: u32) {
+        self.keepalive_s = seconds;
+    }
+
     /// Every listener.
     pub fn iter(&self) -> impl Iterator<Item = &Listener> {
         self.tcp.iter().chain(&self.unix)
     }
 
-    /// Listens on these TCP addresses from now on, each with both ports (0 for none), and gives back the listeners no longer wanted.
+    /// Listens on these TCP addresses from now on, each with both ports; `forget` is told of each listener that is about
+    /// to be closed.
     ///
     /// # Errors
-    /// A text for the log: which address, and why not. Nothing has changed then.
-    pub fn listen_tcp(&mut self, bind: &[String], port: u16, tls_port: u16) -> Result<Vec<Listener>, String> {
-        let mut wanted = resolve(bind, port, false)?;
-        wanted.extend(resolve(bind, tls_port, true)?);
+    /// A text for the log: which address, and why not. The same addresses are listened on then.
+    pub fn listen_tcp(
+        &mut self,
+        bind: &[String],
+        ports: Ports,
+        mut forget: impl FnMut(&Listener),
+    ) -> Result<(), String> {
+        let mut wanted = resolve(bind, ports.plain, false)?;
+        wanted.extend(resolve(bind, ports.tls, true)?);
         let is_wanted = |listener: &Listener| wanted.iter().any(|wanted| listener.serves(wanted));
         let (kept, dropped): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.tcp).into_iter().partition(is_wanted);
@@ -92,25 +112,26 @@ impl Listeners {
         match self.open_all(&missing) {
             Ok(opened) => {
                 self.tcp.extend(opened);
-                Ok(dropped)
+                dropped.iter().for_each(&mut forget);
+                dropped.into_iter().for_each(Listener::close);
+                Ok(())
             }
-            Err(_) if !dropped.is_empty() => self.open_all_in_place_of(&missing, dropped),
+            Err(_) if !dropped.is_empty() => {
+                dropped.iter().for_each(&mut forget);
+                self.open_all_in_place_of(&missing, dropped)
+            }
             Err(error) => Err(error),
         }
     }
 
     /// Closes the old listeners first, since one of them may be what is in the way (`*` against one address).
-    fn open_all_in_place_of(
-        &mut self,
-        missing: &[&Wanted],
-        old: Vec<Listener>,
-    ) -> Result<Vec<Listener>, String> {
+    fn open_all_in_place_of(&mut self, missing: &[&Wanted], old: Vec<Listener>) -> Result<(), String> {
         let places: Vec<(SocketAddr, bool)> = old.iter().filter_map(Listener::tcp_place).collect();
-        drop(old);
+        old.into_iter().for_each(Listener::close);
         match self.open_all(missing) {
             Ok(opened) => {
                 self.tcp.extend(opened);
-                Ok(Vec::new())
+                Ok(())
             }
             Err(error) => {
                 for (address, is_tls) in places {
@@ -214,6 +235,12 @@ impl Listeners {
 }
 
 impl Listener {
+    /// Stops listening at once, although a forked child or the ring may hold the socket for longer.
+    fn close(self) {
+        // Closed it is in any case.
+        let _ = sys::shutdown(self.fd());
+    }
+
     /// Its socket.
     pub fn fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
@@ -339,6 +366,10 @@ mod tests {
         std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
     }
 
+    fn plain(port: u16) -> Ports {
+        Ports { plain: port, tls: 0 }
+    }
+
     fn bind(names: &[&str]) -> Vec<String> {
         names.iter().map(|&name| name.into()).collect()
     }
@@ -347,9 +378,10 @@ mod tests {
     fn an_optional_address_of_another_machine_is_left_out() {
         let mut listeners = Listeners::new(16, 0);
         let port = free_port();
-        listeners.listen_tcp(&bind(&["127.0.0.1", "-203.0.113.1"]), port, 0).unwrap();
+        listeners.listen_tcp(&bind(&["127.0.0.1", "-203.0.113.1"]), plain(port), |_| {}).unwrap();
         assert_eq!(listeners.iter().count(), 1);
-        let error = listeners.listen_tcp(&bind(&["127.0.0.1", "203.0.113.1"]), port, 0).err().unwrap();
+        let error =
+            listeners.listen_tcp(&bind(&["127.0.0.1", "203.0.113.1"]), plain(port), |_| {}).err().unwrap();
         assert!(error.contains("203.0.113.1"), "{error}");
         assert_eq!(listeners.iter().count(), 1);
     }
@@ -359,8 +391,9 @@ mod tests {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let mut listeners = Listeners::new(16, 0);
         let port = free_port();
-        listeners.listen_tcp(&bind(&["127.0.0.1"]), port, 0).unwrap();
-        let error = listeners.listen_tcp(&bind(&["127.0.0.1"]), taken.local_addr().unwrap().port(), 0);
+        listeners.listen_tcp(&bind(&["127.0.0.1"]), plain(port), |_| {}).unwrap();
+        let error =
+            listeners.listen_tcp(&bind(&["127.0.0.1"]), plain(taken.local_addr().unwrap().port()), |_| {});
         assert!(error.err().unwrap().ends_with("Address already in use"));
         std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
     }
@@ -368,24 +401,28 @@ mod tests {
     #[test]
     fn a_port_can_begin_to_speak_tls() {
         let mut listeners = Listeners::new(16, 0);
-        let (plain, tls) = (free_port(), free_port());
-        listeners.listen_tcp(&bind(&["127.0.0.1"]), plain, tls).unwrap();
+        let (first, second) = (free_port(), free_port());
+        listeners.listen_tcp(&bind(&["127.0.0.1"]), Ports { plain: first, tls: second }, |_| {}).unwrap();
         assert_eq!(listeners.iter().count(), 2);
-        listeners.listen_tcp(&bind(&["127.0.0.1"]), 0, plain).unwrap();
+        listeners.listen_tcp(&bind(&["127.0.0.1"]), Ports { plain: 0, tls: first }, |_| {}).unwrap();
         assert_eq!(
             listeners.iter().filter_map(Listener::tcp_place).map(|(_, is_tls)| is_tls).collect::<Vec<_>>(),
             [true]
         );
-        std::net::TcpStream::connect(("127.0.0.1", plain)).unwrap();
+        std::net::TcpStream::connect(("127.0.0.1", first)).unwrap();
     }
 
     #[test]
     fn one_address_can_take_the_place_of_all() {
         let mut listeners = Listeners::new(16, 0);
         let port = free_port();
-        listeners.listen_tcp(&bind(&["*"]), port, 0).unwrap();
-        listeners.listen_tcp(&bind(&["127.0.0.1"]), port, 0).unwrap();
-        assert_eq!(listeners.iter().count(), 1);
+        listeners.listen_tcp(&bind(&["*"]), plain(port), |_| {}).unwrap();
+        // What a child or the ring would do: the old one is closed, and yet it is there.
+        let held: Vec<_> =
+            listeners.iter().map(|listener| listener.fd().try_clone_to_owned().unwrap()).collect();
+        let mut forgotten = 0;
+        listeners.listen_tcp(&bind(&["127.0.0.1"]), plain(port), |_| forgotten += 1).unwrap();
+        assert_eq!((listeners.iter().count(), forgotten), (1, held.len()));
         std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
     }
 
@@ -407,7 +444,7 @@ mod tests {
     fn peers_are_named_by_address_and_port() {
         let mut listeners = Listeners::new(16, 300);
         let port = free_port();
-        listeners.listen_tcp(&bind(&["127.0.0.1"]), port, 0).unwrap();
+        listeners.listen_tcp(&bind(&["127.0.0.1"]), plain(port), |_| {}).unwrap();
         let stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
         let id = listeners.iter().next().unwrap().id;
         let peer = listeners.accept(id).unwrap().peer;

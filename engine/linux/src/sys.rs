@@ -608,6 +608,12 @@ pub fn listen(fd: BorrowedFd, backlog: i32) -> io::Result<()> {
     check(unsafe { libc::listen(fd.as_raw_fd(), backlog) }).map(drop)
 }
 
+/// Ends a socket, whoever else holds it open.
+pub fn shutdown(fd: BorrowedFd) -> io::Result<()> {
+    // SAFETY: takes numbers only.
+    check(unsafe { libc::shutdown(fd.as_raw_fd(), libc::SHUT_RDWR) }).map(drop)
+}
+
 /// Takes one waiting connection: its nonblocking socket and the other end's address.
 pub fn accept(fd: BorrowedFd) -> io::Result<(OwnedFd, SocketAddress)> {
     let mut address = SocketAddress::empty();

@@ -217,7 +217,7 @@ fn put_value(settings: &Settings, value: &Value, depth: usize, out: &mut Vec<u8>
         Value::Table(table) => {
             let depth = depth + 1;
             if depth > DEPTH_MAX.min(settings.encode_depth_max as usize) {
-                return Err(Failed::Message(format!("Cannot serialise, excessive depth ({depth})")));
+                return Err(Failed::Message(format!("Cannot serialise, excessive nesting ({depth})")));
             }
             match array_len(settings, value, table)? {
                 Some(len) if len > 0 => put_array(settings, table, len, depth, out)?,

@@ -25,7 +25,11 @@ const ALIGNMENT_MAX: usize = 8;
 /// The library.
 pub fn library(lua: &Lua) -> mlua::Result<Table> {
     let table = lua.create_table()?;
-    register(lua, &table, "pack", |lua, args| pack(lua, &Given { function: "pack", values: &args }))?;
+    register(lua, &table, "pack", |lua, mut args| {
+        // The library marks the end of its arguments with a nil, which its errors name.
+        args.push_back(Value::Nil);
+        pack(lua, &Given { function: "pack", values: &args })
+    })?;
     register(lua, &table, "unpack", |lua, args| unpack(lua, &Given { function: "unpack", values: &args }))?;
     register(lua, &table, "size", |_, args| size(&Given { function: "size", values: &args }))?;
     Ok(table)

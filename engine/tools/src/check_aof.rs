@@ -184,15 +184,7 @@ impl Checker<'_> {
         writeln!(self.out, "Start checking Old-Style AOF")?;
         let len = self.disk.len(name).map_err(io_error)?.unwrap_or(0);
         let magic = read_range(name, 0, rdb::MAGIC.len(), &mut self.disk).map_err(io_error)?;
-        let file = SetFile {
-            name: shown.into(),
-            path: self.names.path(name),
-            len,
-            is_rdb: magic == rdb::MAGIC,
-            is_base: true,
-            is_last: true,
-            until: None,
-        };
+        let file = SetFile::alone(shown.into(), self.names.path(name), len, magic == rdb::MAGIC);
         match self.check_file(&file)? {
             Verdict::Valid => writeln!(self.out, "AOF {shown} is valid")?,
             Verdict::Empty => writeln!(self.out, "AOF {shown} is empty")?,
@@ -219,7 +211,7 @@ impl Checker<'_> {
                 }
             }
         } else {
-            self.handover.reader(file.path.clone(), true, file.until)
+            self.handover.reader(file, true)
         };
         let finding = self.read(file, &mut reader)?;
         self.handover.take_over(&reader);

@@ -547,6 +547,7 @@ fn build(set: &mut Artefact, cut: Option<&Cut>, work: &Path) -> io::Result<()> {
     let manifest = Manifest {
         base: set.manifest.base.as_ref().map(own),
         incrementals: set.manifest.incrementals.iter().take(kept - has_base).map(own).collect(),
+        headed_seq: set.manifest.headed_seq,
         ..Manifest::default()
     };
     let names = Names { dir: ".".into(), prefix: unarchived(&set.names.prefix).to_owned() };

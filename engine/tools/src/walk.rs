@@ -125,7 +125,7 @@ impl Walker {
             let end = self.walk_snapshot(disk, file, visitor, progress)?;
             self.handover.reader_after_snapshot(file.path.clone(), end, true)
         } else {
-            self.handover.reader(file.path.clone(), true, file.until)
+            self.handover.reader(file, true)
         };
         let end = self.walk_log(disk, index, &mut reader, visitor, progress)?;
         self.handover.take_over(&reader);

@@ -29,5 +29,5 @@ fn a_link_with_the_name_of_a_tool_is_that_tool() {
 fn an_unknown_tool_is_refused() {
     let (code, text) = code_and_text(Command::new(PROGRAM).arg("no-such-tool"));
     assert_eq!(code, Some(1), "{text}");
-    assert!(text.contains("check-aof"), "{text}");
+    assert!(text.contains("no tool is called 'no-such-tool'"), "{text}");
 }

@@ -317,7 +317,7 @@ impl Drawing {
 
     /// What decays after the last life; for a write that goes astray the fault is put among its actions.
     fn damage(&mut self, rounds: &mut [Round], rng: &mut SimRng) -> Damage {
-        let kind = match rng.below(6) {
+        let kind = match rng.below(9) {
             0..2 => DamageKind::Flip,
             2 => DamageKind::ZeroSector,
             3 => DamageKind::Vanish,
@@ -330,7 +330,7 @@ impl Drawing {
             self.number += 1;
             let back = rng.between(1, 600) as u32;
             let kind = if rng.chance(500) { FaultKind::Lost } else { FaultKind::Misdirected(back) };
-            let (operation, skip) = (Operation::Write, rng.below(12) as u32);
+            let (operation, skip) = (Operation::Write, rng.below(6) as u32);
             let fault =
                 Fault { operation, path: ["incr", "base", "temp", ""][rng.index(4)].into(), skip, kind };
             last.actions.insert(0, Action { number: self.number, pause_us: 0, deed: Deed::Fault(fault) });
@@ -396,8 +396,8 @@ impl Drawing {
 
     fn fault(&mut self, rng: &mut SimRng) -> Deed {
         const PATHS: [&str; 5] = ["", "incr", "manifest", "temp", "base"];
-        match rng.below(13) {
-            12 => Deed::Evict,
+        match rng.below(16) {
+            12..16 => Deed::Evict,
             0 => Deed::FailFork,
             1 => Deed::KillChild,
             2 => Deed::Jump(rng.between(1_000_000, 3_600_000_000) as i64),

@@ -66,7 +66,12 @@ pub fn read_output(file: &str, text: &str, reasons: &Reasons) -> Outcome {
                 let reason = reasons.of_test(file, rest).unwrap_or("left out by an option of this run");
                 outcome.not_applicable.push((rest.to_owned(), reason.to_owned()));
             }
-            "ignore" => outcome.not_applicable.push((rest.to_owned(), OWN_TAG.to_owned())),
+            "ignore" => {
+                // `name: Tag: tag denied`, or without a name for a whole block.
+                let tag = rest.rsplit_once("Tag: ").and_then(|(_, tag)| tag.split(' ').next());
+                let reason = tag.and_then(|tag| reasons.of_tag(file, tag)).unwrap_or(OWN_TAG);
+                outcome.not_applicable.push((rest.to_owned(), reason.to_owned()));
+            }
             _ => {}
         }
     }

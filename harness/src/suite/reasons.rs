@@ -5,6 +5,9 @@
 /// The list in the repository.
 const COMMITTED: &str = include_str!("../../suite/not-applicable.txt");
 
+/// Begins an entry that names no test but one of the suite's tags.
+const TAG: &str = "tag ";
+
 /// All entries, in the file's order.
 #[derive(Debug)]
 pub struct Reasons {
@@ -15,7 +18,8 @@ pub struct Reasons {
 struct Entry {
     /// A file of the suite; a `*` at its end stands for any.
     file: String,
-    /// A test of it, by name; none stands for all. A `*` at its end stands for anything.
+    /// A test of it, by name; none stands for all. A `*` at its end stands for anything. `tag name` stands for whatever the
+    /// suite has marked so.
     test: Option<String>,
     reason: String,
 }
@@ -66,8 +70,23 @@ impl Reasons {
 
     /// The tests of `file` to leave out, as the suite's `--skiptest` takes them: a name, or `/` and an expression.
     pub fn patterns(&self, file: &str) -> Vec<String> {
-        let own = self.entries.iter().filter(|entry| matches(&entry.file, file));
-        own.filter_map(|entry| entry.test.as_deref()).map(skip_pattern).collect()
+        let tests = self.tests_of(file).filter(|test| !test.starts_with(TAG));
+        tests.map(skip_pattern).collect()
+    }
+
+    /// The suite's own tags of what to leave out in `file`.
+    pub fn tags(&self, file: &str) -> Vec<&str> {
+        self.tests_of(file).filter_map(|test| test.strip_prefix(TAG)).collect()
+    }
+
+    /// Why what bears a tag does not apply.
+    pub fn of_tag(&self, file: &str, tag: &str) -> Option<&str> {
+        self.of_test(file, &format!("{TAG}{tag}"))
+    }
+
+    fn tests_of<'a>(&'a self, file: &str) -> impl Iterator<Item = &'a str> + use<'a> {
+        let own: Vec<&Entry> = self.entries.iter().filter(|entry| matches(&entry.file, file)).collect();
+        own.into_iter().filter_map(|entry| entry.test.as_deref())
     }
 }
 
@@ -113,6 +132,15 @@ mod tests {
         assert_eq!(reasons.of_test("unit/b", "begins (so)"), None);
         assert_eq!(reasons.patterns("unit/a"), ["one: two", "/^begins "]);
         assert_eq!(skip_pattern("a (b)*"), "/^a \\(b\\)");
+    }
+
+    #[test]
+    fn tags_stand_apart_from_tests() {
+        let reasons =
+            Reasons::parse("[replicas]\nunit/a: tag needs:repl\nunit/a: one\n").expect("well formed");
+        assert_eq!(reasons.tags("unit/a"), ["needs:repl"]);
+        assert_eq!(reasons.patterns("unit/a"), ["one"]);
+        assert_eq!(reasons.of_tag("unit/a", "needs:repl"), Some("replicas"));
     }
 
     #[test]

@@ -8,7 +8,7 @@
 
 use std::fs;
 use std::io;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 use crate::os::{self, Signal};
@@ -18,7 +18,7 @@ use crate::process::TempDir;
 const PROPAGATION: &str = include_str!("../../suite/propagation.tcl");
 /// The line of `test_helper.tcl` before which all its procedures are defined and nothing has run.
 const START_LINE: &str = "if {$::client} {\n";
-/// Names under which the two projects look for their programs, and where each of ours is found.
+/// Programs beside the server that the suites call, by the end of their names.
 const TOOLS: [&str; 4] = ["cli", "benchmark", "check-aof", "check-rdb"];
 
 /// A directory with `src/` and `tests/`, removed when dropped.
@@ -73,13 +73,25 @@ impl Tree {
         for project in ["redis", "valkey"] {
             symlink(server, src.join(format!("{project}-server")))?;
             for tool in TOOLS {
-                if let Some(program) = on_path(&format!("redis-{tool}")) {
-                    symlink(program, src.join(format!("{project}-{tool}")))?;
+                // Ours stand beside the server; what we have none of is the stock one.
+                let own = server.with_file_name("perdura");
+                let is_own = tool.starts_with("check-") && own.is_file();
+                let stock = || Some(vec![on_path(&format!("redis-{tool}"))?.display().to_string()]);
+                let own_words = || vec![own.display().to_string(), tool.to_owned()];
+                if let Some(words) = if is_own { Some(own_words()) } else { stock() } {
+                    write_script(&words, &src.join(format!("{project}-{tool}")))?;
                 }
             }
         }
         Ok(())
     }
+}
+
+/// A script that runs these words with its arguments: a link would not do, for tools look at the name they are called by.
+fn write_script(words: &[String], path: &Path) -> io::Result<()> {
+    let quoted: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
+    fs::write(path, format!("#!/bin/sh\nexec {} \"$@\"\n", quoted.join(" ")))?;
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755))
 }
 
 /// Every file of a suite, in its own order.

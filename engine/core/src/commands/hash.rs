@@ -336,23 +336,35 @@ fn hrandfield(call: &mut Call) -> CommandResult {
         reply_value(call.reply, field.map(|field| field.name));
         return Ok(());
     };
-    let fields = hash.map_or(Vec::new(), |hash| random_fields(hash, &wanted, &mut rng));
-    wanted.begin(call.reply, fields.len());
-    for field in fields {
-        wanted.begin_element(call.reply);
-        reply_item(call.reply, field.name);
+    let reply_field = |reply: &mut Reply, field: Field<'_>| {
+        wanted.begin_element(reply);
+        reply_item(reply, field.name);
         if wanted.has_more {
-            reply_item(call.reply, field.value);
+            reply_item(reply, field.value);
+        }
+    };
+    match hash {
+        Some(hash) if !wanted.is_distinct => {
+            wanted.begin(call.reply, wanted.count);
+            for _ in 0..wanted.count {
+                // There may be a billion of them, however small the hash is.
+                if call.reply.is_overlong() {
+                    break;
+                }
+                reply_field(call.reply, hash.sample(rng.next_u64()).expect("a stored hash has a field"));
+            }
+        }
+        hash => {
+            let fields = hash.map_or(Vec::new(), |hash| random_fields(hash, &wanted, &mut rng));
+            wanted.begin(call.reply, fields.len());
+            fields.into_iter().for_each(|field| reply_field(call.reply, field));
         }
     }
     Ok(())
 }
 
+/// Different fields.
 fn random_fields<'a>(hash: &'a Hash, wanted: &RandomCount, rng: &mut Rng) -> Vec<Field<'a>> {
-    let mut sample = || hash.sample(rng.next_u64()).expect("a stored hash has a field");
-    if !wanted.is_distinct {
-        return (0..wanted.count).map(|_| sample()).collect();
-    }
     if wanted.count >= hash.len() {
         return hash.iter().collect();
     }
@@ -361,7 +373,7 @@ fn random_fields<'a>(hash: &'a Hash, wanted: &RandomCount, rng: &mut Rng) -> Vec
         let mut names = BTreeSet::new();
         let mut fields = Vec::with_capacity(wanted.count);
         while fields.len() < wanted.count {
-            let field = sample();
+            let field = hash.sample(rng.next_u64()).expect("a stored hash has a field");
             if names.insert(field.name.to_vec()) {
                 fields.push(field);
             }

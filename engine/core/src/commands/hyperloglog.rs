@@ -32,7 +32,7 @@ pub const COMMANDS: &[Command] = &[
             "O(1) for each element.",
         ),
     // RW: it may keep the count it computes.
-    Command::run("pfcount", -2, flag::READONLY, pfcount)
+    Command::run("pfcount", -2, flag::READONLY | flag::MAY_REPLICATE, pfcount)
         .keys(&[KeySpec::range(1, -1, 1, key_flag::RW | key_flag::ACCESS)])
         .acl(acl::HYPERLOGLOG)
         .doc(

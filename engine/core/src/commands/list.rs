@@ -19,7 +19,7 @@ use crate::{
         COUNT_NOT_POSITIVE, Error, KEY_COUNT_NOT_POSITIVE, NO_SUCH_KEY, OUT_OF_RANGE, SYNTAX, wrong_arity,
     },
     store::{
-        Class, Edited,
+        Class, Edited, Type,
         list::{End, List, equal_to, fill},
     },
 };
@@ -33,7 +33,7 @@ const POP_KEY: &[KeySpec] = &[KeySpec::one(1, POP)];
 const POP_KEYS: &[KeySpec] = &[KeySpec::range(1, -2, 1, POP)];
 const MOVE_KEYS: &[KeySpec] = &[KeySpec::one(1, POP), KeySpec::one(2, INSERT)];
 const PUSH_FLAGS: u32 = flag::WRITE | flag::DENYOOM | flag::FAST;
-const WAIT_FLAGS: u32 = flag::WRITE | flag::NOSCRIPT | flag::BLOCKING;
+const WAIT_FLAGS: u32 = flag::WRITE | flag::BLOCKING;
 
 /// The commands of this file.
 pub const COMMANDS: &[Command] = &[
@@ -564,7 +564,7 @@ fn blmpop(call: &mut Call) -> CommandResult {
     let request = parse_pops(call.args, 2)?;
     let timeout_ms = call.timeout_ms(1)?;
     if !pop_first(call, &request)? {
-        call.wait_for(request.keys, timeout_ms, TimeoutReply::NullArray);
+        call.wait_for(Type::List, request.keys, timeout_ms, TimeoutReply::NullArray);
     }
     Ok(())
 }
@@ -646,7 +646,7 @@ fn pop_or_wait(call: &mut Call, end: End) -> CommandResult {
             return Ok(());
         }
     }
-    call.wait_for(keys, timeout_ms, TimeoutReply::NullArray);
+    call.wait_for(Type::List, keys, timeout_ms, TimeoutReply::NullArray);
     Ok(())
 }
 
@@ -695,7 +695,7 @@ fn move_or_wait(call: &mut Call, ends: Ends, timeout_ms: u64, record: Args<'_>) 
     if move_element(call, ends)? {
         call.record.replace(record);
     } else {
-        call.wait_for(&call.args[1..2], timeout_ms, TimeoutReply::Null);
+        call.wait_for(Type::List, &call.args[1..2], timeout_ms, TimeoutReply::Null);
     }
     Ok(())
 }

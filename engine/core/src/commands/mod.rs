@@ -57,7 +57,7 @@ use crate::{
         OUT_OF_INT_RANGE,
     },
     resp::Reply,
-    store::Store,
+    store::{Store, Type},
 };
 
 /// What a handler gives back; the reply of a success is already written.
@@ -87,6 +87,8 @@ pub struct Call<'a> {
 pub struct Context {
     /// In MULTI or a script: blocking commands answer as if their time were up.
     pub deny_blocking: bool,
+    /// In a script.
+    pub is_script: bool,
     /// `lazyfree-lazy-user-del` and kin, and sanitising of payloads.
     pub lazyfree_user_del: bool,
     /// `lazyfree-lazy-server-del`: implicit deletions are logged as UNLINK.
@@ -167,8 +169,8 @@ impl Call<'_> {
         parse_timeout_seconds(self.args[index], self.store.now_ms)
     }
 
-    /// Waits until one of `keys` changes, then runs the command again; where waiting is not allowed, answers `denied`.
-    pub fn wait_for(&mut self, keys: Args<'_>, timeout_ms: u64, denied: TimeoutReply) {
+    /// Waits until one of `keys` holds something of this type, then runs the command again; where waiting is not allowed, answers `denied`.
+    pub fn wait_for(&mut self, kind: Type, keys: Args<'_>, timeout_ms: u64, denied: TimeoutReply) {
         if self.context.deny_blocking {
             match denied {
                 TimeoutReply::Null => self.reply.null(),
@@ -178,6 +180,7 @@ impl Call<'_> {
         }
         self.block = Some(Block {
             keys: keys.iter().map(|key| key.to_vec()).collect(),
+            kind,
             timeout_ms,
             // Whatever the command gives on success.
             on_timeout: TimeoutReply::NullArray,

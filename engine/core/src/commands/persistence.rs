@@ -48,7 +48,7 @@ pub const COMMANDS: &[Command] = &[
         "Synchronously saves the database(s) to disk and shuts down the Redis server.",
         "O(N) when saving, where N is the total number of keys in all databases when saving data, otherwise O(1)",
     ),
-    Command::node("wait", 3, flag::NOSCRIPT, NodeCommand::Wait).acl(acl::CONNECTION).doc("generic", "3.0.0", "Waits until replicas have this connection's writes.", "O(1)").tips(&["request_policy:all_shards", "response_policy:agg_min"]),
+    Command::node("wait", 3, 0, NodeCommand::Wait).acl(acl::CONNECTION).doc("generic", "3.0.0", "Waits until replicas have this connection's writes.", "O(1)").tips(&["request_policy:all_shards", "response_policy:agg_min"]),
     Command::node("waitaof", 4, flag::NOSCRIPT, NodeCommand::WaitAof)
         .acl(acl::CONNECTION)
         .doc(

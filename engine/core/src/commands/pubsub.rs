@@ -6,7 +6,7 @@ use super::{
 };
 
 const SUBSCRIBING: u32 = flag::PUBSUB | flag::NOSCRIPT | flag::LOADING | flag::STALE;
-const PUBLISHING: u32 = flag::PUBSUB | flag::LOADING | flag::STALE | flag::FAST;
+const PUBLISHING: u32 = flag::PUBSUB | flag::LOADING | flag::STALE | flag::FAST | flag::MAY_REPLICATE;
 const LOOKING: u32 = flag::PUBSUB | flag::LOADING | flag::STALE;
 
 /// The commands of this file.

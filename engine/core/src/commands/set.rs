@@ -379,7 +379,13 @@ fn srandmember(call: &mut Call) -> CommandResult {
         // A negative count: the same member may come again.
         (Some(set), Some((count, true))) => {
             call.reply.array(count);
-            (0..count).for_each(|_| reply_item(call.reply, set.random(&mut rng)));
+            for _ in 0..count {
+                // There may be a billion of them, however small the set is.
+                if call.reply.is_overlong() {
+                    break;
+                }
+                reply_item(call.reply, set.random(&mut rng));
+            }
         }
         (Some(set), Some((count, false))) => {
             let count = count.min(set.len());

@@ -91,7 +91,7 @@ impl<'a> Options<'a> {
                 (b"by", [pattern, after @ ..]) => {
                     if !may_read_all && pattern.contains(&b'*') {
                         return Err(Error::new(
-                            "ERR BY option of SORT denied due to insufficient ACL permissions",
+                            "ERR BY option of SORT denied due to insufficient ACL permissions.",
                         ));
                     }
                     options.by = Some(pattern);
@@ -100,7 +100,7 @@ impl<'a> Options<'a> {
                 (b"get", [pattern, after @ ..]) => {
                     if !may_read_all {
                         return Err(Error::new(
-                            "ERR GET option of SORT denied due to insufficient ACL permissions",
+                            "ERR GET option of SORT denied due to insufficient ACL permissions.",
                         ));
                     }
                     options.gets.push(pattern);

@@ -2,7 +2,7 @@
 //!
 //! Always true: names are unique; rows are found whatever the case they are typed in.
 
-use alloc::{collections::BTreeMap, string::String, vec, vec::Vec};
+use alloc::{string::String, vec, vec::Vec};
 
 use super::{
     Command,
@@ -116,10 +116,21 @@ impl Row {
 #[derive(Clone)]
 pub struct Table {
     rows: Vec<Row>,
-    /// Names that operators gave and took away (`rename-command`), small letters; `None` where a name means nothing.
-    renamed: BTreeMap<Vec<u8>, Option<usize>>,
     /// Open addressing by [`place_of`]: numbers of rows, `VACANT` where there is none. Every request is looked up here.
     by_name: Vec<u16>,
+    renamed: Vec<Renamed>,
+}
+
+/// A command that clients know by another name than its own, or (with an empty one) not at all.
+#[derive(Clone)]
+struct Renamed {
+    id: usize,
+    to: Vec<u8>,
+}
+
+/// Whether a name is the one that was given; one that was taken away is none.
+fn is_same_name(given: &[u8], name: &[u8]) -> bool {
+    !given.is_empty() && given.eq_ignore_ascii_case(name)
 }
 
 /// Places for names, a power of two: four times as many as there are names, so that nearly all stand in their own.
@@ -142,7 +153,7 @@ fn place_of(name: &[u8]) -> usize {
 impl Table {
     /// The table of [`GROUPS`].
     pub fn new() -> Table {
-        let mut table = Table { rows: Vec::new(), renamed: BTreeMap::new(), by_name: vec![VACANT; PLACES] };
+        let mut table = Table { rows: Vec::new(), by_name: vec![VACANT; PLACES], renamed: Vec::new() };
         for command in GROUPS.iter().flat_map(|group| group.iter()) {
             table.add(command, None);
             for subcommand in command.subcommands {
@@ -165,6 +176,22 @@ impl Table {
         assert!(self.rows.len() < PLACES / 2, "more places are needed");
     }
 
+    /// Gives a command another name; an empty one takes it away from clients.
+    ///
+    /// # Errors
+    /// There is no such command, or the new name is taken.
+    pub fn rename(&mut self, from: &str, to: &str) -> Result<(), &'static str> {
+        let row = self.find(from.as_bytes()).filter(|row| row.container.is_none());
+        let id = row.ok_or("No such command in rename-command")?.id;
+        self.renamed.retain(|renamed| renamed.id != id);
+        self.renamed.push(Renamed { id, to: Vec::new() });
+        if self.find(to.as_bytes()).is_some() {
+            return Err("Target command name already exists");
+        }
+        self.renamed.last_mut().expect("pushed above").to = to.as_bytes().to_vec();
+        Ok(())
+    }
+
     /// Number of rows, subcommands included.
     pub fn len(&self) -> usize {
         self.rows.len()
@@ -183,6 +210,12 @@ impl Table {
     /// The command of this name, in any case; `config|get` for a subcommand.
     #[inline]
     pub fn find(&self, name: &[u8]) -> Option<Row> {
+        let row = self.find_by_own_name(name);
+        if self.renamed.is_empty() { row } else { self.find_renamed(name, row) }
+    }
+
+    #[inline]
+    fn find_by_own_name(&self, name: &[u8]) -> Option<Row> {
         let mut place = place_of(name);
         loop {
             let row = self.rows.get(usize::from(self.by_name[place]))?;
@@ -193,57 +226,30 @@ impl Table {
         }
     }
 
-    /// Gives a command another name, or none if that is empty.
-    ///
-    /// # Errors
-    /// There is no such command, or another one has the new name.
-    pub fn rename(&mut self, old: &str, new: &str) -> Result<(), &'static str> {
-        let (old, new) = (old.to_ascii_lowercase().into_bytes(), new.to_ascii_lowercase().into_bytes());
-        let row = self.find_typed(&old).filter(|row| row.container.is_none());
-        let row = row.ok_or("No such command in rename-command")?;
-        self.renamed.insert(old, None);
-        if new.is_empty() {
-            return Ok(());
-        }
-        if self.find_typed(&new).is_some() {
-            return Err("Target command name already exists");
-        }
-        self.renamed.insert(new, Some(row.id));
-        Ok(())
-    }
-
-    /// Some command has another name than its own.
-    #[inline]
-    pub fn has_renamed(&self) -> bool {
-        !self.renamed.is_empty()
-    }
-
-    /// [`Table::find`] for a name that a client typed.
-    #[inline]
-    fn find_typed(&self, name: &[u8]) -> Option<Row> {
-        if !self.has_renamed() {
-            return self.find(name);
-        }
-        match self.renamed.get(&name.to_ascii_lowercase()) {
-            Some(id) => id.map(|id| self.rows[id]),
-            None => self.find(name),
-        }
-    }
-
-    /// [`Table::resolve`] for what a client or a script typed: names are those that the operator gave.
-    #[inline]
-    pub fn resolve_typed(&self, args: &[&[u8]]) -> Option<Row> {
-        Some(self.with_subcommand(self.find_typed(args[0])?, args))
+    /// Which command clients mean by a name that is one's `own`, when some have other names.
+    #[cold]
+    fn find_renamed(&self, name: &[u8], own: Option<Row>) -> Option<Row> {
+        let kept = own.filter(|row| self.renamed.iter().all(|renamed| renamed.id != row.id));
+        let given = || self.renamed.iter().find(|renamed| is_same_name(&renamed.to, name));
+        kept.or_else(|| Some(self.rows[given()?.id]))
     }
 
     /// The row that a request means: the subcommand if its first word is a container and the second one of its words.
     ///
     /// A container with an unknown second word gives the container's own row.
     pub fn resolve(&self, args: &[&[u8]]) -> Option<Row> {
-        Some(self.with_subcommand(self.find(args[0])?, args))
+        // `config|get` names a row, but nobody says it so.
+        let row = self.find(args[0]).filter(|row| row.container.is_none())?;
+        Some(self.subcommand_of(row, args))
     }
 
-    fn with_subcommand(&self, row: Row, args: &[&[u8]]) -> Row {
+    /// [`Table::resolve`] for a logged command: those we write ourselves have the names that clients may have lost.
+    pub fn resolve_logged(&self, args: &[&[u8]]) -> Option<Row> {
+        let row = self.find(args[0]).or_else(|| self.find_by_own_name(args[0]))?;
+        Some(self.subcommand_of(row, args))
+    }
+
+    fn subcommand_of(&self, row: Row, args: &[&[u8]]) -> Row {
         if row.command.subcommands.is_empty() || args.len() < 2 {
             return row;
         }

@@ -57,6 +57,7 @@ impl Bench {
                 rdb_compression: true,
                 may_read_all: true,
                 is_replay: false,
+                is_script: false,
             },
             protocol: Protocol::Resp2,
             block: None,

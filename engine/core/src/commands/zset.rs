@@ -21,11 +21,11 @@ use crate::{
     error::{COUNT_NOT_POSITIVE, Error, KEY_COUNT_NOT_POSITIVE, NOT_A_FLOAT, SYNTAX, wrong_arity},
     resp::{Protocol, Reply},
     rng::Rng,
-    store::{Class, Edited, Kind, Limits, Value, zset::ZSet},
+    store::{Class, Edited, Kind, Limits, Type, Value, zset::ZSet},
 };
 
 const READ: u32 = flag::READONLY | flag::FAST;
-const BLOCKING: u32 = flag::WRITE | flag::NOSCRIPT | flag::BLOCKING | flag::FAST;
+const BLOCKING: u32 = flag::WRITE | flag::BLOCKING | flag::FAST;
 const POP: u32 = key_flag::RW | key_flag::ACCESS | key_flag::DELETE;
 const POP_KEY: &[KeySpec] = &[KeySpec::one(1, POP)];
 const POP_KEYS: &[KeySpec] = &[KeySpec::range(1, -2, 1, POP)];
@@ -188,22 +188,27 @@ fn zrandmember(call: &mut Call) -> CommandResult {
         }
         return Ok(());
     };
-    let members = zset.map_or(Vec::new(), |zset| random_members(zset, &wanted, &mut rng));
-    reply_members(call.reply, members.into_iter(), wanted.has_more);
+    match zset {
+        Some(zset) if !wanted.is_distinct => {
+            let picks =
+                (0..wanted.count).map(|_| zset.get(rng.index(zset.len())).expect("a rank below the length"));
+            reply_members(call.reply, picks, wanted.has_more);
+        }
+        zset => {
+            let members = zset.map_or(Vec::new(), |zset| random_members(zset, wanted.count, &mut rng));
+            reply_members(call.reply, members.into_iter(), wanted.has_more);
+        }
+    }
     Ok(())
 }
 
-fn random_members<'a>(zset: &'a ZSet, wanted: &RandomCount, rng: &mut Rng) -> Vec<(Item<'a>, f64)> {
-    let len = zset.len();
-    if wanted.is_distinct && wanted.count >= len {
+/// Different members, all there are if that is fewer than `count`.
+fn random_members<'a>(zset: &'a ZSet, count: usize, rng: &mut Rng) -> Vec<(Item<'a>, f64)> {
+    if count >= zset.len() {
         return zset.iter().collect();
     }
-    let ranks = if wanted.is_distinct {
-        distinct_indexes(len, wanted.count, rng)
-    } else {
-        (0..wanted.count).map(|_| rng.index(len)).collect()
-    };
-    ranks.into_iter().map(|rank| zset.get(rank).expect("a rank below the length")).collect()
+    let ranks = distinct_indexes(zset.len(), count, rng).into_iter();
+    ranks.map(|rank| zset.get(rank).expect("a rank below the length")).collect()
 }
 
 /// Writes members, perhaps with their scores: one list in RESP2, pairs in RESP3.
@@ -216,6 +221,10 @@ pub(super) fn reply_members<'a>(
     let is_flat = with_scores && reply.protocol() == Protocol::Resp2;
     let mut count = 0;
     for (member, score) in members {
+        // Random members may be a billion, however small the sorted set is.
+        if reply.is_overlong() {
+            break;
+        }
         begin_pair(reply, with_scores);
         reply_item(reply, member);
         if with_scores {
@@ -526,7 +535,7 @@ fn pop_or_wait(call: &mut Call, side: Side) -> CommandResult {
     let timeout_ms = call.timeout_ms(last)?;
     let keys = &call.args[1..last];
     let Some((key, popped)) = pop_first(call, keys, side, 1)? else {
-        call.wait_for(keys, timeout_ms, TimeoutReply::NullArray);
+        call.wait_for(Type::ZSet, keys, timeout_ms, TimeoutReply::NullArray);
         return Ok(());
     };
     let (member, score) = &popped[0];
@@ -595,7 +604,7 @@ fn bzmpop(call: &mut Call) -> CommandResult {
     let wanted = MultiPop::parse(&call.args[2..])?;
     let timeout_ms = call.timeout_ms(1)?;
     if !wanted.run(call)? {
-        call.wait_for(wanted.keys, timeout_ms, TimeoutReply::NullArray);
+        call.wait_for(Type::ZSet, wanted.keys, timeout_ms, TimeoutReply::NullArray);
     }
     Ok(())
 }

@@ -511,6 +511,15 @@ mod rewrite {
     /// What every rewritten file ends with if the old one had none of it.
     const ALWAYS: &str = "save 3600 1\nsave 300 100\nsave 60 10000\ndir \"./\"\nlatency-tracking-info-percentiles 50 99 99.9\n";
 
+    #[test]
+    fn a_rewrite_of_everything_loads_as_the_same() {
+        let config = load("hz 20\n").expect("valid");
+        let text = config.rewrite_to(Extent::All, "hz 20\n", &[]);
+        assert!(text.lines().count() > DIRECTIVES.len() / 2, "{text}");
+        assert!(text.contains("\nappendfsync everysec\n"), "{text}");
+        assert_eq!(load(&text).expect("what was written is valid"), config);
+    }
+
     fn rewritten(old: &str, change: impl FnOnce(&mut Config)) -> String {
         let mut config = load(old).expect("valid");
         change(&mut config);

@@ -345,6 +345,11 @@ impl OutputBufferLimits {
         pubsub: OutputBufferLimit { hard_bytes: 32 << 20, soft_bytes: 8 << 20, soft_seconds: 60 },
     };
 
+    /// What applies to a client.
+    pub fn of(&self, is_subscribed: bool) -> OutputBufferLimit {
+        if is_subscribed { self.pubsub } else { self.normal }
+    }
+
     fn class_mut(&mut self, name: &str) -> Option<&mut OutputBufferLimit> {
         match name.to_ascii_lowercase().as_str() {
             "normal" => Some(&mut self.normal),

@@ -353,7 +353,7 @@ impl Node {
         let user = self.acl.get(&name).ok_or_else(|| Error::text(format!("ERR User '{name}' not found")))?;
         let tried = &args[3..];
         let not_found = || Error::text(format!("ERR Command '{}' not found", printable(args[3])));
-        let row = self.table.resolve_typed(tried).ok_or_else(not_found)?;
+        let row = self.table.resolve(tried).ok_or_else(not_found)?;
         if matches!(row.command.action, Action::Container) {
             return Err(not_found());
         }
@@ -711,8 +711,8 @@ mod tests {
             ("AUTH some x", "+OK"),
             ("SORT l", "[\"1\"]"),
             ("SORT l BY nosort", "[\"1\"]"),
-            ("SORT l BY w_*", "-ERR BY option of SORT denied due to insufficient ACL permissions"),
-            ("SORT l GET #", "-ERR GET option of SORT denied due to insufficient ACL permissions"),
+            ("SORT l BY w_*", "-ERR BY option of SORT denied due to insufficient ACL permissions."),
+            ("SORT l GET #", "-ERR GET option of SORT denied due to insufficient ACL permissions."),
             ("AUTH all x", "+OK"),
             ("SORT l BY w_* GET #", "[\"1\"]"),
         ]);

@@ -174,7 +174,7 @@ impl Node {
         let args_start = batch.args.len();
         batch.args.extend(batch.spans.iter().map(|span| span.of(input)));
         let args = &batch.args[args_start..];
-        let row = self.table.resolve_typed(args);
+        let row = self.table.resolve(args);
         let is_plain = row.is_some_and(|row| {
             matches!(row.command.action, Action::Run(_)) && !row.command.has(flag::BLOCKING)
         });

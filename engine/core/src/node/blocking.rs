@@ -12,6 +12,7 @@ use alloc::{
 
 use super::{
     Node,
+    acl::denied,
     execute::{Outcome, Request},
 };
 use crate::{
@@ -21,7 +22,7 @@ use crate::{
     error::{Error, TIMEOUT_NEGATIVE},
     host::{ClientId, Effects},
     session::{Blocked, Session, Waiting},
-    store::DbKey,
+    store::{DbKey, value},
 };
 
 /// What a client waits for, without its details.
@@ -131,7 +132,7 @@ impl Node {
                 self.waiting.by_key.entry(key).or_default().insert((order, session.client));
             }
         }
-        session.blocked = Some(Blocked { waiting, until_us, order });
+        session.blocked = Some(Blocked { waiting, since_us: self.now.mono_us, until_us, order });
         self.update_change_tracking();
     }
 
@@ -204,24 +205,46 @@ impl Node {
         let clients: Vec<(u64, ClientId)> =
             self.waiting.by_key.get(key).map(|clients| clients.iter().copied().collect()).unwrap_or_default();
         for (_, client) in clients {
-            self.with_session(client, |node, session| node.retry(session));
+            self.with_session(client, |node, session| node.retry(session, key));
         }
     }
 
-    fn retry(&mut self, session: &mut Session) {
+    /// Whether what a key holds now can serve somebody who waits so.
+    fn can_serve(&self, key: &DbKey, block: &Block) -> bool {
+        let entry = self.store.db(key.db).get(&key.key).filter(|entry| !self.store.is_due(entry.expiry_ms()));
+        block.wakes_on_removal || entry.is_some_and(|entry| value::type_of(entry.content()) == block.kind)
+    }
+
+    fn retry(&mut self, session: &mut Session, key: &DbKey) {
         let Some(blocked) = session.blocked.clone() else { return };
         let Waiting::Keys { args, db, block } = &blocked.waiting else { return };
+        if !self.can_serve(key, block) {
+            return;
+        }
         let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-        let Some(row) = self.table.resolve_typed(&args) else { return };
+        let Some(row) = self.table.resolve(&args) else { return };
+        if let Err(denial) = self.check_rights(session, &row, &args) {
+            // The rights were taken away while it waited.
+            self.unblock(session);
+            let error = denied(&session.user, denial, &row);
+            self.command_stats[row.id].rejected += 1;
+            self.count_error(error.code());
+            session.reply.error(error.as_str());
+            self.owe(session);
+            self.resume(session);
+            return;
+        }
         let selected = core::mem::replace(&mut session.db, *db);
         let reply_at = session.reply.len();
         self.unblock(session);
+        let started = (self.seeds.stopwatch)();
         let outcome = self.run_data_command(session, &row, &Request { args: &args, frame: None }, false);
+        let elapsed_ns = (self.seeds.stopwatch)().saturating_sub(started);
         session.db = selected;
         match outcome {
             Outcome::Done => {
                 self.remember_reads(session, &row, &args);
-                self.command_stats[row.id].calls += 1;
+                self.account_for(session, &row, &args, elapsed_ns + self.waited_ns(&blocked));
                 self.owe(session);
                 self.resume(session);
                 self.after_command(session);
@@ -234,6 +257,19 @@ impl Node {
                 self.block_again(session, blocked.clone(), block.clone(), *db);
             }
         }
+    }
+
+    fn waited_ns(&self, blocked: &Blocked) -> u64 {
+        self.now.mono_us.saturating_sub(blocked.since_us).saturating_mul(1000)
+    }
+
+    /// Statistics of a command whose wait for keys has ended without success.
+    pub(super) fn account_for_vain_wait(&mut self, session: &Session, blocked: &Blocked, has_failed: bool) {
+        let Waiting::Keys { args, .. } = &blocked.waiting else { return };
+        let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
+        let Some(row) = self.table.resolve(&args) else { return };
+        self.account_for(session, &row, &args, self.waited_ns(blocked));
+        self.command_stats[row.id].failed += u64::from(has_failed);
     }
 
     fn block_again(&mut self, session: &mut Session, blocked: Blocked, block: Block, db: usize) {
@@ -264,6 +300,7 @@ impl Node {
             }
             self.with_session(client, |node, session| {
                 if let Some(blocked) = node.unblock(session) {
+                    node.account_for_vain_wait(session, &blocked, false);
                     node.answer_timeout(session, &blocked.waiting, effects);
                     node.owe(session);
                     node.resume(session);
@@ -294,5 +331,93 @@ impl Node {
     /// A client is gone: nobody serves it any more.
     pub(super) fn forget_waiting(&mut self, session: &mut Session) {
         self.unblock(session);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::node::testing::TestServer;
+
+    /// A server, and a second client that waits with this command.
+    fn waiting(command: &str) -> (TestServer, crate::host::ClientId) {
+        let mut server = TestServer::new("enable-debug-command yes\nslowlog-log-slower-than 0");
+        let waiter = server.connect();
+        assert_eq!(server.run_as(waiter, command), "(waits)");
+        (server, waiter)
+    }
+
+    #[test]
+    fn a_key_of_another_type_wakes_nobody() {
+        for (command, before) in [
+            ("BLPOP k 0", "LPUSH k a"),
+            ("BZPOPMIN k 0", "ZADD k 1 a"),
+            ("XREAD BLOCK 0 STREAMS k 0", "XADD k 1-1 f v"),
+        ] {
+            let (mut server, waiter) = waiting(command);
+            for line in ["MULTI", before, "DEL k", "SET k string", "EXEC"] {
+                server.run(line);
+            }
+            assert_eq!(server.read(waiter), "(waits)", "{command}");
+            server.run("DEL k");
+            server.run(before);
+            assert_ne!(server.read(waiter), "(waits)", "{command}");
+        }
+    }
+
+    #[test]
+    fn a_group_that_is_flushed_away_ends_the_wait_for_it() {
+        for flush in ["FLUSHALL", "FLUSHDB", "DEL x"] {
+            let mut server = TestServer::new("");
+            let waiter = server.connect();
+            server.check(&[("XGROUP CREATE x g $ MKSTREAM", "+OK")]);
+            let command = "XREADGROUP GROUP g c BLOCK 0 STREAMS x >";
+            assert_eq!(server.run_as(waiter, command), "(waits)");
+            server.run(flush);
+            assert!(server.read(waiter).starts_with("-NOGROUP"), "{flush}");
+        }
+    }
+
+    #[test]
+    fn rights_taken_away_while_waiting_are_missed_when_served() {
+        let mut server = TestServer::new("");
+        let waiter = server.connect();
+        server.check(&[("ACL SETUSER bob on nopass ~* +@all", "+OK")]);
+        assert_eq!(server.run_as(waiter, "AUTH bob x"), "+OK");
+        assert_eq!(server.run_as(waiter, "BLPOP k 0"), "(waits)");
+        server.check(&[("ACL SETUSER bob resetkeys ~other*", "+OK"), ("LPUSH k a", ":1")]);
+        assert!(server.read(waiter).starts_with("-NOPERM"));
+        server.check(&[("LLEN k", ":1")]);
+    }
+
+    #[test]
+    fn a_served_command_is_counted_once_with_its_wait() {
+        let (mut server, waiter) = waiting("BLPOP k 0");
+        assert!(!server.run("SLOWLOG GET").contains("BLPOP"));
+        server.advance_ms(5);
+        server.run("LPUSH k a");
+        assert_ne!(server.read(waiter), "(waits)");
+        assert!(server.run("INFO commandstats").contains("cmdstat_blpop:calls=1,usec=5000"));
+        assert_eq!(server.run("SLOWLOG GET").matches("BLPOP").count(), 1);
+    }
+
+    #[test]
+    fn a_wait_that_is_ended_with_an_error_is_a_failed_call() {
+        let (mut server, waiter) = waiting("BLPOP k 0");
+        server.check(&[("CLIENT UNBLOCK 2 ERROR", ":1")]);
+        assert!(server.read(waiter).starts_with("-UNBLOCKED"));
+        let text = server.run("INFO commandstats");
+        assert!(text.contains("cmdstat_blpop:calls=1") && text.contains("failed_calls=1"), "{text}");
+    }
+
+    #[test]
+    fn monitors_see_a_waiting_command_when_it_comes() {
+        let mut server = TestServer::new("");
+        let (monitor, waiter) = (server.connect(), server.connect());
+        server.run_as(monitor, "MONITOR");
+        server.run_as(waiter, "BLPOP k 0");
+        assert!(server.read(monitor).contains("BLPOP"));
+        server.run("LPUSH k a");
+        let seen = server.read(monitor);
+        assert!(seen.contains("LPUSH") && !seen.contains("BLPOP"), "{seen}");
     }
 }

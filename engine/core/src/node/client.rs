@@ -171,9 +171,12 @@ impl Node {
         let redirect = redirection(&session.tracking);
         let query = session.input.len() + request_len;
         let events = if session.output().is_empty() { "r" } else { "rw" };
+        let pending = session.output_pending();
+        let first_buffer = pending.min(FIRST_BUFFER_BYTES);
+        let more = pending - first_buffer;
         format!(
             "id={} addr={} laddr={} fd={} name={} age={} idle={} flags={} db={} sub={} psub={} ssub={} multi={} qbuf={query} \
-             qbuf-free={} argv-mem={} multi-mem={queued_bytes} rbs={} rbp={} obl={} oll=0 omem=0 tot-mem={} events={events} \
+             qbuf-free={} argv-mem={} multi-mem={queued_bytes} rbs={} rbp={} obl={first_buffer} oll={} omem={more} tot-mem={} events={events} \
              cmd={} user={} redir={redirect} resp={} lib-name={} lib-ver={}",
             session.number,
             session.peer.address,
@@ -192,7 +195,7 @@ impl Node {
             request_len,
             session.reply.len(),
             session.reply.len(),
-            session.output_pending(),
+            more.div_ceil(FIRST_BUFFER_BYTES),
             session.memory() + request_len,
             session.last_row.map_or("NULL".into(), |id| self.table.rows()[id].full_name()),
             session.user,
@@ -304,6 +307,7 @@ impl Node {
         };
         self.with_session(client, |node, other| {
             let Some(blocked) = node.unblock(other) else { return };
+            node.account_for_vain_wait(other, &blocked, is_error);
             if is_error {
                 let error = Error::new("UNBLOCKED client unblocked via CLIENT UNBLOCK");
                 node.count_error(error.code());
@@ -354,10 +358,12 @@ impl Node {
     }
 
     /// Whether CLIENT PAUSE keeps this command from running now.
-    pub(super) fn is_paused(&self, session: &Session, row: &Row) -> bool {
+    pub(super) fn is_paused(&self, session: &Session, row: &Row, args: Args<'_>) -> bool {
         const CHANGES: u32 = flag::WRITE | flag::MAY_REPLICATE;
         let Some(pause) = self.pause.filter(|_| self.is_data_paused()) else { return false };
-        pause.holds_all || row.command.has(CHANGES) || self.has_queued_exec(session, row, CHANGES)
+        pause.holds_all
+            || self.flags_of(row, args) & CHANGES != 0
+            || self.has_queued_exec(session, row, CHANGES)
     }
 
     /// Keeps a command until the pause is over: it becomes the first of the client's input again.
@@ -370,6 +376,9 @@ impl Node {
         self.block(session, Waiting::Paused, 0);
     }
 }
+
+/// What CLIENT LIST shows as the fixed buffer of the output (`obl`); `omem` is what is pending beyond it.
+const FIRST_BUFFER_BYTES: usize = 16 * 1024;
 
 /// Bytes of the running command in the query buffer.
 fn request_len(request: &Request<'_>) -> usize {
@@ -452,7 +461,25 @@ pub(super) const HELP: &[(&str, &str)] = &[
 
 #[cfg(test)]
 mod tests {
-    use crate::node::testing::TestServer;
+    use alloc::format;
+
+    use crate::{host::Effect, node::testing::TestServer};
+
+    #[test]
+    fn a_reply_without_end_stops_at_the_output_limit() {
+        let mut server = TestServer::new("client-output-buffer-limit normal 100000 0 0");
+        server.check(&[("HSET h f v", ":1"), ("ZADD z 1 m", ":1"), ("SADD s m", ":1")]);
+        for command in ["HRANDFIELD h -999999999", "ZRANDMEMBER z -999999999", "SRANDMEMBER s -999999999"] {
+            let greedy = server.connect();
+            server.send(greedy, command);
+            let line = format!("cmdstat_{}", command.split(' ').next().unwrap().to_lowercase());
+            assert!(server.run("INFO commandstats").contains(&line));
+            assert!(server.seen.iter().any(|effect| matches!(
+                effect,
+                Effect::Close { client, now: true } if *client == greedy
+            )));
+        }
+    }
 
     #[test]
     fn a_client_speaks_of_itself() {

@@ -62,7 +62,7 @@ impl Node {
 
     pub(super) fn command_list(&mut self, session: &mut Session, args: Args<'_>) -> CommandResult {
         let rows: Vec<&Row> = match args {
-            [_, _] => self.commands().collect(),
+            [_, _] => self.table.rows().iter().collect(),
             [_, _, word, by, pattern] if word.eq_ignore_ascii_case(b"filterby") => {
                 let rows = self.table.rows().iter();
                 match &*by.to_ascii_lowercase() {
@@ -105,7 +105,7 @@ impl Node {
     }
 
     fn keys_of(&self, request: Args<'_>) -> Result<Vec<(usize, u32)>, Error> {
-        let row = self.table.resolve_typed(request).ok_or(Error::new("ERR Invalid command specified"))?;
+        let row = self.table.resolve(request).ok_or(Error::new("ERR Invalid command specified"))?;
         if row.command.keys.is_empty() && row.command.find_keys.is_none() {
             return Err(Error::new("ERR The command has no key arguments"));
         }
@@ -319,7 +319,13 @@ pub(super) const HELP: &[(&str, &str)] = &[
 
 #[cfg(test)]
 mod tests {
-    use crate::node::testing::TestServer;
+    use alloc::vec::Vec;
+
+    use crate::{
+        config::Config,
+        node::{Node, Seeds, no_stopwatch, testing::TestServer},
+        time::Now,
+    };
 
     #[test]
     fn a_command_is_described() {
@@ -336,6 +342,12 @@ mod tests {
             ("COMMAND LIST PATTERN", "-ERR syntax error"),
             ("COMMAND NOSUCH", "-ERR unknown subcommand 'NOSUCH'. Try COMMAND HELP."),
         ]);
+    }
+
+    #[test]
+    fn all_names_include_those_of_subcommands() {
+        let names = TestServer::new("").run("COMMAND LIST");
+        assert!(names.contains("\"client\"") && names.contains("\"client|list\""), "{names}");
     }
 
     #[test]
@@ -360,6 +372,32 @@ mod tests {
             assert!(shown.starts_with('[') && shown.contains("\"get\""), "{command}");
         }
         assert!(count[1..].parse::<usize>().is_ok_and(|count| count > 100), "{count}");
+    }
+
+    #[test]
+    fn a_renamed_command_is_known_by_its_new_name_only() {
+        let mut server = TestServer::new("rename-command FLUSHALL wipe\nrename-command CONFIG \"\"");
+        assert!(server.run("FLUSHALL").starts_with("-ERR unknown command 'FLUSHALL'"));
+        assert!(server.run("CONFIG GET port").starts_with("-ERR unknown command 'CONFIG'"));
+        server.check(&[("SET k v", "+OK"), ("WIPE", "+OK"), ("DBSIZE", ":0")]);
+        let mut node = Node::new(
+            {
+                let mut config = Config::default();
+                config.load("rename-command NOSUCH x", &mut |_| Ok(Vec::new())).expect("valid");
+                config
+            },
+            Seeds { seed: 1, process_id: 1, stopwatch: no_stopwatch },
+            Now::default(),
+        );
+        assert_eq!(
+            node.rename_commands(),
+            Err("rename-command NOSUCH: No such command in rename-command".into())
+        );
+    }
+
+    #[test]
+    fn a_subcommand_is_not_called_by_its_full_name() {
+        assert!(TestServer::new("").run("config|get a").starts_with("-ERR unknown command 'config|get'"));
     }
 
     #[test]

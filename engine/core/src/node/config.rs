@@ -17,7 +17,7 @@ use alloc::{
 use super::{CommandStats, Counters, Node, acl, blocking::WaitKind, execute::Request};
 use crate::{
     commands::{Args, CommandResult},
-    config::{Changed, SetContext, SetError},
+    config::{Changed, Extent, SetContext, SetError},
     error::Error,
     host::{ClientId, Completion, ENOENT, Effect, Effects, errno_text},
     resp::encode_command,
@@ -36,7 +36,7 @@ pub(super) struct ConfigJob {
 pub(super) enum Task {
     Set(Change),
     /// CONFIG REWRITE: reading, then writing.
-    Rewrite,
+    Rewrite(Extent),
     /// ACL LOAD: reading.
     AclLoad,
     /// ACL SAVE: writing.
@@ -147,12 +147,13 @@ impl Node {
         &mut self,
         session: &mut Session,
         request: &Request<'_>,
+        extent: Extent,
         effects: &mut Effects,
     ) -> Result<Option<Waiting>, Error> {
         let Some(path) = self.config.config_file.clone() else {
             return Err(Error::new("ERR The server is running without a config file"));
         };
-        self.begin_file_job(session, request, Task::Rewrite, Effect::ReadConfig { path }, effects)
+        self.begin_file_job(session, request, Task::Rewrite(extent), Effect::ReadConfig { path }, effects)
     }
 
     /// Begins to read or write a file for a client, who is answered when that is done.
@@ -177,11 +178,11 @@ impl Node {
         let Some(mut job) = self.config_job.take() else { return };
         let result = match (&mut job.task, completion) {
             (Task::Set(change), completion) => self.go_on_with_change(change, completion, effects),
-            (Task::Rewrite, Completion::ConfigRead(old)) => self.rewrite_file(old, effects),
-            (Task::Rewrite, Completion::ConfigWritten(result)) => Some(result.map_err(not_rewritten)),
+            (Task::Rewrite(extent), Completion::ConfigRead(old)) => self.rewrite_file(*extent, old, effects),
+            (Task::Rewrite(_), Completion::ConfigWritten(result)) => Some(result.map_err(not_rewritten)),
             (Task::AclLoad, Completion::ConfigRead(text)) => Some(self.take_aclfile(text, effects)),
             (Task::AclSave, Completion::ConfigWritten(result)) => Some(result.map_err(acl::not_saved)),
-            (Task::Rewrite | Task::AclLoad | Task::AclSave, _) => None,
+            (Task::Rewrite(_) | Task::AclLoad | Task::AclSave, _) => None,
         };
         match result {
             None => self.config_job = Some(job),
@@ -252,7 +253,12 @@ impl Node {
         }
     }
 
-    fn rewrite_file(&mut self, old: Result<String, i32>, effects: &mut Effects) -> Option<Result<(), Error>> {
+    fn rewrite_file(
+        &mut self,
+        extent: Extent,
+        old: Result<String, i32>,
+        effects: &mut Effects,
+    ) -> Option<Result<(), Error>> {
         let old = match old {
             Ok(old) => old,
             Err(ENOENT) => String::new(),
@@ -260,7 +266,7 @@ impl Node {
         };
         let has_own_file = !self.config.aclfile.is_empty();
         let users: Vec<String> = if has_own_file { Vec::new() } else { self.acl.declarations().collect() };
-        let text = self.config.rewrite(&old, &users);
+        let text = self.config.rewrite_to(extent, &old, &users);
         let path = self.config.config_file.clone()?;
         effects.push(Effect::WriteConfig { path, text });
         None
@@ -306,6 +312,7 @@ impl Node {
                     }
                     self.evict_to_limit();
                 }
+                "tcp-keepalive" => effects.push(Effect::KeepAlive { seconds: self.config.tcp_keepalive }),
                 "requirepass" => self.acl.set_default_password(&self.config.requirepass),
                 "slowlog-max-len" => self.slowlog.trim(self.config.slowlog_max_len),
                 _ => {}
@@ -394,6 +401,13 @@ mod tests {
             "-ERR CONFIG SET failed (possibly related to argument 'dir') - No such file or directory";
         assert_eq!(server.run("CONFIG SET hz 33 dir /gone"), refused);
         assert_eq!(server.run("CONFIG GET dir hz"), "[\"dir\", \"/data\", \"hz\", \"10\"]");
+    }
+
+    #[test]
+    fn keep_alive_is_told_to_the_host() {
+        let mut server = TestServer::new("");
+        assert_eq!(server.run("CONFIG SET tcp-keepalive 60"), "+OK");
+        assert_eq!(server.seen.last(), Some(&Effect::KeepAlive { seconds: 60 }));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::{
         snapshot::{Origin, SavePoint},
         space::Room,
     },
-    session::Waiting,
+    session::{Session, Waiting},
     store::{Class, DbKey},
 };
 
@@ -40,7 +40,8 @@ impl Node {
         self.aof.trim_archive(self.now, &mut self.ids, effects);
         self.check_clients(effects);
         let counters = &self.counters;
-        let counts = [counters.commands, counters.input_bytes, counters.output_bytes];
+        let (turns, busy_us) = (counters.turns, self.busy_us());
+        let counts = [counters.commands, counters.input_bytes, counters.output_bytes, turns, busy_us];
         self.rates.sample(self.now.mono_us, counts);
         self.counters.peak_memory = self.counters.peak_memory.max(self.used_memory() as u64);
     }
@@ -74,12 +75,7 @@ impl Node {
     pub(super) fn settle_unowned_changes(&mut self) {
         let changed = core::mem::take(&mut self.store.changed);
         for key in &changed {
-            let Some(clients) = self.watchers.get(key) else { continue };
-            for &client in clients {
-                if let Some(session) = self.sessions.get_mut(client) {
-                    session.is_dirty = true;
-                }
-            }
+            self.touch_watchers_of(key);
         }
         self.invalidate(None, &changed);
         self.note_ready_keys(changed);
@@ -149,7 +145,7 @@ impl Node {
                 leaving.push((session.client, false));
                 continue;
             }
-            let limit = if session.is_subscribed() { limits.pubsub } else { limits.normal };
+            let limit = limits.of(session.is_subscribed());
             let pending = session.output_pending() as u64;
             let is_over_hard = limit.hard_bytes > 0 && pending > limit.hard_bytes;
             let is_over_soft = limit.soft_bytes > 0 && pending > limit.soft_bytes;
@@ -160,13 +156,38 @@ impl Node {
             }
         }
         for (client, is_overlong) in leaving {
-            self.counters.output_limit_disconnections += u64::from(is_overlong);
             self.with_session(client, |node, session| {
-                let why = if is_overlong { "overcoming of output buffer limits" } else { "idle timeout" };
-                tracing::debug!("Closing client {} for {why}", session.peer.address);
+                if is_overlong {
+                    return node.close_overlong(session, effects);
+                }
+                tracing::debug!("Closing idle client {}", session.peer.address);
                 node.close_session(session, true, effects);
             });
         }
+    }
+
+    /// Bytes that a session's output may still grow by before it is closed.
+    pub(super) fn output_room(&self, session: &Session) -> usize {
+        match self.config.client_output_buffer_limit.of(session.is_subscribed()).hard_bytes {
+            0 => usize::MAX,
+            hard_bytes => (hard_bytes as usize).saturating_sub(session.output_pending()),
+        }
+    }
+
+    /// Whether a session is owed more than its class may be.
+    pub(super) fn is_over_output_limit(&self, session: &Session) -> bool {
+        let hard_bytes = self.config.client_output_buffer_limit.of(session.is_subscribed()).hard_bytes;
+        hard_bytes > 0 && session.output_pending() as u64 > hard_bytes
+    }
+
+    /// Hangs up on a client that does not read what it asked for.
+    pub(super) fn close_overlong(&mut self, session: &mut Session, effects: &mut Effects) {
+        self.counters.output_limit_disconnections += 1;
+        tracing::warn!(
+            "Client {} scheduled to be closed ASAP for overcoming of output buffer limits.",
+            session.peer.address
+        );
+        self.close_session(session, true, effects);
     }
 
     // --- Eviction -----------------------------------------------------------------------------------

@@ -11,12 +11,14 @@ use super::{Node, digest, execute::Request};
 use crate::{
     bytes::{glob, number, sha::hex},
     commands::{Args, CommandResult, parse_int, printable},
+    config::Extent,
     error::{Error, NO_SUCH_KEY},
     host::{Effect, Effects},
     persist::snapshot::Origin,
     rdb,
     session::{Session, Waiting},
     store::{Object, Value, value},
+    time::Now,
 };
 
 /// Signal numbers of Linux.
@@ -38,6 +40,9 @@ pub(crate) struct DebugSwitches {
     pub allow_noscript: bool,
     /// Microseconds to sleep before each write to the log.
     pub append_delay_us: u64,
+    /// Microseconds that DEBUG SLEEP has taken ever, and how many of them `now` has been moved by.
+    pub slept_us: u64,
+    pub passed_us: u64,
 }
 
 /// A DEBUG RELOAD or LOADAOF that has not begun to load.
@@ -69,9 +74,14 @@ impl Node {
             (b"digest-value", keys) => self.debug_digest_value(session, keys),
             (b"object", [key]) | (b"object", [key, _]) => self.debug_object(session, key)?,
             (b"populate", [_, ..]) if args.len() <= 5 => self.debug_populate(session, &args[2..])?,
+            (b"config-rewrite-force-all", []) => {
+                return self.config_rewrite(session, request, Extent::All, effects);
+            }
+            // There are no replicas, so it goes to all of them.
+            (b"replicate", [_, ..]) => session.reply.ok(),
             (b"sleep", [seconds]) => {
                 let seconds = number::parse_f64(seconds).filter(|seconds| *seconds >= 0.0).unwrap_or(0.0);
-                effects.push(Effect::Sleep { us: (seconds * 1e6) as u64 });
+                self.sleep((seconds * 1e6) as u64, effects);
                 session.reply.ok();
             }
             (b"set-active-expire", [value]) => {
@@ -122,6 +132,23 @@ impl Node {
             }
         }
         Ok(None)
+    }
+
+    /// Does nothing for a while. What comes after it sees the time it is then; a transaction sees one time throughout.
+    fn sleep(&mut self, us: u64, effects: &mut Effects) {
+        effects.push(Effect::Sleep { us });
+        self.debug.slept_us = self.debug.slept_us.saturating_add(us);
+        if self.unit.is_none() {
+            self.wake_up();
+        }
+    }
+
+    /// Takes the time that DEBUG SLEEP took for passed.
+    pub(super) fn wake_up(&mut self) {
+        let us = self.debug.slept_us - core::mem::replace(&mut self.debug.passed_us, self.debug.slept_us);
+        let Now { mono_us, wall_us } = self.now;
+        self.now = Now { mono_us: mono_us.saturating_add(us), wall_us: wall_us.saturating_add(us) };
+        self.store.now_ms = self.now.wall_ms();
     }
 
     // --- Loading again ------------------------------------------------------------------------------
@@ -311,8 +338,9 @@ fn check_packed_threshold(session: &mut Session, size: &[u8]) -> CommandResult {
         _ => 0,
     };
     let bytes = parse_int(number).unwrap_or(-1).saturating_mul(factor);
-    let is_off = digits > 0 && bytes == 0 && factor > 0;
-    if !is_off && !(2..1 << 32).contains(&bytes) {
+    // As much below 4 GiB as headers could take.
+    const BYTES_MAX: i64 = (1 << 32) - (1 << 20);
+    if factor == 0 || !(0..=BYTES_MAX).contains(&bytes) {
         return Err(Error::new("ERR argument must be a memory value bigger than 1 and smaller than 4gb"));
     }
     session.reply.ok();
@@ -378,6 +406,7 @@ fn reply_in_kind(session: &mut Session, kind: &[u8]) -> CommandResult {
 const HELP: &[(&str, &str)] = &[
     ("AOF-FLUSH-SLEEP <microseconds>", "Sleep before each write to the append-only file."),
     ("CHANGE-REPL-ID", "Take another replication id."),
+    ("CONFIG-REWRITE-FORCE-ALL", "CONFIG REWRITE that writes defaults too."),
     ("DIGEST", "A hash of all data."),
     ("DIGEST-VALUE <key> [<key> ...]", "Hashes of single values."),
     ("ERROR <text>", "Answer this error."),
@@ -391,6 +420,7 @@ const HELP: &[(&str, &str)] = &[
     ("PROTOCOL <type>", "A reply of this type."),
     ("QUICKLIST-PACKED-THRESHOLD <size>", "Accepted for the sake of tests."),
     ("RELOAD [MERGE] [NOFLUSH] [NOSAVE]", "Save a snapshot, forget the data, load the snapshot."),
+    ("REPLICATE <text>", "Send this to the replicas, of which there are none."),
     ("RESTART", "Begin anew as a fresh process."),
     ("SEGFAULT", "Die as by a bad pointer."),
     ("SET-ACTIVE-EXPIRE <0|1>", "Whether expired keys are looked for."),
@@ -406,6 +436,23 @@ mod tests {
 
     fn server(lines: &str) -> TestServer {
         TestServer::new(&alloc::format!("enable-debug-command local\n{lines}"))
+    }
+
+    #[test]
+    fn a_sleep_takes_its_time() {
+        let mut server = TestServer::new("enable-debug-command yes\nslowlog-log-slower-than 100000");
+        server.check(&[
+            ("MULTI", "+OK"),
+            ("SET k v PX 50", "+QUEUED"),
+            ("DEBUG SLEEP 0.2", "+QUEUED"),
+            ("GET k", "+QUEUED"),
+            ("EXEC", "[+OK, +OK, \"v\"]"),
+        ]);
+        // The host slept meanwhile.
+        server.advance_ms(200);
+        server.check(&[("GET k", "nil")]);
+        assert!(server.run("SLOWLOG GET").contains("SLEEP"));
+        assert!(server.run("INFO commandstats").contains("cmdstat_debug:calls=1,usec=200000"));
     }
 
     #[test]

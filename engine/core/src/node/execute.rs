@@ -153,7 +153,7 @@ impl Node {
 
     /// Runs one request of a client, whatever becomes of it, and gates its reply.
     pub(super) fn run_request(&mut self, session: &mut Session, request: Request<'_>, effects: &mut Effects) {
-        self.run_resolved(session, self.table.resolve_typed(request.args), request, effects);
+        self.run_resolved(session, self.table.resolve(request.args), request, effects);
     }
 
     /// [`Node::run_request`] for a request whose row was looked up.
@@ -169,7 +169,8 @@ impl Node {
         let row = match vetted(row, request.args) {
             Ok(row) => row,
             Err(error) => {
-                self.refuse(session, None, &error);
+                let row = self.table.resolve(request.args);
+                self.refuse(session, row.as_ref(), &error);
                 self.finish_reply(session, reply_at, 0);
                 return;
             }
@@ -182,7 +183,9 @@ impl Node {
         let db = session.db;
         match self.check(session, &row, &request) {
             Err(error) => self.refuse(session, Some(&row), &error),
-            Ok(()) if self.is_paused(session, &row) => self.block_until_unpaused(session, &request),
+            Ok(()) if self.is_paused(session, &row, request.args) => {
+                self.block_until_unpaused(session, &request)
+            }
             Ok(()) if self.is_queued(session, &row) => self.queue(session, &request),
             Ok(()) => {
                 self.execute(session, &row, &request, effects);
@@ -202,6 +205,9 @@ impl Node {
         }
         self.limit_tracking(Some(session));
         self.deliver(Some(session));
+        if self.is_over_output_limit(session) {
+            self.close_overlong(session, effects);
+        }
     }
 
     fn check(&mut self, session: &mut Session, row: &Row, request: &Request<'_>) -> Result<(), Error> {
@@ -220,7 +226,8 @@ impl Node {
             return Err(Error::new("ERR Command not allowed inside a transaction"));
         }
         self.check_rights(session, row, request.args).map_err(|denial| denied(&session.user, denial, row))?;
-        let is_write = command.has(flag::WRITE);
+        let flags = self.flags_of(row, request.args);
+        let is_write = flags & flag::WRITE != 0;
         let is_exec_of_writes = matches!(command.action, Action::Node(NodeCommand::Exec))
             && self.has_queued(session, flag::WRITE);
         self.scripting.is_out_of_memory = false;
@@ -231,7 +238,7 @@ impl Node {
         {
             let is_over = !self.evict_to_limit();
             self.scripting.is_out_of_memory = is_over;
-            let denies = command.has(flag::DENYOOM) || self.has_queued_exec(session, row, flag::DENYOOM);
+            let denies = flags & flag::DENYOOM != 0 || self.has_queued_exec(session, row, flag::DENYOOM);
             if is_over && denies {
                 return Err(OUT_OF_MEMORY);
             }
@@ -355,6 +362,7 @@ impl Node {
     ) -> Outcome {
         // One reading for each command of a batch: the end of one is the beginning of the next.
         let started = self.lap_ns.unwrap_or_else(self.seeds.stopwatch);
+        let slept_us = self.debug.slept_us;
         let outcome = match row.command.action {
             Action::Run(_) => self.run_data_command(session, row, request, false),
             Action::Node(command) => self.run_node_command(session, row, command, request, effects),
@@ -362,30 +370,26 @@ impl Node {
         };
         let ended = (self.seeds.stopwatch)();
         self.lap_ns = self.lap_ns.map(|_| ended);
-        let elapsed_ns = ended.saturating_sub(started);
+        let slept_ns = (self.debug.slept_us - slept_us).saturating_mul(1000);
+        let elapsed_ns = ended.saturating_sub(started) + slept_ns;
         match outcome {
-            Outcome::Done => self.note_executed(session, row, request.args, elapsed_ns),
+            Outcome::Done => self.account_for(session, row, request.args, elapsed_ns),
+            // It counts as a call once it has ended.
             Outcome::Blocked => self.command_stats[row.id].ns += elapsed_ns,
         }
+        self.tell_monitors(session, row, request.args);
         self.after_command(session);
         self.remember_reads(session, row, request.args);
         outcome
     }
 
-    /// A command has been executed to its end: statistics, and word to those who monitor.
-    pub(super) fn note_executed(
-        &mut self,
-        session: &mut Session,
-        row: &Row,
-        args: Args<'_>,
-        elapsed_ns: u64,
-    ) {
+    /// Statistics of a command that has ended.
+    pub(super) fn account_for(&mut self, session: &Session, row: &Row, args: Args<'_>, elapsed_ns: u64) {
         let stats = &mut self.command_stats[row.id];
         stats.ns += elapsed_ns;
         stats.calls += 1;
         self.note_duration(row, elapsed_ns);
         self.record_slow(session, row, args, elapsed_ns / 1000);
-        self.tell_monitors(session, row, args);
     }
 
     /// Runs a data command in the session's database and logs what it changed.
@@ -403,7 +407,10 @@ impl Node {
         let mut record = core::mem::take(&mut self.record);
         record.clear();
         let reply_at = session.reply.len();
+        let room = self.output_room(session);
+        session.reply.stop_at(reply_at.saturating_add(room));
         let mut context = self.context(deny_blocking || session.denies_blocking());
+        context.is_script = session.is_script;
         context.may_read_all = self.may_read_all(session, row, request.args);
         let mut call = Call {
             args: request.args,
@@ -448,6 +455,7 @@ impl Node {
             rdb_compression: self.config.rdbcompression,
             may_read_all: true,
             is_replay: false,
+            is_script: false,
         }
     }
 }

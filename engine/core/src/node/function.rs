@@ -248,6 +248,9 @@ impl Node {
     }
 
     fn function_flush(&mut self, args: Args<'_>) -> CommandResult {
+        if args.len() > 3 {
+            return Err(too_many(args));
+        }
         if !is_flush_mode(args) {
             return Err(Error::new("ERR FUNCTION FLUSH only supports SYNC|ASYNC option"));
         }
@@ -259,11 +262,7 @@ impl Node {
         let policy: &[u8] = match args {
             [_, _, _] => b"append",
             [_, _, _, policy] => policy,
-            _ => {
-                return Err(Error::new(
-                    "ERR unknown subcommand or wrong number of arguments for 'RESTORE'. Try FUNCTION HELP.",
-                ));
-            }
+            _ => return Err(too_many(args)),
         };
         let (collision, is_flush) = match &*policy.to_ascii_lowercase() {
             b"append" => (Collision::Refuse, false),
@@ -408,6 +407,13 @@ fn reply_library(session: &mut Session, name: &[u8], library: &Library, has_code
         reply.bulk(b"library_code");
         reply.bulk(&library.source);
     }
+}
+
+fn too_many(args: Args<'_>) -> Error {
+    Error::text(format!(
+        "ERR unknown subcommand or wrong number of arguments for '{}'. Try FUNCTION HELP.",
+        printable(args[1])
+    ))
 }
 
 /// An error as a reply: with the code that others have of their own.

@@ -71,18 +71,21 @@ impl Default for HostHooks {
 const RATE_SAMPLES: usize = 16;
 const RATE_INTERVAL_US: u64 = 100_000;
 
-/// Commands and bytes a second, averaged over the last 1.6 seconds.
+/// What is averaged: commands, bytes in, bytes out, turns, microseconds in turns and commands.
+const RATES: usize = 5;
+
+/// Counts a second, averaged over the last 1.6 seconds.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Rates {
-    samples: [[u64; 3]; RATE_SAMPLES],
+    samples: [[u64; RATES]; RATE_SAMPLES],
     index: usize,
-    last: [u64; 3],
+    last: [u64; RATES],
     last_us: u64,
 }
 
 impl Rates {
-    /// Takes in the present counts of commands, bytes in and bytes out.
-    pub(crate) fn sample(&mut self, now_us: u64, counts: [u64; 3]) {
+    /// Takes in the present counts.
+    pub(crate) fn sample(&mut self, now_us: u64, counts: [u64; RATES]) {
         let elapsed_us = now_us.saturating_sub(self.last_us);
         if elapsed_us < RATE_INTERVAL_US {
             return;
@@ -390,14 +393,14 @@ impl Node {
             "reply_buffer_shrinks": 0,
             "reply_buffer_expands": 0,
             "eventloop_cycles": counters.turns,
-            "eventloop_duration_sum": 0,
-            "eventloop_duration_cmd_sum": self.command_stats.iter().map(|stats| stats.ns).sum::<u64>() / 1000,
-            "instantaneous_eventloop_cycles_per_sec": 0,
-            "instantaneous_eventloop_duration_usec": 0,
+            "eventloop_duration_sum": self.busy_us(),
+            "eventloop_duration_cmd_sum": self.commands_us(),
+            "instantaneous_eventloop_cycles_per_sec": self.rates.average(3),
+            "instantaneous_eventloop_duration_usec": self.rates.average(4) / self.rates.average(3).max(1),
             "acl_access_denied_auth": counters.acl_denied_auth,
-            "acl_access_denied_cmd": 0,
-            "acl_access_denied_key": 0,
-            "acl_access_denied_channel": 0,
+            "acl_access_denied_cmd": counters.acl_denied_cmd,
+            "acl_access_denied_key": counters.acl_denied_key,
+            "acl_access_denied_channel": counters.acl_denied_channel,
         );
     }
 
@@ -415,6 +418,16 @@ impl Node {
             "repl_backlog_first_byte_offset": 0,
             "repl_backlog_histlen": 0,
         );
+    }
+
+    /// Microseconds spent in commands.
+    fn commands_us(&self) -> u64 {
+        self.command_stats.iter().map(|stats| stats.ns).sum::<u64>() / 1000
+    }
+
+    /// Microseconds spent in commands and at the ends of turns.
+    pub(super) fn busy_us(&self) -> u64 {
+        self.commands_us() + self.counters.turn_ns / 1000
     }
 
     fn info_cpu(&self, text: &mut String) {
@@ -753,7 +766,7 @@ mod tests {
     fn rates_are_averages() {
         let mut rates = Rates::default();
         for tick in 1..=16 {
-            rates.sample(tick * RATE_INTERVAL_US, [tick * 10, 0, 0]);
+            rates.sample(tick * RATE_INTERVAL_US, [tick * 10, 0, 0, 0, 0]);
         }
         assert_eq!(rates.average(0), 100);
     }

@@ -35,7 +35,7 @@ use crate::{
         log_reader::{Bad, LogReader, Next},
         manifest::{Manifest, Part},
         recovery::{self, Case, Choice, Refusal, Sources},
-        set_files::{self, Handover},
+        set_files::{self, Handover, SetFile},
     },
     rdb::{DecodeSettings, Decoder, Event, LoadedKey},
     session::OwnedArgs,
@@ -55,6 +55,8 @@ pub struct LoadReport {
     pub keys_loaded: u64,
     /// Keys of an RDB that had expired.
     pub keys_expired: u64,
+    /// Keys of an RDB that held an empty collection.
+    pub empty_keys: u64,
     /// Bytes cut from the last file, and where they are kept.
     pub cut: Option<(u64, String)>,
     /// Commands of the log that answered with an error.
@@ -79,7 +81,7 @@ enum Reason {
 #[derive(Clone, Debug)]
 enum Source {
     Rdb { path: String, is_base: bool },
-    Log { path: String, name: String, is_last: bool, until: Option<Offset> },
+    Log(SetFile),
 }
 
 /// Part of a file that may not be durable.
@@ -292,7 +294,7 @@ impl Node {
                 tracing::warn!("Loading {name}, left by a server that was switching AOF on");
                 let path = names.path(name);
                 loading.sources.push_back(match name.ends_with(".aof") {
-                    true => Source::Log { path, name: name.clone(), is_last: true, until: None },
+                    true => Source::Log(SetFile::alone(name.clone(), path, 0, false)),
                     false => Source::Rdb { path, is_base: true },
                 });
             }
@@ -303,7 +305,7 @@ impl Node {
             Choice::Set => self.add_set_sources(loading, &manifest, disk)?,
         }
         for source in &loading.sources {
-            let (Source::Rdb { path, .. } | Source::Log { path, .. }) = source;
+            let (Source::Rdb { path, .. } | Source::Log(SetFile { path, .. })) = source;
             loading.total_bytes += disk.len(path)?.unwrap_or(0);
         }
         loading.manifest = manifest;
@@ -324,9 +326,7 @@ impl Node {
             }
             loading.sources.push_back(match file.is_rdb {
                 true => Source::Rdb { path: file.path, is_base: true },
-                false => {
-                    Source::Log { path: file.path, name: file.name, is_last: file.is_last, until: file.until }
-                }
+                false => Source::Log(file),
             });
         }
         Ok(())
@@ -358,10 +358,10 @@ impl Node {
                 let (decoder, batch) = (Decoder::new(settings), Vec::with_capacity(BATCH_KEYS));
                 Reading::Rdb(RdbReading { path, at: 0, is_base, decoder, batch })
             }
-            Source::Log { path, name, is_last, until } => {
-                tracing::debug!("Loading AOF {path}");
-                let reader = loading.handover.reader(path, self.config.aof_checksum, until);
-                Reading::Log { reader, name, is_last, previous_len: 0 }
+            Source::Log(file) => {
+                tracing::debug!("Loading AOF {}", file.path);
+                let reader = loading.handover.reader(&file, self.config.aof_checksum);
+                Reading::Log { reader, name: file.name, is_last: file.is_last, previous_len: 0 }
             }
         });
         Ok(())
@@ -398,7 +398,7 @@ impl Node {
             }
             let event = event.map_err(|damage| {
                 Refusal(format!(
-                    "{} in {} at offset {}{}. Fatal error loading the DB, check server logs. Exiting.",
+                    "RDB integrity check failed: {} in {} at offset {}{}. Terminating server after rdb file reading failure.",
                     damage.what,
                     reading.path,
                     damage.offset,
@@ -422,7 +422,8 @@ impl Node {
                 Event::SelectDb(db) => loading.db = db,
                 Event::Key(key) => reading.batch.push(key),
                 Event::EmptyKey(key) => {
-                    tracing::info!("Skipping empty key: {}", crate::commands::printable(&key));
+                    self.load_report.empty_keys += 1;
+                    tracing::info!("RDB: skipping empty key: {}", crate::commands::printable(&key));
                 }
                 Event::Aux { name, value } => loading.handover.take_note(&name, &value),
                 Event::Function(source) => {
@@ -656,7 +657,7 @@ impl Node {
 
     /// Runs one command of the log.
     fn replay(&mut self, loading: &mut Loading, args: &[&[u8]], name: &str) -> Result<(), Refusal> {
-        let Some(row) = self.table.resolve(args) else {
+        let Some(row) = self.table.resolve_logged(args) else {
             return Err(Refusal(format!(
                 "Unknown command '{}' reading the append only file {name}",
                 crate::commands::printable(args[0])
@@ -749,6 +750,15 @@ impl Node {
                     self.replay_failed(args, error.as_str());
                 }
             }
+            NodeCommand::Eval
+            | NodeCommand::EvalSha
+            | NodeCommand::FCall
+            | NodeCommand::ScriptLoad
+            | NodeCommand::ScriptFlush => {
+                if let Err(error) = self.replay_script(loading.db, command, args) {
+                    self.replay_failed(args, error.as_str());
+                }
+            }
             // Anything else changes no data.
             _ => {}
         }
@@ -817,9 +827,10 @@ impl Node {
             }
             Choice::Dump | Choice::ImportDump | Choice::AdoptBase(_) => {
                 tracing::info!(
-                    "Done loading RDB, keys loaded: {}, keys expired: {}.",
+                    "Done loading RDB, keys loaded: {}, keys expired: {}, empty keys skipped: {}.",
                     self.load_report.keys_loaded,
-                    self.load_report.keys_expired
+                    self.load_report.keys_expired,
+                    self.load_report.empty_keys
                 );
                 tracing::info!("DB loaded from disk: {elapsed:.3} seconds");
             }
@@ -906,6 +917,8 @@ impl Node {
         let was_closed = manifest.closed_at_ms.take().is_some();
         if is_new || manifest.incrementals.is_empty() {
             self.begin_part(&mut manifest, file, disk)?;
+            let first_seq = manifest.incrementals.last().map(|part| part.seq);
+            manifest.headed_seq = first_seq.filter(|_| self.config.aof_checksum);
             last_len = 0;
             recovery::perform_all(&names.manifest_steps(&manifest, &mut self.ids), disk)?;
         } else if let Some(Unsynced { name, from, to, db, .. }) =

@@ -138,6 +138,8 @@ pub(crate) struct Counters {
     pub evicted_clients: u64,
     pub output_limit_disconnections: u64,
     pub query_limit_disconnections: u64,
+    /// Nanoseconds at the ends of turns: cron, persistence, replies that are let go.
+    pub turn_ns: u64,
     pub acl_denied_auth: u64,
     pub acl_denied_cmd: u64,
     pub acl_denied_key: u64,
@@ -355,19 +357,6 @@ impl Node {
         self.store.event_mask = config.notify_keyspace_events.bits();
     }
 
-    /// Gives commands the names that `rename-command` says.
-    ///
-    /// # Errors
-    /// A line for the log: no such command, or a name that is taken.
-    pub fn rename_commands(&mut self) -> Result<(), String> {
-        for (old, new) in &self.config.renamed_commands {
-            self.table.rename(old, new).map_err(|why| {
-                alloc::format!("FATAL CONFIG FILE ERROR: rename-command {old} {new}: {why}")
-            })?;
-        }
-        Ok(())
-    }
-
     /// The data, for tests and oracles.
     pub fn store(&self) -> &Store {
         &self.store
@@ -391,6 +380,19 @@ impl Node {
     /// Directory of the data, absolute, as the host found it.
     pub fn set_data_dir(&mut self, path: String) {
         self.data_dir = path;
+    }
+
+    /// Gives commands the names of the configuration; to be done once, before anything is served.
+    ///
+    /// # Errors
+    /// What to tell before the server ends.
+    pub fn rename_commands(&mut self) -> Result<(), String> {
+        for (from, to) in &self.config.renamed_commands {
+            self.table
+                .rename(from, to)
+                .map_err(|reason| alloc::format!("rename-command {from}: {reason}"))?;
+        }
+        Ok(())
     }
 
     /// Names the process for INFO; the host knows it only once it runs.
@@ -523,6 +525,7 @@ impl Engine for Node {
     }
 
     fn turn(&mut self, now: Now, effects: &mut Effects) {
+        let started = (self.seeds.stopwatch)();
         self.begin(now);
         self.counters.turns += 1;
         self.free_garbage();
@@ -541,6 +544,7 @@ impl Engine for Node {
         self.serve_synced_waiters(effects);
         self.broadcast_invalidations();
         self.release_replies(effects);
+        self.counters.turn_ns += (self.seeds.stopwatch)().saturating_sub(started);
     }
 
     fn wake_at(&self) -> u64 {

@@ -38,7 +38,7 @@ impl Node {
         if self.monitors.is_empty() {
             return;
         }
-        let Some(row) = &self.table.resolve_typed(args) else { return };
+        let Some(row) = &self.table.resolve(args) else { return };
         let line = self.monitor_line(session, row, args);
         for client in self.monitors.clone() {
             if client == session.client {

@@ -10,6 +10,7 @@ use alloc::{vec, vec::Vec};
 use super::{Node, execute::Request};
 use crate::{
     commands::{Args, Record},
+    host::ClientId,
     mutant::{self, Mutant},
     session::Session,
     store::{DbKey, ExpiredFields},
@@ -37,15 +38,22 @@ impl Node {
         }
         // The common case goes straight into the journal: one command, as it was typed.
         if expired.is_empty() && has_changed && !record.is_replaced && self.unit.is_none() {
-            match request.frame.filter(|_| !self.table.has_renamed()) {
+            match request.frame {
                 Some(frame) => self.aof.journal.append_frame(self.now, db, frame),
-                None => self.aof.journal.append_unit(self.now, &[(db, self.as_logged(request.args))]),
+                None => self.aof.journal.append_unit(self.now, &[(db, owned(request.args))]),
+            }
+            return;
+        }
+        if !has_changed && self.unit.is_none() {
+            // A read came upon them one by one; nothing makes them one change.
+            for removal in expired {
+                self.aof.journal.append_unit(self.now, &[removal]);
             }
             return;
         }
         let mut unit = expired;
         if has_changed && !record.is_replaced {
-            unit.push((db, self.as_logged(request.args)));
+            unit.push((db, owned(request.args)));
         } else if has_changed {
             unit.extend(record.commands.drain(..).map(|command| (db, command)));
         }
@@ -53,17 +61,6 @@ impl Node {
             Some(collected) => collected.extend(unit),
             None => self.aof.journal.append_unit(self.now, &unit),
         }
-    }
-
-    /// A command as the log has it: under its own name, whatever it is called here, so that any server can read it.
-    fn as_logged(&self, args: Args<'_>) -> Vec<Vec<u8>> {
-        let mut command = owned(args);
-        if self.table.has_renamed()
-            && let Some(row) = self.table.resolve_typed(args)
-        {
-            command[0] = row.container.unwrap_or(row.command).name.into();
-        }
-        command
     }
 
     /// Logs keys and fields that went by themselves: each removal is a unit of its own.
@@ -136,14 +133,19 @@ impl Node {
             return;
         }
         for key in changed {
-            let Some(clients) = self.watchers.get(key) else { continue };
-            for &client in clients {
-                if client == session.client {
-                    session.is_dirty = true;
-                } else if let Some(other) = self.sessions.get_mut(client) {
-                    other.is_dirty = true;
-                }
-            }
+            session.is_dirty |= self.concerns(session, key);
+            self.touch_watchers_of(key);
+        }
+    }
+
+    /// The transactions of those who watch a key will fail. A session that is out of its slot is not among them.
+    pub(super) fn touch_watchers_of(&mut self, key: &DbKey) {
+        let Some(clients) = self.watchers.get(key) else { return };
+        let is_concerned =
+            |client: &ClientId| self.sessions.get(*client).is_some_and(|session| self.concerns(session, key));
+        let concerned: Vec<ClientId> = clients.iter().copied().filter(is_concerned).collect();
+        for client in concerned {
+            self.sessions.get_mut(client).expect("just seen").is_dirty = true;
         }
     }
 
@@ -166,27 +168,28 @@ fn owned(args: Args<'_>) -> Vec<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use alloc::string::String;
+
     use crate::node::testing::TestServer;
 
     #[test]
-    fn a_renamed_command_has_its_own_name_in_the_log() {
-        let mut server =
-            TestServer::new("appendonly yes\nrename-command SET put\nrename-command FLUSHALL \"\"");
+    fn what_a_read_found_expired_is_logged_one_by_one() {
+        let mut server = TestServer::new("appendonly yes\nenable-debug-command yes");
         server.check(&[
-            ("PUT a 1", "+OK"),
-            ("MULTI", "+OK"),
-            ("put b 2", "+QUEUED"),
-            ("EXEC", "[+OK]"),
-            ("GET b", "\"2\""),
+            ("DEBUG SET-ACTIVE-EXPIRE 0", "+OK"),
+            ("SET a 1 PX 5", "+OK"),
+            ("SET b 1 PX 5", "+OK"),
         ]);
-        assert!(server.run("SET a 2").starts_with("-ERR unknown command"));
-        assert!(server.run("FLUSHALL").starts_with("-ERR unknown command"));
-        let logged: Vec<u8> = server.disk.files.values().flatten().copied().collect();
-        let logged = alloc::string::String::from_utf8_lossy(&logged).into_owned();
-        assert!(
-            logged.contains("$3\r\nset\r\n$1\r\na") && logged.contains("$3\r\nset\r\n$1\r\nb"),
-            "{logged}"
-        );
-        assert!(!logged.to_ascii_lowercase().contains("put"), "{logged}");
+        server.advance_ms(10);
+        server.run("SCAN 0 COUNT 100");
+        let log: String = server
+            .disk
+            .files
+            .iter()
+            .filter(|(name, _)| name.ends_with(".incr.aof"))
+            .map(|(_, bytes)| String::from_utf8_lossy(bytes).into_owned())
+            .collect();
+        assert_eq!(log.matches("DEL").count(), 2, "{log}");
+        assert!(!log.contains("MULTI"), "{log}");
     }
 }

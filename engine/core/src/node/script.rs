@@ -34,13 +34,13 @@ use crate::{
     bytes::sha,
     commands::{Action, Args, CommandResult, NodeCommand, parse_int, spec, table::Row},
     error::{Error, OUT_OF_MEMORY},
-    host::{ClientId, Completion, Effects, Signal},
+    host::{ClientId, Completion, Effects, Peer, Signal},
     resp::{Protocol, Reply},
     script::{
         Answer, Ending, Interpreter, InterpreterSlot, Invocation, ScriptCommand, Sha, Step, Target, flag,
         parse_script,
     },
-    session::{OwnedArgs, Session, Waiting},
+    session::{OwnedArgs, ReplyMode, Session, Waiting},
     time::Now,
 };
 
@@ -123,6 +123,8 @@ struct Run {
     has_written: bool,
     is_killed: bool,
     is_slow: bool,
+    /// The caller wants no reply (CLIENT REPLY), which must be known until there is one.
+    is_silenced: bool,
     /// The unit of the log is its own, not EXEC's.
     owns_unit: bool,
     started: Now,
@@ -307,6 +309,60 @@ impl Node {
         }
     }
 
+    /// A command's flags; those of a script or function follow what it promises, if it does.
+    pub(super) fn flags_of(&self, row: &Row, args: Args<'_>) -> u32 {
+        use NodeCommand::*;
+        const DECIDED: u32 =
+            spec::flag::STALE | spec::flag::DENYOOM | spec::flag::WRITE | spec::flag::MAY_REPLICATE;
+        let given = row.command.flags;
+        let Action::Node(command) = row.command.action else { return given };
+        let promised = match command {
+            Eval | EvalRo => parse_script(args[1]).ok().map(|(flags, _)| flags),
+            EvalSha | EvalShaRo => {
+                let sha = Sha::try_from(args[1].to_ascii_lowercase()).ok();
+                sha.and_then(|sha| self.scripting.scripts.get(&sha)).map(|script| script.flags)
+            }
+            FCall | FCallRo => self.scripting.libraries.function(args[1]).map(|(_, function)| function.flags),
+            _ => None,
+        };
+        let Some(promised) = promised.filter(|flags| flags & flag::PLAIN == 0) else { return given };
+        let mut flags = given & !DECIDED;
+        if promised & flag::NO_WRITES == 0 {
+            flags |= spec::flag::WRITE;
+        }
+        if promised & (flag::NO_WRITES | flag::ALLOW_OOM) == 0 {
+            flags |= spec::flag::DENYOOM;
+        }
+        if promised & flag::ALLOW_STALE != 0 {
+            flags |= spec::flag::STALE;
+        }
+        flags
+    }
+
+    /// Runs a command about scripts that stands in a log, as Redis before 7 wrote them.
+    ///
+    /// # Errors
+    /// As the command's reply.
+    pub(super) fn replay_script(&mut self, db: usize, command: NodeCommand, args: Args<'_>) -> CommandResult {
+        let nobody = Peer {
+            address: String::new(),
+            local_address: String::new(),
+            is_unix: false,
+            is_local: true,
+            descriptor: -1,
+        };
+        let mut session = Session::new(self.now, ClientId(u64::MAX), 0, nobody);
+        session.db = db;
+        session.unrestricted_at = Some(self.acl.generation());
+        let mut effects = Effects::new();
+        let result = self.script_command(&mut session, command, &Request { args, frame: None }, &mut effects);
+        self.keep_for_script(Some(Box::new(session)));
+        while self.is_script_suspended() {
+            self.continue_script(&mut effects);
+        }
+        result
+    }
+
     // --- Running ------------------------------------------------------------------------------------
 
     fn start(&mut self, session: &mut Session, start: Start<'_>, effects: &mut Effects) -> CommandResult {
@@ -321,7 +377,7 @@ impl Node {
             is_function: matches!(start.target, Target::Function { .. }),
             name: start.name,
             request: start.args.iter().map(|arg| arg.to_vec()).collect(),
-            row: self.table.resolve_typed(start.args).expect("it is being executed"),
+            row: self.table.resolve(start.args).expect("it is being executed"),
             caller: session.client,
             orphan: None,
             session: Box::new(session_of_script(session, self.now)),
@@ -330,6 +386,7 @@ impl Node {
             has_written: false,
             is_killed: false,
             is_slow: false,
+            is_silenced: matches!(session.reply_mode, ReplyMode::Off | ReplyMode::SkipThis),
             owns_unit,
             started: self.now,
             elapsed_ns: 0,
@@ -445,8 +502,7 @@ impl Node {
     /// # Errors
     /// Why not; with a `-` first it begins with a code.
     fn admit(&mut self, run: &mut Run, args: Args<'_>) -> Result<Row, String> {
-        let row =
-            self.table.resolve_typed(args).filter(|row| !matches!(row.command.action, Action::Container));
+        let row = self.table.resolve(args).filter(|row| !matches!(row.command.action, Action::Container));
         let row = row.ok_or("Unknown Redis command called from script")?;
         let result = self.check_for(run, &row, args);
         if result.is_err() {
@@ -484,7 +540,7 @@ impl Node {
 
     fn may_run_for(&self, run: &Run, args: &[Vec<u8>]) -> Option<bool> {
         let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-        let row = self.table.resolve_typed(&args)?;
+        let row = self.table.resolve(&args)?;
         let user = self.acl.get(&run.session.user);
         Some(user.is_some_and(|user| user.is_unrestricted() || user.may_run(&row, &args).is_ok()))
     }
@@ -601,13 +657,19 @@ impl Node {
 
     /// What the caller is owed after a script that was left has ended, and the rest of its transaction.
     fn conclude(&mut self, session: &mut Session, run: &Run, ending: Ending, effects: &mut Effects) {
+        let reply_at = session.reply.len();
         self.unblock(session);
         self.finish_run(session, run, ending);
         let args: Vec<&[u8]> = run.request.iter().map(Vec::as_slice).collect();
-        self.note_executed(session, &run.row, &args, run.elapsed_ns);
+        self.account_for(session, &run.row, &args, run.elapsed_ns);
         self.after_command(session);
         self.continue_exec(session, effects);
+        if run.is_silenced {
+            session.reply.truncate(reply_at);
+        }
         if session.blocked.is_some() {
+            let next = self.scripting.suspended.as_mut().expect("only a script blocks EXEC");
+            next.is_silenced |= run.is_silenced;
             return;
         }
         self.owe(session);

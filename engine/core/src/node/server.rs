@@ -9,6 +9,7 @@ use super::{
 };
 use crate::{
     commands::{Args, CommandResult, NodeCommand, parse_db, parse_int, table::Row},
+    config::Extent,
     error::{DB_OUT_OF_RANGE, Error, SYNTAX},
     host::Effects,
     persist::snapshot::Origin,
@@ -113,7 +114,7 @@ impl Node {
             ConfigGet => self.config_get(session, args)?,
             ConfigHelp => reply_help(&mut session.reply, "CONFIG", config::HELP),
             ConfigResetStat => self.config_resetstat(session),
-            ConfigRewrite => return self.config_rewrite(session, request, effects),
+            ConfigRewrite => return self.config_rewrite(session, request, Extent::Needed, effects),
             ConfigSet => return self.config_set(session, request, effects),
             DbSize => session.reply.integer(self.store.db(session.db).len() as i64),
             Debug => return self.debug(session, request, effects),
@@ -220,7 +221,11 @@ impl Node {
     /// Removes all keys of a database; whoever watches one of them learns of it.
     pub(super) fn empty_db(&mut self, db: usize) {
         self.touch_watched_in(db);
+        let mut awaited = self.waiting.keys_in(&[db]);
+        awaited.retain(|key| self.store.db(db).get(&key.key).is_some());
         self.store.dirty += self.store.empty_db(db) as u64;
+        // Who reads for a group learns that it is gone.
+        self.note_ready_keys(awaited);
     }
 
     /// Watched keys of a database that exist count as changed.

@@ -55,10 +55,12 @@ impl TestServer {
         config.load(lines, &mut |_| Ok(Vec::new())).expect("valid lines");
         let now = Now { mono_us: 1_000_000, wall_us: NOW_MS * 1000 };
         let seeds = Seeds { seed: 1, process_id: 42, stopwatch: no_stopwatch };
-        let mut node = Node::new(config, seeds, now);
-        node.rename_commands().expect("valid names");
         let mut server = TestServer {
-            node,
+            node: {
+                let mut node = Node::new(config, seeds, now);
+                node.rename_commands().expect("valid names");
+                node
+            },
             now,
             disk: MemoryDisk::default(),
             seen: Vec::new(),

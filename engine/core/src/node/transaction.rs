@@ -47,11 +47,10 @@ impl Node {
         }
         for key in &args[1..] {
             let db = session.db;
-            let was_expired =
-                self.store.db(db).get(key).is_some_and(|entry| self.store.is_due(entry.expiry_ms()));
+            let was_absent = self.is_absent(db, key);
             let is_known = session.watched.iter().any(|watched| watched.db == db && watched.key == *key);
             if !is_known {
-                session.watched.insert(WatchedKey { db, key: key.to_vec(), was_expired });
+                session.watched.insert(WatchedKey { db, key: key.to_vec(), was_absent });
                 self.watchers.entry(DbKey { db, key: key.to_vec() }).or_default().insert(session.client);
             }
         }
@@ -128,6 +127,7 @@ impl Node {
             }
         }
         self.end_unit();
+        self.wake_up();
         session.transaction = None;
         session.last_write = self.aof.journal.offset_buffered();
     }
@@ -140,12 +140,12 @@ impl Node {
         self.exec_queue(session, effects);
         if session.blocked.is_none() {
             let row = self.table.find(b"exec").expect("a row of the table");
-            self.note_executed(session, &row, &[b"exec"], 0);
+            self.account_for(session, &row, &[b"exec"], 0);
         }
     }
 
     fn exec_one(&mut self, session: &mut Session, args: Args<'_>, effects: &mut Effects) {
-        let row = self.table.resolve_typed(args).expect("it was found when it was queued");
+        let row = self.table.resolve(args).expect("it was found when it was queued");
         if let Err(denial) = self.check_rights(session, &row, args) {
             let error = denied_in_exec(denial);
             self.count_error(error.code());
@@ -159,18 +159,27 @@ impl Node {
 
     fn has_watched_key_expired(&self, session: &Session) -> bool {
         session.watched.iter().any(|watched| {
-            !watched.was_expired
-                && self
-                    .store
-                    .db(watched.db)
-                    .get(&watched.key)
-                    .is_some_and(|entry| self.store.is_due(entry.expiry_ms()))
+            let entry = self.store.db(watched.db).get(&watched.key);
+            !watched.was_absent && entry.is_some_and(|entry| self.store.is_due(entry.expiry_ms()))
         })
+    }
+
+    /// Whether a key is missing, or there only because nobody has removed it since it expired.
+    fn is_absent(&self, db: usize, key: &[u8]) -> bool {
+        self.store.db(db).get(key).is_none_or(|entry| self.store.is_due(entry.expiry_ms()))
+    }
+
+    /// Whether a change of a key is one to somebody who watches it. That an expired key goes away is none.
+    pub(super) fn concerns(&self, session: &Session, key: &DbKey) -> bool {
+        let watches = |was_absent| {
+            session.watched.contains(&WatchedKey { db: key.db, key: key.key.clone(), was_absent })
+        };
+        watches(false) || (watches(true) && !self.is_absent(key.db, &key.key))
     }
 
     /// Whether a queued command has a flag.
     pub(super) fn has_queued(&self, session: &Session, flag: u32) -> bool {
-        self.queued_rows(session).any(|row| row.command.has(flag))
+        self.queued_flags(session).any(|flags| flags & flag != 0)
     }
 
     /// Whether this is EXEC and a queued command has a flag.
@@ -181,42 +190,94 @@ impl Node {
     /// Whether this is EXEC and a queued command lacks a flag.
     pub(super) fn has_queued_exec_without(&self, session: &Session, row: &Row, flag: u32) -> bool {
         matches!(row.command.action, Action::Node(NodeCommand::Exec))
-            && self.queued_rows(session).any(|row| !row.command.has(flag))
+            && self.queued_flags(session).any(|flags| flags & flag == 0)
     }
 
-    fn queued_rows<'a>(&'a self, session: &'a Session) -> impl Iterator<Item = Row> + 'a {
+    fn queued_flags<'a>(&'a self, session: &'a Session) -> impl Iterator<Item = u32> + 'a {
         let queue = session.transaction.iter().flat_map(|transaction| &transaction.queue);
         queue.filter_map(|args| {
             let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
-            self.table.resolve_typed(&args)
+            self.table.resolve(&args).map(|row| self.flags_of(&row, &args))
         })
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::conversation::Conversation;
+    use crate::node::testing::TestServer;
+
+    const ABSENT: &[(&str, &str)] = &[("MULTI", "+OK"), ("PING", "+QUEUED"), ("EXEC", "[+PONG]")];
+    const TOUCHED: &[(&str, &str)] = &[("MULTI", "+OK"), ("PING", "+QUEUED"), ("EXEC", "nil")];
+
+    /// A server with an expired key that is still there.
+    fn with_stale_key() -> TestServer {
+        let mut server = TestServer::new("enable-debug-command yes");
+        server.check(&[("DEBUG SET-ACTIVE-EXPIRE 0", "+OK"), ("SET k v PX 1", "+OK")]);
+        server.advance_ms(10);
+        server
+    }
 
     #[test]
-    fn exec_that_is_refused_ends_the_transaction() {
-        let mut talk = Conversation::new("");
-        let client = talk.connect();
-        talk.says(client, "multi");
-        talk.says(client, "set a 1");
-        assert_eq!(
-            talk.says(client, "exec now"),
-            "-EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command"
-        );
-        assert_eq!(talk.says(client, "exec"), "-ERR EXEC without MULTI");
-        assert_eq!(talk.says(client, "get a"), "$-1");
+    fn removal_of_an_expired_key_does_not_touch_it() {
+        for removal in ["DEL k", "FLUSHALL", "SWAPDB 0 1"] {
+            let mut server = with_stale_key();
+            server.run("WATCH k");
+            server.run(removal);
+            server.check(ABSENT);
+        }
+    }
+
+    #[test]
+    fn an_expired_key_in_place_of_none_does_not_touch_it() {
+        let mut server = with_stale_key();
+        server.check(&[("SELECT 1", "+OK"), ("WATCH k", "+OK"), ("SWAPDB 0 1", "+OK")]);
+        server.check(ABSENT);
+    }
+
+    #[test]
+    fn a_key_that_comes_back_touches_it() {
+        let mut server = with_stale_key();
+        server.check(&[("WATCH k", "+OK"), ("SET k w", "+OK")]);
+        server.check(TOUCHED);
+    }
+
+    #[test]
+    fn expiry_after_the_watch_touches_it() {
+        let mut server = TestServer::new("");
+        server.check(&[("SET k v PX 5", "+OK"), ("WATCH k", "+OK")]);
+        server.advance_ms(10);
+        server.check(TOUCHED);
+    }
+
+    #[test]
+    fn what_is_watched_and_not_there_is_touched_by_a_write() {
+        let mut server = TestServer::new("");
+        server.check(&[("WATCH k", "+OK"), ("SET k v", "+OK")]);
+        server.check(TOUCHED);
+    }
+
+    #[test]
+    fn exec_with_an_argument_aborts_the_transaction() {
+        const ABORTED: &str =
+            "-EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command";
+        TestServer::new("").check(&[
+            ("EXEC x", ABORTED),
+            ("MULTI", "+OK"),
+            ("SET k v", "+QUEUED"),
+            (
+                "EXEC x",
+                "-EXECABORT Transaction discarded because of: wrong number of arguments for 'exec' command",
+            ),
+            ("EXEC", "-ERR EXEC without MULTI"),
+            ("GET k", "nil"),
+        ]);
     }
 
     #[test]
     fn refused_commands_are_counted_with_their_command() {
-        let mut talk = Conversation::new("");
-        let client = talk.connect();
-        talk.says(client, "get");
-        let stats = talk.says(client, "info commandstats");
+        let mut server = TestServer::new("");
+        server.run("GET");
+        let stats = server.run("INFO commandstats");
         assert!(stats.contains("cmdstat_get:calls=0") && stats.contains("rejected_calls=1"), "{stats}");
     }
 }

@@ -378,9 +378,9 @@ impl AppendOnly {
         self.rewrite.as_ref().map(|rewrite| rewrite.started_us)
     }
 
-    /// A rewrite waits for its turn.
+    /// A rewrite waits for its turn, or for the set before it to be closed.
     pub fn is_scheduled(&self) -> bool {
-        self.is_scheduled
+        self.is_scheduled || self.reopens
     }
 
     /// Asks for a rewrite as soon as no other child runs; by hand, so without the limiter.
@@ -919,6 +919,7 @@ impl AppendOnly {
         let manifest = Manifest {
             base: self.manifest.base.clone(),
             incrementals: self.manifest.incrementals.clone(),
+            headed_seq: self.manifest.headed_seq,
             ..Manifest::default()
         };
         (parts, (self.names.manifest(), manifest.format()))

@@ -236,7 +236,7 @@ impl Writing<'_> {
             *handover = told;
             handover.reader_after_snapshot(file.path.clone(), end, true)
         } else {
-            handover.reader(file.path.clone(), true, file.until)
+            handover.reader(file, true)
         };
         self.decode_log(&mut reader, &file.path)?;
         handover.take_over(&reader);

@@ -44,6 +44,9 @@ pub struct Manifest {
     pub closed_at_ms: Option<u64>,
     /// When the history was superseded, milliseconds since 1970: the name it gets in the archive, whoever archives it.
     pub superseded_at_ms: Option<u64>,
+    /// The incremental file with this number was begun with batch headers, which nothing before it tells: an old log that
+    /// was upgraded, or a base of commands, has none.
+    pub headed_seq: Option<u64>,
 }
 
 /// A manifest that cannot be read, in Redis's words.
@@ -61,6 +64,7 @@ pub struct ManifestError {
 const BEGUN_LINE: &str = "#perdura: begun\n";
 const CLOSED_PREFIX: &str = "#perdura: closed-at-ms ";
 const SUPERSEDED_PREFIX: &str = "#perdura: superseded-at-ms ";
+const HEADED_PREFIX: &str = "#perdura: headers-begin-at-seq ";
 const CRC_PREFIX: &str = "#perdura: crc ";
 
 /// Stock servers write no such line, and drop ours: then there is nothing to compare with.
@@ -127,6 +131,10 @@ impl Manifest {
         }
         if let Some(at) = self.superseded_at_ms {
             text += &format!("{SUPERSEDED_PREFIX}{at}\n");
+        }
+        if let Some(seq) = self.headed_seq.filter(|&seq| self.incrementals.iter().any(|part| part.seq == seq))
+        {
+            text += &format!("{HEADED_PREFIX}{seq}\n");
         }
         let mut line = |part: &Part, letter: char| {
             text += &format!("file {} seq {} type {letter}\n", quote::quote_if_needed(&part.name), part.seq);
@@ -207,11 +215,13 @@ impl Manifest {
 
     fn take_comment(&mut self, line: &[u8]) {
         let Ok(line) = core::str::from_utf8(line) else { return };
-        let time_after = |prefix| line.strip_prefix(prefix).map(|at| at.trim_end().parse().ok());
-        if let Some(at) = time_after(CLOSED_PREFIX) {
+        let number_after = |prefix| line.strip_prefix(prefix).map(|number| number.trim_end().parse().ok());
+        if let Some(at) = number_after(CLOSED_PREFIX) {
             self.closed_at_ms = at;
-        } else if let Some(at) = time_after(SUPERSEDED_PREFIX) {
+        } else if let Some(at) = number_after(SUPERSEDED_PREFIX) {
             self.superseded_at_ms = at;
+        } else if let Some(seq) = number_after(HEADED_PREFIX) {
+            self.headed_seq = seq;
         }
     }
 
@@ -278,8 +288,8 @@ mod tests {
 
     #[test]
     fn any_flipped_bit_of_a_sealed_manifest_is_seen_or_changes_nothing() {
-        let text =
-            "#perdura: closed-at-ms 17\nfile a.1.base.rdb seq 1 type b\nfile a.2.incr.aof seq 2 type i\n";
+        let text = "#perdura: closed-at-ms 17\n#perdura: headers-begin-at-seq 2\nfile a.1.base.rdb seq 1 type b\n\
+             file a.2.incr.aof seq 2 type i\n";
         let manifest = Manifest::parse(text.as_bytes()).unwrap();
         let sealed = manifest.sealed().into_bytes();
         assert_eq!(Manifest::parse(&sealed), Ok(manifest.clone()));

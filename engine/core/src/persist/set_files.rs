@@ -37,8 +37,17 @@ pub struct SetFile {
     pub is_base: bool,
     /// No file after it holds anything: a crash may have torn its end.
     pub is_last: bool,
+    /// The manifest says that it was begun with batch headers.
+    pub is_headed: bool,
     /// Where the next file takes over: what this one holds beyond does not count.
     pub until: Option<Offset>,
+}
+
+impl SetFile {
+    /// A file that no manifest names.
+    pub fn alone(name: String, path: String, len: u64, is_rdb: bool) -> SetFile {
+        SetFile { name, path, len, is_rdb, is_base: true, is_last: true, is_headed: false, until: None }
+    }
 }
 
 /// The files that `manifest` names, in order. `verifies` whether batch headers are looked at.
@@ -72,6 +81,7 @@ pub fn set_files(
             is_base: manifest.base.as_ref() == Some(part),
             // Parts made in advance and still empty do not make this one any less the last.
             is_last: follower.is_none(),
+            is_headed: manifest.base.as_ref() != Some(part) && manifest.headed_seq == Some(part.seq),
             until,
         });
     }
@@ -105,8 +115,9 @@ impl Handover {
     }
 
     /// A reader for a file of records.
-    pub fn reader(&self, path: String, verifies: bool, until: Option<Offset>) -> LogReader {
-        LogReader::new(path, 0, self.offset, verifies, until).expecting_headers(self.expects_headers)
+    pub fn reader(&self, file: &SetFile, verifies: bool) -> LogReader {
+        LogReader::new(file.path.clone(), 0, self.offset, verifies, file.until)
+            .expecting_headers(self.expects_headers || file.is_headed)
     }
 
     /// A reader for the records that follow a snapshot in the same file.

@@ -15,7 +15,7 @@ use perdura_structures::table::ContentRef;
 use super::{
     VERSION_MAX,
     hash::EXPIRY_VERSION_MIN,
-    primitive::Reader,
+    primitive::{Fault, Reader},
     value::{Form, LoadedValue, kind_of, put_value, read_value},
 };
 use crate::{
@@ -73,7 +73,17 @@ pub fn unseal(payload: &[u8], skip_checksum: bool) -> Result<&[u8], Error> {
 pub fn restore(payload: &[u8], limits: &Limits, skip_checksum: bool) -> Result<LoadedValue, Error> {
     let mut reader = Reader::new(unseal(payload, skip_checksum)?);
     let kind = reader.byte().map_err(|_| BAD_FORMAT)?;
-    let value = read_value(kind, &mut reader, limits).ok().flatten();
+    let value = match read_value(kind, &mut reader, limits) {
+        Ok(value) => value,
+        Err(Fault::Bad { offset, what }) => {
+            tracing::warn!("DUMP payload: integrity check failed at offset {offset}: {what}");
+            return Err(BAD_FORMAT);
+        }
+        Err(Fault::Short { .. }) => {
+            tracing::warn!("DUMP payload: integrity check failed: it ends in the middle of a value");
+            return Err(BAD_FORMAT);
+        }
+    };
     value.filter(|_| reader.is_at_end()).ok_or(BAD_FORMAT)
 }
 

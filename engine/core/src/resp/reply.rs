@@ -40,6 +40,8 @@ pub enum Protocol {
 pub struct Reply {
     bytes: Vec<u8>,
     protocol: Protocol,
+    /// Length beyond which nobody will see it; 0 is none.
+    stop_at: usize,
 }
 
 /// An aggregate whose header is written once its items are counted.
@@ -52,12 +54,12 @@ pub struct DeferredLen {
 impl Reply {
     /// An empty reply.
     pub fn new(protocol: Protocol) -> Reply {
-        Reply { bytes: Vec::new(), protocol }
+        Reply { bytes: Vec::new(), protocol, stop_at: 0 }
     }
 
     /// Goes on after what `bytes` holds, in the room it has.
     pub fn onto(bytes: Vec<u8>, protocol: Protocol) -> Reply {
-        Reply { bytes, protocol }
+        Reply { bytes, protocol, stop_at: 0 }
     }
 
     /// The version it is written in.
@@ -78,6 +80,16 @@ impl Reply {
     /// How much is written so far, bytes.
     pub fn len(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// Beyond this length the client is hung up on, so that a command may as well stop in the middle.
+    pub fn stop_at(&mut self, len: usize) {
+        self.stop_at = len;
+    }
+
+    /// It is so long that its client will be hung up on: whoever writes without end stops.
+    pub fn is_overlong(&self) -> bool {
+        self.stop_at > 0 && self.bytes.len() > self.stop_at
     }
 
     /// Nothing is written.

@@ -4,8 +4,10 @@
 //! because a trace of system calls needs neither root nor FUSE: every machine that has `strace` can check the order and
 //! cut the power between any two calls.
 //!
-//!     client ⇄ server under strace ⇒ calls (`trace.rs`) ⇒ rules (`order.rs`)
-//!                                                      ⇒ directories after a crash (`enumerate.rs`) ⇒ server ⇒ verdict
+//! ```text
+//! client ⇄ server under strace ⇒ calls (`trace.rs`) ⇒ rules (`order.rs`)
+//!                                                  ⇒ directories after a crash (`enumerate.rs`) ⇒ server ⇒ verdict
+//! ```
 //!
 //! Always true: one client pushes numbers onto one list, one at a time, so what is owed at any line of the trace is the
 //! highest number answered by then, and what may be there is a list without holes.

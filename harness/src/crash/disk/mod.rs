@@ -2,7 +2,9 @@
 //!
 //! Exists for everything that a kill cannot show; `power/` and `errors.rs` stand on it.
 //!
-//!     file system ⇄ loop device ⇄ FUSE file (`device.rs`) ⇒ writes and flushes ⇒ disks after a crash (`image.rs`)
+//! ```text
+//! file system ⇄ loop device ⇄ FUSE file (`device.rs`) ⇒ writes and flushes ⇒ disks after a crash (`image.rs`)
+//! ```
 //!
 //! Always true: needs root, `/dev/fuse`, a loop device and `mkfs`; [`missing`] says which of them is not there.
 //!

@@ -4,8 +4,10 @@
 //! synced. The server runs on a real file system, that on a disk which remembers every write and every flush; for many
 //! instants of the run the disks that could be left are built, mounted, and given to the server.
 //!
-//!     clients (`stage.rs`) ⇄ server ⇄ ext4, xfs, btrfs ⇄ device (`disk/`) ⇒ log of writes and flushes
-//!     log, instant ⇒ images ⇒ file system ⇒ server ⇒ verdict (`judge.rs`)
+//! ```text
+//! clients (`stage.rs`) ⇄ server ⇄ ext4, xfs, btrfs ⇄ device (`disk/`) ⇒ log of writes and flushes
+//! log, instant ⇒ images ⇒ file system ⇒ server ⇒ verdict (`judge.rs`)
+//! ```
 //!
 //! Always true: an instant and the seed name an image; instants are spread over the whole run, half of them beside a
 //! flush, where most goes wrong.

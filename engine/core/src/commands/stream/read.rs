@@ -27,7 +27,7 @@ use crate::{
     error::{Error, SYNTAX, TIMEOUT_NEGATIVE},
     resp::{Protocol, Reply},
     store::{
-        Class,
+        Class, Type,
         stream::{Entries, Group, Pending, Stream, StreamId},
     },
 };
@@ -73,6 +73,12 @@ impl<'a> Options<'a> {
         while index < args.len() {
             let more = args.len() - index - 1;
             if more >= 1 && call.is_word(index, "block") {
+                if call.context.is_script {
+                    return Err(Error::text(format!(
+                        "ERR {} command is not allowed with BLOCK option from scripts",
+                        printable(call.args[0])
+                    )));
+                }
                 options.timeout_ms = Some(parse_timeout_ms(args[index + 1], call.store.now_ms)?);
                 index += 1;
             } else if more >= 1 && call.is_word(index, "count") {
@@ -163,6 +169,7 @@ fn wait(call: &mut Call, options: &Options<'_>, retry_args: Option<Vec<Vec<u8>>>
         Some(timeout_ms) if !call.context.deny_blocking => {
             call.block = Some(Block {
                 keys: options.keys.iter().map(|key| key.to_vec()).collect(),
+                kind: Type::Stream,
                 timeout_ms,
                 on_timeout: TimeoutReply::NullArray,
                 wakes_on_removal: options.reads_for.is_some(),
