@@ -189,7 +189,7 @@ fn the_page_draws_its_plots_in_a_browser() {
     }
     if let Some(path) = std::env::var_os("PERDURA_SCREENSHOT") {
         let to = format!("--screenshot={}", Path::new(&path).display());
-        browse(port, &scratch, &[&to, "--window-size=1180,640", "--hide-scrollbars"]);
+        browse(port, &scratch, &[&to, "--window-size=1180,505", "--hide-scrollbars"]);
     }
 }
 
