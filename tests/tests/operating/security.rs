@@ -31,7 +31,8 @@ fn talk(server: &Server, bytes: &[u8]) -> String {
 
 #[test]
 fn before_auth_a_stranger_gets_little_room() {
-    let server = start_perdura(&[("requirepass", "secret")]);
+    let server = start_perdura(&[]);
+    assert_eq!(say(&mut server.client().unwrap(), "CONFIG SET requirepass secret"), "OK");
     let many = talk(&server, b"*11\r\n$4\r\nPING\r\n");
     assert!(many.contains("Protocol error: unauthenticated multibulk length"), "{many}");
     let long = talk(&server, b"*2\r\n$4\r\nECHO\r\n$16385\r\n");
@@ -47,11 +48,8 @@ fn before_auth_a_stranger_gets_little_room() {
 
 #[test]
 fn secrets_are_in_no_log_and_in_no_list() {
-    let server = start_perdura(&[
-        ("requirepass", "first-secret"),
-        ("loglevel", "debug"),
-        ("slowlog-log-slower-than", "0"),
-    ]);
+    let server = start_perdura(&[("loglevel", "debug"), ("slowlog-log-slower-than", "0")]);
+    assert_eq!(say(&mut server.client().unwrap(), "CONFIG SET requirepass first-secret"), "OK");
     let mut client = server.client().unwrap();
     assert!(say(&mut client, "AUTH wrong-secret").starts_with("WRONGPASS"));
     assert_eq!(say(&mut client, "AUTH first-secret"), "OK");

@@ -13,7 +13,7 @@ use std::{
 
 use perdura_harness::process::Server;
 use perdura_tests::start_perdura;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 
 use super::{PATIENCE, free_port, info, say};
 
@@ -32,6 +32,7 @@ impl Certificates {
     /// Makes all of them anew, by a new authority.
     fn issue(&self) {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, "authority");
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
         let key = KeyPair::generate().unwrap();
@@ -39,7 +40,8 @@ impl Certificates {
         let issuer = Issuer::new(params, key);
         for name in ["server", "client"] {
             let key = KeyPair::generate().unwrap();
-            let params = CertificateParams::new(vec!["localhost".into(), "127.0.0.1".into()]).unwrap();
+            let mut params = CertificateParams::new(vec!["localhost".into(), "127.0.0.1".into()]).unwrap();
+            params.distinguished_name.push(DnType::CommonName, name);
             let certificate = params.signed_by(&key, &issuer).unwrap();
             fs::write(self.file(&format!("{name}.pem")), certificate.pem()).unwrap();
             fs::write(self.file(&format!("{name}.key")), key.serialize_pem()).unwrap();
