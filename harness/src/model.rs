@@ -72,6 +72,8 @@ pub enum Change {
     Append(Bytes),
     Del,
     Pexpireat(u64),
+    /// `PEXPIREAT` with a time that is over: the key is gone.
+    Overdue,
     Persist,
     Incrby(i64),
     Rpush(Bytes),
@@ -109,6 +111,7 @@ impl Step {
             Change::Append(value) => words("APPEND", vec![value.clone()]),
             Change::Del => words("DEL", vec![]),
             Change::Pexpireat(at_ms) => words("PEXPIREAT", vec![number(at_ms)]),
+            Change::Overdue => words("PEXPIREAT", vec![b"1".to_vec()]),
             Change::Persist => words("PERSIST", vec![]),
             Change::Incrby(by) => words("INCRBY", vec![number(by)]),
             Change::Rpush(element) => words("RPUSH", vec![element.clone()]),
@@ -209,7 +212,7 @@ impl Keyspace {
         let reply = match &step.change {
             Change::Set(value) => self.put_string(key, value, None),
             Change::SetPxat(value, at_ms) => self.put_string(key, value, Some(*at_ms)),
-            Change::Del => count(usize::from(self.entries.remove(key).is_some())),
+            Change::Del | Change::Overdue => count(usize::from(self.entries.remove(key).is_some())),
             Change::Pexpireat(at_ms) => self.change_expiry(key, Some(*at_ms)),
             Change::Persist => self.change_expiry(key, None),
             Change::Append(_) | Change::Incrby(_) => apply_to_string(self.string(key), &step.change),

@@ -47,15 +47,17 @@ pub enum Family {
     Zsets,
     /// XADD, XDEL, XTRIM.
     Streams,
-    /// PEXPIREAT and PERSIST on strings, SET with PXAT.
+    /// PEXPIREAT and PERSIST on strings, SET with PXAT; also times that are over, which delete.
     Expiries,
     /// Two to five writes of the other families in one MULTI.
     Multi,
+    /// The same in one EVAL.
+    Scripts,
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Family; 9] = [
+    pub const ALL: [Family; 10] = [
         Family::Strings,
         Family::Counters,
         Family::Lists,
@@ -65,6 +67,7 @@ impl Family {
         Family::Streams,
         Family::Expiries,
         Family::Multi,
+        Family::Scripts,
     ];
 
     /// As written on the command line and in keys.
@@ -79,7 +82,13 @@ impl Family {
             Family::Streams => "streams",
             Family::Expiries => "expiries",
             Family::Multi => "multi",
+            Family::Scripts => "scripts",
         }
+    }
+
+    /// Whether its operations are made of the other families' writes.
+    pub fn is_composed(self) -> bool {
+        matches!(self, Family::Multi | Family::Scripts)
     }
 }
 
@@ -88,7 +97,7 @@ impl Family {
 pub struct Plan {
     /// Decides everything.
     pub seed: u64,
-    /// Kinds of writes, at least one of them not [`Family::Multi`].
+    /// Kinds of writes, at least one of them not composed of others.
     pub families: Vec<Family>,
 }
 
@@ -99,14 +108,26 @@ pub enum Operation {
     Single(Step),
     /// `MULTI`, the commands, `EXEC`.
     Block(Vec<Step>),
+    /// `EVAL` of [`SCRIPT`] with the commands as its arguments.
+    Script(Vec<Step>),
 }
+
+/// Runs the commands in its arguments, each behind its number of words, and gives their replies.
+const SCRIPT: &str = "\
+local replies, at = {}, 1
+while at <= #ARGV do
+  local words = tonumber(ARGV[at])
+  replies[#replies + 1] = redis.call(unpack(ARGV, at + 1, at + words))
+  at = at + words + 1
+end
+return replies";
 
 impl Operation {
     /// Its writes, in order.
     pub fn steps(&self) -> &[Step] {
         match self {
             Operation::Single(step) => std::slice::from_ref(step),
-            Operation::Block(steps) => steps,
+            Operation::Block(steps) | Operation::Script(steps) => steps,
         }
     }
 
@@ -116,7 +137,20 @@ impl Operation {
         match self {
             Operation::Single(_) => steps.collect(),
             Operation::Block(_) => [bare("MULTI")].into_iter().chain(steps).chain([bare("EXEC")]).collect(),
+            Operation::Script(_) => vec![self.script()],
         }
+    }
+
+    /// The words of the one `EVAL`.
+    fn script(&self) -> Vec<Bytes> {
+        let number = |number: usize| number.to_string().into_bytes();
+        let mut words = vec![b"EVAL".to_vec(), SCRIPT.into(), number(self.steps().len())];
+        words.extend(self.steps().iter().map(|step| step.key.clone()));
+        for command in self.steps().iter().map(Step::arguments) {
+            words.push(number(command.len()));
+            words.extend(command);
+        }
+        words
     }
 
     /// Makes the changes and gives every reply the server must send.
@@ -129,6 +163,7 @@ impl Operation {
                 let opened = Reply::Simple("OK".into());
                 [opened].into_iter().chain(queued).chain([Reply::Array(replies)]).collect()
             }
+            Operation::Script(_) => vec![Reply::Array(replies)],
         }
     }
 }
@@ -138,19 +173,19 @@ impl Plan {
     pub fn operation(&self, client: u64, number: u64) -> Operation {
         let mut rng = Rng::at(self.seed, client, number);
         let mut place = Place { client, number, index: 0 };
-        match *rng.choose(&self.families) {
-            Family::Multi => {
-                let plain: Vec<Family> = self.plain_families().collect();
-                let steps = (0..2 + rng.below(4)).map(|index| {
-                    place.index = index;
-                    // Round the families, so that one block touches several.
-                    let family = plain[((index + number) % plain.len() as u64) as usize];
-                    draw_step(&mut rng, &place, family)
-                });
-                Operation::Block(steps.collect())
-            }
-            family => Operation::Single(draw_step(&mut rng, &place, family)),
+        let family = *rng.choose(&self.families);
+        if !family.is_composed() {
+            return Operation::Single(draw_step(&mut rng, &place, family));
         }
+        let plain: Vec<Family> = self.plain_families().collect();
+        let steps = (0..2 + rng.below(4)).map(|index| {
+            place.index = index;
+            // Round the families, so that one operation touches several.
+            let family = plain[((index + number) % plain.len() as u64) as usize];
+            draw_step(&mut rng, &place, family)
+        });
+        let steps = steps.collect();
+        if family == Family::Multi { Operation::Block(steps) } else { Operation::Script(steps) }
     }
 
     /// Every key `client` may ever have.
@@ -166,7 +201,7 @@ impl Plan {
     }
 
     fn plain_families(&self) -> impl Iterator<Item = Family> {
-        self.families.iter().copied().filter(|family| *family != Family::Multi)
+        self.families.iter().copied().filter(|family| !family.is_composed())
     }
 }
 
@@ -198,7 +233,7 @@ fn draw_step(rng: &mut Rng, place: &Place, family: Family) -> Step {
         Family::Zsets => draw_zset(rng),
         Family::Streams => draw_stream(rng, place),
         Family::Expiries => draw_expiry(rng, place),
-        Family::Multi => unreachable!("blocks do not nest"),
+        Family::Multi | Family::Scripts => unreachable!("what is composed does not nest"),
     };
     Step { key, change }
 }
@@ -256,9 +291,10 @@ fn draw_stream(rng: &mut Rng, place: &Place) -> Change {
 
 fn draw_expiry(rng: &mut Rng, place: &Place) -> Change {
     let at_ms = FAR_FUTURE_MS + place.number * 1000 + place.index;
-    match rng.below(4) {
-        0 => Change::SetPxat(unique_value(rng, place), at_ms),
-        1..3 => Change::Pexpireat(at_ms),
+    match rng.below(8) {
+        0..2 => Change::SetPxat(unique_value(rng, place), at_ms),
+        2..5 => Change::Pexpireat(at_ms),
+        5 => Change::Overdue,
         _ => Change::Persist,
     }
 }
@@ -656,7 +692,7 @@ mod tests {
     #[test]
     fn every_prefix_of_every_family_is_dated_to_a_state_equal_to_it() {
         for family in Family::ALL {
-            let families = if family == Family::Multi { vec![family, Family::Lists] } else { vec![family] };
+            let families = if family.is_composed() { vec![family, Family::Lists] } else { vec![family] };
             let recorder = recorder(&families);
             for count in [0, 1, 2, 50, 199, 200] {
                 let observed = state_after(&recorder, count);
@@ -691,14 +727,31 @@ mod tests {
     }
 
     #[test]
-    fn half_a_block_is_no_prefix() {
-        let recorder = recorder(&[Family::Counters, Family::Multi]);
+    fn half_a_block_or_script_is_no_prefix() {
+        half_is_no_prefix(Family::Multi);
+        half_is_no_prefix(Family::Scripts);
+    }
+
+    fn half_is_no_prefix(family: Family) {
+        let recorder = recorder(&[Family::Counters, family]);
         let number = (0..).find(|n| recorder.plan.operation(3, *n).steps().len() > 1).unwrap();
         let mut observed = state_after(&recorder, number);
         observed.apply(&recorder.plan.operation(3, number).steps()[0]);
         let dating = recorder.date(&observed, number + 1);
         assert_eq!(dating.prefix, None);
         assert_eq!(dating.differing.len(), 1);
+    }
+
+    #[test]
+    fn a_script_gets_each_command_behind_its_number_of_words() {
+        let step = |key: &str, change| Step { key: key.into(), change };
+        let script = Operation::Script(vec![step("a", Change::Incrby(5)), step("b", Change::Lpop)]);
+        let [words] = &script.commands()[..] else { panic!("one command") };
+        let text = |words: &[Bytes]| words.join(&b' ');
+        assert_eq!(text(&words[..1]), b"EVAL");
+        assert_eq!(text(&words[2..]), b"2 a b 3 INCRBY a 5 2 LPOP b");
+        let replies = script.apply(&mut Keyspace::default());
+        assert_eq!(replies, [Reply::Array(vec![Reply::Integer(5), Reply::Null])]);
     }
 
     #[test]

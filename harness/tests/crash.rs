@@ -3,8 +3,8 @@
 //! What could go wrong: that a part finds something, or that it finds nothing because it cannot. So each part that must
 //! find something (a lying device, a policy weaker than the one judged by) is here as well.
 //!
-//! A machine that lacks something says `NOT RUN` on its standard error; `PERDURA_MUST_RUN=1` makes a failure of
-//! whatever only a missing package keeps from running. Each part is a process of its own: its mounts end with it.
+//! A machine that lacks something says `NOT RUN` on its standard error; with `PERDURA_MUST_RUN=1` that is a failure. Each
+//! part is a process of its own: its mounts end with it.
 
 use std::io::{self, Write};
 use std::process::{Command, Output};
@@ -13,7 +13,7 @@ use std::process::{Command, Output};
 fn crash(words: &str) -> (Output, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_perdura-harness"));
     command.arg("crash").args(words.split_whitespace());
-    if std::env::var_os("PERDURA_MUST_RUN").is_some() && !words.starts_with("kill") {
+    if std::env::var("PERDURA_MUST_RUN").is_ok_and(|value| value == "1") {
         command.arg("--must-run");
     }
     let output = command.output().expect("the harness was built for this test");
@@ -53,7 +53,9 @@ fn survives_power_loss(file_system: &str) {
     finds_nothing(&format!(
         "power --systems {file_system} --policies always --scenarios steady,rewrite,recovery {QUICK}"
     ));
-    finds_nothing(&format!("power --systems {file_system} --policies snapshots --scenarios restart {QUICK}"));
+    finds_nothing(&format!(
+        "power --systems {file_system} --policies snapshots --scenarios restart,backup {QUICK}"
+    ));
 }
 
 #[test]
@@ -85,8 +87,21 @@ fn a_policy_weaker_than_the_one_judged_by_is_found_out() {
 }
 
 #[test]
+fn a_server_that_writes_nothing_down_is_found_out_by_a_kill() {
+    finds_something("kill --policies off --moments any --rounds 3", "lost");
+}
+
+#[test]
 fn a_disk_that_fails_or_is_full_for_a_while() {
     finds_nothing("errors --systems ext4 --policies always --troubles one-flush,full --points 2");
+}
+
+#[test]
+fn one_command_shows_a_part_for_both_servers() {
+    let words = "all --parts kill --rounds 2";
+    let (output, text) = crash(words);
+    assert!(output.status.success(), "{words}:\n{text}");
+    assert!(text.contains("In all: 6 rounds, 0 violations, 0 starts refused."), "{words}:\n{text}");
 }
 
 #[test]

@@ -4,7 +4,9 @@ use perdura_core::mutant::Mutant;
 use perdura_sim::world::{Crash, End};
 use perdura_tests::simulated::Simulated;
 
-use crate::scenario::{ALWAYS, INCR, MANIFEST, SNAPSHOTS, fails_with, holds, started};
+use crate::scenario::{
+    ALWAYS, EVERYSEC, INCR, MANIFEST, SNAPSHOTS, fails_with, holds, lose_power_and_start, started,
+};
 
 /// A set that holds k0 … k9, whole and durable, its server gone.
 fn set_of_ten() -> Simulated {
@@ -48,6 +50,37 @@ fn w02_zeroes_at_the_end_do_not_stop_a_start() {
         server.write_file(INCR, &incr);
         server.start().unwrap();
         server.check(&[("DBSIZE", "10")]);
+    });
+}
+
+/// Ours, found by `crash errors` on ext4: what is not vouched for is written anew at the start, for which a full disk has no
+/// room. The start says so and changes nothing, however often it is tried, and the one after there is room has everything.
+#[test]
+fn a_start_on_a_full_disk_loses_nothing() {
+    holds(|| {
+        let mut server = started(EVERYSEC);
+        for index in 0..10 {
+            server.check(&[(format!("SET k{index} v{index}").as_str(), "OK")]);
+        }
+        server.crash(Crash::Group);
+        let mut incr = server.read_file(INCR).unwrap();
+        incr.extend_from_slice(b"*3\r\n$3\r\nSET\r\n$1\r\nx");
+        server.write_file(INCR, &incr);
+        let used: u64 = server.files().iter().map(|(_, len)| *len).sum();
+        server.world.disk_mut().set_capacity(Some(used));
+        for _ in 0..3 {
+            assert_eq!(server.start(), Err(End::Exited(1)));
+        }
+        server.world.disk_mut().set_capacity(None);
+        server.start().unwrap();
+        server.check(&[
+            ("DBSIZE", "10"),
+            ("GET k9", "v9"),
+            ("SET k10 v10", "OK"),
+            ("WAITAOF 1 0 0", "1) 1 2) 0"),
+        ]);
+        lose_power_and_start(&mut server);
+        server.check(&[("DBSIZE", "11")]);
     });
 }
 

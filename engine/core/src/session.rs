@@ -119,6 +119,8 @@ pub struct Blocked {
     pub until_us: Option<u64>,
     /// Order of arrival: who came first is served first.
     pub order: u64,
+    /// Nanoseconds that the command has run so far, which count once it has ended.
+    pub ran_ns: u64,
 }
 
 /// A client that gets another one's invalidations.

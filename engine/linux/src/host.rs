@@ -125,6 +125,8 @@ impl<E: Engine> Host<E> {
         facts::note_multiplexing(host.sockets.name());
         host.watch_own_descriptors().map_err(in_words("Can't watch for events"))?;
         host.open_listeners()?;
+        // Whoever reads this may connect, and is told that the data set is loading.
+        tracing::info!("Server initialized");
         Ok(host)
     }
 

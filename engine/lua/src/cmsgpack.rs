@@ -139,34 +139,42 @@ fn put_integer(number: i64, out: &mut Vec<u8>) {
 }
 
 fn put_table(table: &Table, depth: usize, out: &mut Vec<u8>) -> Result<(), Failed> {
-    let pairs: Vec<(Value, Value)> = table.pairs().collect::<mlua::Result<_>>()?;
-    if is_array(&pairs) {
-        match pairs.len() {
+    let (count, is_array) = shape(table)?;
+    if is_array {
+        match count {
             len @ 0..=15 => out.push(0x90 | len as u8),
             len => put_len(len, 0xDC, out),
         }
-        for index in 1..=pairs.len() {
+        for index in 1..=count {
             put(&table.get(index)?, depth + 1, out)?;
         }
         return Ok(());
     }
-    match pairs.len() {
+    match count {
         len @ 0..=15 => out.push(0x80 | len as u8),
         len => put_len(len, 0xDE, out),
     }
-    for (key, value) in &pairs {
-        put(key, depth + 1, out)?;
-        put(value, depth + 1, out)?;
+    for pair in table.pairs::<Value, Value>() {
+        let (key, value) = pair?;
+        put(&key, depth + 1, out)?;
+        put(&value, depth + 1, out)?;
     }
     Ok(())
 }
 
-/// Whether the keys are the numbers from 1 to their count.
-fn is_array(pairs: &[(Value, Value)]) -> bool {
-    let is_index = |key: &Value| {
-        as_number(key).is_some_and(|key| key >= 1.0 && key.trunc() == key && key <= pairs.len() as f64)
-    };
-    pairs.iter().all(|(key, _)| is_index(key))
+/// How many pairs a table has, and whether their keys are the numbers from 1 to that.
+///
+/// One pair at a time: the binding can hold some thousand strings at once, no more.
+fn shape(table: &Table) -> Result<(usize, bool), Failed> {
+    let (mut count, mut highest, mut are_indices) = (0, 0.0_f64, true);
+    for pair in table.pairs::<Value, Value>() {
+        count += 1;
+        match as_number(&pair?.0) {
+            Some(key) if key >= 1.0 && key.trunc() == key => highest = highest.max(key),
+            _ => are_indices = false,
+        }
+    }
+    Ok((count, are_indices && highest <= count as f64))
 }
 
 // --- Unpacking --------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@
 use std::ffi::{CStr, c_char, c_int};
 
 use mlua::{
-    Function, Lua, MultiValue, Result, Value,
+    Function, LightUserData, Lua, MultiValue, Result, Value,
     ffi::{self, lua_State, lua_upvalueindex},
 };
 
@@ -59,11 +59,47 @@ unsafe extern "C-unwind" fn hook(state: *mut lua_State, _: *mut ffi::lua_Debug) 
     }
 }
 
+/// More arguments than this reach a function in a table: a C function of Lua has room for 8000 values, and the binding wants
+/// some for the results while the arguments are still there.
+const LOOSE_ARGUMENTS_MAX: c_int = 4000;
+
+/// What stands before a table of arguments; no script can make it.
+pub const BUNDLE: LightUserData = LightUserData(&raw const BUNDLE_PLACE as *mut _);
+static BUNDLE_PLACE: u8 = 0;
+
+/// Replaces all arguments by [`BUNDLE`] and a table of them.
+unsafe fn bundle(state: *mut lua_State) {
+    // SAFETY: as any C function; three values more than the arguments fit.
+    unsafe {
+        let count = ffi::lua_gettop(state);
+        ffi::lua_createtable(state, count, 0);
+        ffi::lua_insert(state, 1);
+        for index in (1..=count).rev() {
+            ffi::lua_rawseti_(state, 1, index);
+        }
+        ffi::lua_pushlightuserdata(state, BUNDLE.0);
+        ffi::lua_insert(state, 1);
+    }
+}
+
+/// The arguments that a function was given, however many.
+pub fn unbundled(args: MultiValue) -> Result<MultiValue> {
+    match (args.front(), args.get(1)) {
+        (Some(Value::LightUserData(first)), Some(Value::Table(table))) if *first == BUNDLE => {
+            table.sequence_values().collect()
+        }
+        _ => Ok(args),
+    }
+}
+
 /// Calls its upvalue, whose first result says what becomes of the others: `true` they are returned, `false` the second is
 /// raised, `nil` the second is a message that is raised with the place of the call.
 pub unsafe extern "C-unwind" fn raising(state: *mut lua_State) -> c_int {
     // SAFETY: as any C function; the callee's frames are gone when anything is raised here.
     unsafe {
+        if ffi::lua_gettop(state) > LOOSE_ARGUMENTS_MAX {
+            bundle(state);
+        }
         let count = ffi::lua_gettop(state);
         ffi::lua_pushvalue(state, lua_upvalueindex(1));
         ffi::lua_insert(state, 1);
@@ -238,7 +274,7 @@ pub unsafe extern "C-unwind" fn describe_error(state: *mut lua_State) -> c_int {
             ffi::lua_pushstring_(state, c"ERR ".as_ptr());
             if ffi::lua_isstring(state, 1) != 0 {
                 ffi::lua_pushvalue(state, 1);
-            } else {
+            } else if ffi::luaL_callmeta(state, 1, c"__tostring".as_ptr()) == 0 {
                 ffi::lua_pushstring_(state, ffi::lua_typename(state, ffi::lua_type(state, 1)));
             }
             ffi::lua_concat(state, 2);

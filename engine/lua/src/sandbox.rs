@@ -276,7 +276,7 @@ pub fn register(
     function: impl Fn(&Lua, mlua::MultiValue) -> crate::machine::Answered + 'static,
 ) -> mlua::Result<()> {
     let inner = lua.create_function(move |lua, args: mlua::MultiValue| {
-        let (verdict, value) = match function(lua, args) {
+        let (verdict, value) = match function(lua, raw::unbundled(args)?) {
             Ok(mut results) => {
                 results.push_front(Value::Boolean(true));
                 return Ok(results);

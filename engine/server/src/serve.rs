@@ -49,7 +49,6 @@ pub fn serve<E: Engine>(
     tracing::info!("{}", banner::greeting(&config, std::process::id()));
     fit_clients(&mut config);
     say_what_matters(&config);
-    tracing::info!("Server initialized");
     let settings = host_settings(&config, start_dir);
     let supervised = config.supervised;
     let engine = Publisher::start(&config).and_then(|metrics| {

@@ -9,11 +9,12 @@
 //!
 //! Not here: the device (`disk/device.rs`), what is right afterwards (`judge.rs`).
 
-use super::Policy;
 use super::disk::{self, CrashImages, Device, Faults, FileSystem, Honesty, Keep, Mount};
-use super::judge::{DATA, Judge};
-use super::report::{ERRORS_TABLE_HEAD, ErrorsReport, Violation};
+use super::judge::{DATA, FILLER, Judge};
+use super::report::{ERRORS_COLUMNS, ErrorsReport, Violation};
 use super::stage::{Manner, Sample, Stage};
+use super::survey::Survey;
+use super::{EVERYSEC_WINDOW, Policy};
 use crate::args::Args;
 use crate::process::{Launch, Server, StartError};
 use crate::record::{Family, Plan, Progress};
@@ -21,7 +22,7 @@ use crate::rng::Rng;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
-use std::process::{Command, ExitCode};
+use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -148,7 +149,7 @@ pub fn run(config: &Config) -> io::Result<ErrorsReport> {
     report.refused = stage.progress.iter().map(Progress::refused).sum();
     report.findings.extend(check_told(&server, &report)?.map(|violation| ("log".into(), violation)));
 
-    let judge = Judge::new(&stage, launch, config.file_system, policy_after_trouble(config.policy));
+    let judge = Judge::new(&stage, launch, config.file_system, config.policy);
     if !report.file_system_is_dead {
         let found = judge_kill(&judge, &stage, &mut server)?;
         report.findings.extend(found.into_iter().map(|violation| ("after the kill".into(), violation)));
@@ -165,17 +166,22 @@ pub fn run(config: &Config) -> io::Result<ErrorsReport> {
     instants.sort_unstable();
     for (number, instant) in (0..).zip(instants) {
         let keep = Keep::in_turn(number, &mut rng);
-        let verdict = judge.judge(&images.after(instant, keep), &recording.samples[instant])?;
+        let (image, sample) = (images.after(instant, keep), &recording.samples[instant]);
+        let verdict = judge.judge_as(held_to(config.policy, &report, sample), &image, sample)?;
+        report.starts_waited += u64::from(verdict.has_waited_for_room);
         report.points += 1;
+        report.slowest_recovery = report.slowest_recovery.max(verdict.recovery);
         let story = format!("power lost at request {instant} of {}, {keep:?}", recording.requests.len());
         report.findings.extend(verdict.violations.into_iter().map(|violation| (story.clone(), violation)));
     }
     Ok(report)
 }
 
-/// While the disk stands still the bound of `everysec` stands still with it, so only a prefix can be demanded of it.
-fn policy_after_trouble(policy: Policy) -> Policy {
-    if policy == Policy::Everysec { Policy::No } else { policy }
+/// While the disk stands still the bound of `everysec` stands still with it: only a prefix can be demanded, until the disk
+/// has worked again for as long as the bound.
+fn held_to(policy: Policy, report: &ErrorsReport, sample: &Sample) -> Policy {
+    let is_bounded = report.healthy_from.is_some_and(|from| sample.at >= from + EVERYSEC_WINDOW);
+    if policy == Policy::Everysec && !is_bounded { Policy::No } else { policy }
 }
 
 /// Calm, trouble, calm; gives the number of requests served before the trouble.
@@ -190,7 +196,7 @@ fn go_through(
     thread::sleep(CALM);
     let troubled_from = device.request_count();
     device.set_faults(config.trouble.faults());
-    let filler = mount.path().join("filler");
+    let filler = mount.path().join(FILLER);
     let start = Instant::now();
     while start.elapsed() < TROUBLE {
         if config.trouble == Trouble::Full {
@@ -209,6 +215,7 @@ fn go_through(
         let now: u64 = stage.progress.iter().map(Progress::acknowledged).sum();
         if now > before + CLIENTS {
             report.recovered_after = Some(start.elapsed());
+            report.healthy_from = Some(stage.sample().at);
             break;
         }
         thread::sleep(Duration::from_millis(5));
@@ -218,7 +225,8 @@ fn go_through(
     if report.recovered_after.is_none() && !report.file_system_is_dead && is_running {
         report.findings.push(("after the trouble".into(), Violation::NotRecovered(server.log_tail())));
     }
-    thread::sleep(CALM);
+    // Long enough for the bound to be in force again.
+    thread::sleep(if config.policy == Policy::Everysec { EVERYSEC_WINDOW + CALM } else { CALM });
     Ok(troubled_from)
 }
 
@@ -271,41 +279,33 @@ fn judge_kill(judge: &Judge, stage: &Stage, server: &mut Server) -> io::Result<V
     Ok(verdict.violations)
 }
 
-/// The subcommand: prints the table and every finding; fails if there is one.
+/// `crash errors`: a row for each policy, file system and trouble, and every finding.
 ///
 /// # Errors
 /// A wrong command line, or what [`run`] reports.
-pub(super) fn main(mut args: Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
+pub(super) fn survey(mut args: Args, survey: &mut Survey) -> Result<(), Box<dyn std::error::Error>> {
     let launch = super::read_launch(&mut args)?;
     let policies = args.choices("--policies", &Policy::PROMISING, Policy::name)?;
     let systems = args.choices("--systems", &FileSystem::ALL, FileSystem::name)?;
     let troubles = args.choices("--troubles", &Trouble::ALL, Trouble::name)?;
     let (points, seed) = (args.number("--points", 6)?, args.number("--seed", 1)?);
-    let must_run = args.flag("--must-run");
     args.finish()?;
-    println!("crash errors: server {}, seed {seed}\n\n{ERRORS_TABLE_HEAD}", launch.command.name);
-    let mut stories = Vec::new();
-    let mut has_run = true;
+    survey.begin(&format!("crash errors: server {}, seed {seed}", launch.command.name), &ERRORS_COLUMNS)?;
     for file_system in systems {
         if let Some(missing) = disk::missing(file_system) {
-            let outcome = missing.tell(&format!("I/O errors on {}", file_system.name()), must_run);
-            has_run &= outcome == ExitCode::SUCCESS;
+            survey.skip(&format!("I/O errors on {}", file_system.name()), &missing)?;
             continue;
         }
         for (policy, trouble) in policies.iter().flat_map(|policy| troubles.iter().map(|one| (*policy, *one)))
         {
             let config = Config { launch: launch.clone(), policy, file_system, trouble, points, seed };
             let report = run(&config)?;
-            println!("{}", report.table_row(policy, file_system, trouble));
-            let place = format!("{}, {}, {}", policy.name(), file_system.name(), trouble.name());
-            stories.extend(
-                report.findings.iter().map(|(what, violation)| format!("- {place}, {what}: {violation}")),
-            );
+            let place = [policy.name(), file_system.name(), trouble.name()];
+            survey.row(&place, report.outcome())?;
+            for (what, violation) in &report.findings {
+                survey.finding(format!("{}, {what}: {violation}", place.join(", ")))?;
+            }
         }
     }
-    for line in &stories {
-        println!("{line}");
-    }
-    let is_good = stories.is_empty() && has_run;
-    Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(())
 }

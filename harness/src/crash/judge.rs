@@ -11,15 +11,21 @@ use super::Policy;
 use super::disk::{FileSystem, Image, Mount};
 use super::report::Violation;
 use super::stage::{Sample, Stage};
-use super::verdict::{Reached, Survived, check_cut, judge_client};
-use crate::model::Keyspace;
+use super::verdict::judge_all;
 use crate::process::{Launch, Server, StartError, TempDir};
 use crate::record::{Chronicle, Progress};
+use std::fs;
 use std::io;
+use std::path::Path;
 use std::time::Duration;
 
 /// The folder on the file system that is the server's `dir`.
 pub(super) const DATA: &str = "data";
+
+/// A file beside it that takes all the room of a disk that is full.
+pub(super) const FILLER: &str = "filler";
+/// What a server says that cannot start without room.
+const NO_SPACE: &str = "No space left on device";
 
 /// One run's clients, ready to date what is found.
 pub(super) struct Judge<'a> {
@@ -39,6 +45,8 @@ pub(super) struct Verdict {
     pub(super) unmountable: Option<String>,
     /// From the start of the server to its first PONG.
     pub(super) recovery: Duration,
+    /// The server said that the disk is full, and started once there was room.
+    pub(super) has_waited_for_room: bool,
     /// How long ago the oldest operation that is gone had been answered.
     pub(super) oldest_loss: Duration,
 }
@@ -60,6 +68,11 @@ impl<'a> Judge<'a> {
 
     /// What comes back of `image` after a loss of power at the moment of `sample`.
     pub(super) fn judge(&self, image: &Image, sample: &Sample) -> io::Result<Verdict> {
+        self.judge_as(self.policy, image, sample)
+    }
+
+    /// The same, with `policy` for its promise.
+    pub(super) fn judge_as(&self, policy: Policy, image: &Image, sample: &Sample) -> io::Result<Verdict> {
         let folder = TempDir::new("perdura-image")?;
         let disk = folder.path().join("disk");
         image.write_to(&disk)?;
@@ -73,8 +86,10 @@ impl<'a> Judge<'a> {
             return Ok(unmountable("the server's folder is gone".into()));
         }
         let mut server = Server::prepare_at(self.launch.clone(), &mount.path().join(DATA))?;
-        let verdict = match server.restart() {
-            Ok(()) => self.look_as(self.policy, &server, sample),
+        let verdict = match start(&mut server, &mount.path().join(FILLER)) {
+            Ok(has_waited_for_room) => self
+                .look_as(policy, &server, sample)
+                .map(|verdict| Verdict { has_waited_for_room, ..verdict }),
             Err(StartError::Io(error)) => Err(error),
             Err(refused) => Ok(Verdict {
                 violations: vec![Violation::RefusedStart(refused.to_string())],
@@ -82,6 +97,10 @@ impl<'a> Judge<'a> {
             }),
         };
         drop(server);
+        let verdict = verdict.and_then(|mut verdict| {
+            verdict.violations.extend(self.judge_backups(&mount.path().join(DATA), sample)?);
+            Ok(verdict)
+        });
         mount.unmount()?;
         verdict
     }
@@ -90,45 +109,36 @@ impl<'a> Judge<'a> {
     pub(super) fn look_as(&self, policy: Policy, server: &Server, sample: &Sample) -> io::Result<Verdict> {
         let promised = self.stage.promised(policy, sample);
         let mut verdict = Verdict { recovery: server.ready_after(), ..Verdict::default() };
-        let mut client = server.client()?;
-        let mut survived = Vec::new();
-        let mut key_count = 0;
-        for (chronicle, reached) in self.chronicles.iter().zip(&promised) {
-            let observed = match Keyspace::read(&mut client, &chronicle.recorder().keys()) {
-                Ok(observed) => observed,
-                Err(error) => {
-                    verdict.violations.push(Violation::Unreadable(error));
-                    return Ok(verdict);
-                }
-            };
-            key_count += observed.len() as u64;
-            match self.judge_one(chronicle, &observed, reached, sample, &mut verdict) {
-                Ok(one) => survived.push(one),
-                Err(violation) => verdict.violations.push(violation),
-            }
-        }
-        let found = client.call(&["DBSIZE"])?.as_integer().unwrap_or(-1);
-        if found != key_count as i64 {
-            verdict.violations.push(Violation::KeyCount { expected: key_count, found });
-        }
-        if verdict.violations.is_empty() {
-            verdict.violations.extend(check_cut(&self.stage.progress, &survived));
+        let everybody = &self.stage.progress;
+        let (survived, violations) = judge_all(server, &self.chronicles, &promised, everybody, 0)?;
+        verdict.violations = violations;
+        for (client, survived) in survived.iter().enumerate() {
+            let age = self.stage.age_of_loss(client, survived.at_most, sample);
+            verdict.oldest_loss = verdict.oldest_loss.max(age);
         }
         Ok(verdict)
     }
 
-    fn judge_one(
-        &self,
-        chronicle: &Chronicle,
-        observed: &Keyspace,
-        reached: &Reached,
-        sample: &Sample,
-        verdict: &mut Verdict,
-    ) -> Result<Survived, Violation> {
-        let client = chronicle.recorder().client();
-        let survived = judge_client(client, chronicle.date(observed, reached.sent), reached)?;
-        let age = self.stage.age_of_loss(client as usize, survived.at_most, sample);
-        verdict.oldest_loss = verdict.oldest_loss.max(age);
-        Ok(survived)
+    /// The backups that somebody may believe in at the moment of `sample`.
+    fn judge_backups(&self, data_dir: &Path, sample: &Sample) -> io::Result<Vec<Violation>> {
+        let sent = self.stage.sent(sample);
+        let mut violations = Vec::new();
+        for backup in self.stage.backups_at(sample) {
+            let everybody = &self.stage.progress;
+            violations.extend(backup.judge(data_dir, &self.launch, &self.chronicles, &sent, everybody, 0)?);
+        }
+        Ok(violations)
+    }
+}
+
+/// Starts on what a crash left. A server that ends because `filler` takes all the room, and says so, is started again
+/// without it; gives whether that was so.
+fn start(server: &mut Server, filler: &Path) -> Result<bool, StartError> {
+    match server.restart() {
+        Err(StartError::Exited(_, log)) if filler.exists() && log.contains(NO_SPACE) => {
+            fs::remove_file(filler)?;
+            server.restart().map(|()| true)
+        }
+        outcome => outcome.map(|()| false),
     }
 }

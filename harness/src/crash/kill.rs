@@ -10,19 +10,19 @@
 //! (`verdict.rs`); how findings are told (`report.rs`).
 
 use super::Policy;
+use super::backup::{self, Asked};
 use super::leftovers::{TempFile, fingerprints, leftovers, temp_files};
-use super::report::{Finding, KILL_TABLE_HEAD, Report, Violation};
-use super::verdict::{Reached, check_cut, judge_client, read_until_ended};
+use super::report::{Finding, KILL_COLUMNS, Report, Violation};
+use super::survey::Survey;
+use super::verdict::{Reached, judge_all, read_until_ended};
 use crate::args::{Args, UsageError};
 use crate::client::{Client, Reply};
-use crate::model::Keyspace;
 use crate::process::{Launch, Server, StartError, Victims};
 use crate::record::{Family, Pace, Plan, Progress, Recorder, Stop};
 use crate::rng::Rng;
 use std::collections::BTreeSet;
 use std::io;
 use std::ops::Range;
-use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -39,6 +39,8 @@ const MOMENT_US: Range<u64> = 0..30_000;
 const SWAP_PATIENCE: Duration = Duration::from_secs(2);
 /// From the change of the set to the kill: the steps of a swap are a few syncs apart.
 const SWAP_US: Range<u64> = 0..4_000;
+/// From the request for a backup, or from its answer, to the kill.
+const BACKUP_US: Range<u64> = 0..150_000;
 /// How long children of a killed server may go on before they are killed as well.
 const ORPHAN_PATIENCE: Duration = Duration::from_secs(5);
 /// Starts killed in a row when the moment is the start itself.
@@ -59,12 +61,21 @@ pub enum Moment {
     Switch,
     /// After an ordinary kill, starting again.
     Startup,
+    /// `BACKUP`
+    Backup,
 }
 
 impl Moment {
     /// All of them.
-    pub const ALL: [Moment; 6] =
-        [Moment::Any, Moment::Snapshot, Moment::Rewrite, Moment::Swap, Moment::Switch, Moment::Startup];
+    pub const ALL: [Moment; 7] = [
+        Moment::Any,
+        Moment::Snapshot,
+        Moment::Rewrite,
+        Moment::Swap,
+        Moment::Switch,
+        Moment::Startup,
+        Moment::Backup,
+    ];
 
     /// As written on the command line.
     pub fn name(self) -> &'static str {
@@ -75,12 +86,13 @@ impl Moment {
             Moment::Swap => "swap",
             Moment::Switch => "switch",
             Moment::Startup => "startup",
+            Moment::Backup => "backup",
         }
     }
 
     fn commands(self) -> &'static [&'static str] {
         match self {
-            Moment::Any | Moment::Startup => &[],
+            Moment::Any | Moment::Startup | Moment::Backup => &[],
             Moment::Snapshot => &["BGSAVE"],
             Moment::Rewrite | Moment::Swap => &["BGREWRITEAOF"],
             Moment::Switch => &["CONFIG SET appendonly no", "CONFIG SET appendonly yes"],
@@ -158,6 +170,8 @@ struct Scene {
     recorders: Vec<Recorder>,
     /// Of the round being played.
     progress: Vec<Progress>,
+    /// The backup asked for in it.
+    asked: Option<Asked>,
     /// Leftovers already reported: each is one finding, however many starts it outlives.
     known_leftovers: BTreeSet<TempFile>,
 }
@@ -189,7 +203,8 @@ impl Scene {
         write_ballast(&mut server.client()?, config.ballast)?;
         let plan = Plan { seed: config.seed, families: config.families.clone() };
         let recorders = (0..config.clients).map(|client| Recorder::new(plan.clone(), client)).collect();
-        Ok(Scene { server, recorders, progress: Vec::new(), known_leftovers: BTreeSet::new() })
+        let known_leftovers = BTreeSet::new();
+        Ok(Scene { server, recorders, progress: Vec::new(), asked: None, known_leftovers })
     }
 
     /// One round: write, kill, start, judge.
@@ -216,6 +231,9 @@ impl Scene {
             Err(refused) => return Ok(vec![Violation::RefusedStart(refused.to_string())]),
         }
         report.slowest_recovery = report.slowest_recovery.max(self.server.ready_after());
+        if let Some(asked) = self.asked.take() {
+            violations.extend(self.judge_backup(config, asked, &reached, report)?);
+        }
         violations.extend(self.judge(config, &reached, report)?);
         // An orphan may still be writing its file; only what nobody writes is left over.
         if has_orphans {
@@ -286,7 +304,7 @@ impl Scene {
         rng: &mut Rng,
         report: &mut Report,
     ) -> io::Result<Ending> {
-        let Scene { server, recorders, .. } = self;
+        let Scene { server, recorders, asked, .. } = self;
         let address = &server.address();
         let pace = Pace { pipeline: config.pipeline, pause: Duration::ZERO };
         thread::scope(|scope| {
@@ -299,7 +317,10 @@ impl Scene {
             thread::sleep(Duration::from_millis(RUN_MS.start + rng.below(RUN_MS.end - RUN_MS.start)));
             let floors = floors(moment, progress);
             // Not `?` before the kill: the threads end only when the server does.
-            let reached = reach(server, moment, rng);
+            let reached = match moment {
+                Moment::Backup => ask_for_backup(server, progress, rng).map(|backup| *asked = Some(backup)),
+                _ => reach(server, moment, rng),
+            };
             let violation = match server.exit_status() {
                 Ok(Some(_)) => Some(Violation::EndedByItself(server.log_tail())),
                 _ => reached.err().map(|error| Violation::WouldNot(moment, error)),
@@ -332,32 +353,35 @@ impl Scene {
         reached: &[Reached],
         report: &mut Report,
     ) -> io::Result<Vec<Violation>> {
-        let mut client = self.server.client()?;
-        let mut violations = Vec::new();
-        let mut all_survived = Vec::new();
-        let mut key_count = config.ballast;
-        for (recorder, reached) in self.recorders.iter_mut().zip(reached) {
-            let observed = match Keyspace::read(&mut client, &recorder.keys()) {
-                Ok(observed) => observed,
-                Err(error) => return Ok(vec![Violation::Unreadable(error)]),
-            };
-            key_count += observed.len() as u64;
-            match judge_client(recorder.client(), recorder.date(&observed, reached.sent), reached) {
-                Ok(survived) => {
-                    report.in_flight_kept += survived.at_most.saturating_sub(reached.acknowledged);
-                    recorder.rebase(survived.at_most);
-                    all_survived.push(survived);
-                }
-                Err(violation) => violations.push(violation),
-            }
+        let others = config.ballast;
+        let (survived, violations) =
+            judge_all(&self.server, &self.recorders, reached, &self.progress, others)?;
+        for ((recorder, reached), survived) in self.recorders.iter_mut().zip(reached).zip(survived) {
+            report.in_flight_kept += survived.at_most.saturating_sub(reached.acknowledged);
+            recorder.rebase(survived.at_most);
         }
-        let found = client.call(&["DBSIZE"])?.as_integer().unwrap_or(-1);
-        if found != key_count as i64 {
-            violations.push(Violation::KeyCount { expected: key_count, found });
-        }
-        if violations.is_empty() {
-            violations.extend(check_cut(&self.progress, &all_survived));
-        }
+        Ok(violations)
+    }
+
+    /// Looks at the backup of this round, and removes it.
+    fn judge_backup(
+        &self,
+        config: &Config,
+        asked: Asked,
+        reached: &[Reached],
+        report: &mut Report,
+    ) -> io::Result<Vec<Violation>> {
+        let data_dir = self.server.data_dir();
+        let launch = config.policy.apply(config.launch.clone());
+        let backup = match asked.end() {
+            Ok(backup) => backup,
+            Err(violation) => return Ok(vec![violation]),
+        };
+        report.backups += u64::from(backup.is_complete_in(&data_dir));
+        let sent: Vec<u64> = reached.iter().map(|reached| reached.sent).collect();
+        let violations =
+            backup.judge(&data_dir, &launch, &self.recorders, &sent, &self.progress, config.ballast)?;
+        backup.remove_from(&data_dir)?;
         Ok(violations)
     }
 }
@@ -396,6 +420,17 @@ fn reach(server: &Server, moment: Moment, rng: &mut Rng) -> io::Result<()> {
     Ok(())
 }
 
+/// Asks for a backup and lets it go on for a while, or to its end.
+fn ask_for_backup(server: &Server, progress: &[Progress], rng: &mut Rng) -> io::Result<Asked> {
+    let owed = progress.iter().map(Progress::acknowledged).collect();
+    let mut asked = Asked::new(server, rng.draw(), owed)?;
+    if rng.below(2) == 0 {
+        asked.wait()?;
+    }
+    thread::sleep(Duration::from_micros(rng.below(BACKUP_US.end)));
+    Ok(asked)
+}
+
 fn write_ballast(client: &mut Client, count: u64) -> io::Result<()> {
     const BATCH: u64 = 500;
     for start in (0..count).step_by(BATCH as usize) {
@@ -409,11 +444,11 @@ fn write_ballast(client: &mut Client, count: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// The subcommand: prints the table and every finding; fails if there is one.
+/// `crash kill`: a row for each policy, and every finding.
 ///
 /// # Errors
 /// A wrong command line, or what [`run`] reports.
-pub(super) fn main(mut args: Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
+pub(super) fn survey(mut args: Args, survey: &mut Survey) -> Result<(), Box<dyn std::error::Error>> {
     let tolerates_leftovers = args.flag("--tolerate-leftovers");
     let policies = match args.text("--policies")? {
         None => Policy::PROMISING.to_vec(),
@@ -421,24 +456,23 @@ pub(super) fn main(mut args: Args) -> Result<ExitCode, Box<dyn std::error::Error
             Args::new(["--policies".into(), text]).choices("--policies", &Policy::ALL, Policy::name)?
         }
     };
-    let config = read_config(&mut args)?;
+    let mut config = read_config(&mut args)?;
     args.finish()?;
-    println!("{}", parameters(&config));
-    println!("{KILL_TABLE_HEAD}");
-    let mut stories = Vec::new();
+    if config.moments.contains(&Moment::Backup) && !backup::is_known(&config.launch)? {
+        survey.skip("kills during a backup", &backup::missing())?;
+        config.moments.retain(|moment| *moment != Moment::Backup);
+    }
+    survey.begin(&parameters(&config), &KILL_COLUMNS)?;
     for policy in policies {
         let report = run(&Config { policy, ..config.clone() })?;
-        println!("{}", report.table_row(policy));
+        survey.row(&[policy.name()], report.outcome())?;
         let is_excused =
             |finding: &&Finding| tolerates_leftovers && matches!(finding.violation, Violation::Leftovers(_));
         for Finding { round, moment, violation } in report.findings.iter().filter(|f| !is_excused(f)) {
-            stories.push(format!("- {}, round {round}, {}: {violation}", policy.name(), moment.name()));
+            survey.finding(format!("{}, round {round}, {}: {violation}", policy.name(), moment.name()))?;
         }
     }
-    if !stories.is_empty() {
-        println!("\n{}", stories.join("\n"));
-    }
-    Ok(if stories.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(())
 }
 
 fn read_config(args: &mut Args) -> Result<Config, UsageError> {
@@ -453,8 +487,8 @@ fn read_config(args: &mut Args) -> Result<Config, UsageError> {
         moments: args.choices("--moments", &Moment::ALL, Moment::name)?,
         ..defaults
     };
-    if config.families == [Family::Multi] {
-        return Err(UsageError("--families multi needs another family to fill its blocks".into()));
+    if config.families.iter().all(|family| family.is_composed()) {
+        return Err(UsageError("--families multi,scripts need another family to be composed of".into()));
     }
     if config.clients == 0 || config.pipeline == 0 {
         return Err(UsageError("--clients and --pipeline must be at least 1".into()));
@@ -465,7 +499,7 @@ fn read_config(args: &mut Args) -> Result<Config, UsageError> {
 fn parameters(config: &Config) -> String {
     let names = |names: Vec<&str>| names.join(",");
     format!(
-        "crash kill: server {}, seed {}, clients {}, pipeline {}, ballast {} keys, families {}, moments {}\n",
+        "crash kill: server {}, seed {}, clients {}, pipeline {}, ballast {} keys, families {}, moments {}",
         config.launch.command.name,
         config.seed,
         config.clients,
@@ -485,7 +519,8 @@ mod tests {
 
     fn config(policy: Policy) -> Option<Config> {
         let command = ServerCommand::stock_redis()?;
-        let config = Config::new(Launch::new(command), policy);
+        let mut config = Config::new(Launch::new(command), policy);
+        config.moments.retain(|moment| *moment != Moment::Backup);
         Some(Config { rounds: 5, clients: 2, ballast: 2000, ..config })
     }
 

@@ -8,6 +8,7 @@
 //!
 //! Not here: whether a process that still writes to the file is alive (`kill.rs` asks first).
 
+use super::backup;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -28,7 +29,10 @@ pub(super) fn temp_files(dir: &Path) -> BTreeSet<TempFile> {
         let name = entry.file_name().to_string_lossy().into_owned();
         let Ok(metadata) = entry.metadata() else { continue };
         if metadata.is_dir() {
-            found.extend(temp_files(&entry.path()));
+            // An unfinished backup belongs to whoever asked for it, and says what it is.
+            if !name.starts_with(backup::PREFIX) {
+                found.extend(temp_files(&entry.path()));
+            }
         } else if is_temporary(&name) {
             found.insert((entry.path(), metadata.ino()));
         }

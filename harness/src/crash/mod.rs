@@ -6,9 +6,11 @@
 //! Always true: a part that this machine cannot run says so and is not counted as run; what the server does wrong is a
 //! finding, what the machine does wrong is an error.
 //!
-//! Not here: each part (`kill.rs`, `power/`, `errors.rs`, `contract/`), what is written (`record.rs`), what is right afterwards (`verdict.rs`).
+//! Not here: each part (`kill.rs`, `power/`, `errors.rs`, `contract/`), what is written (`record.rs`), what is right
+//! afterwards (`verdict.rs`), how it is told (`survey.rs`).
 
 mod all;
+mod backup;
 pub mod contract;
 pub mod disk;
 pub mod errors;
@@ -18,6 +20,7 @@ mod leftovers;
 pub mod power;
 mod report;
 mod stage;
+mod survey;
 mod verdict;
 
 pub use report::{ErrorsReport, Finding, PowerReport, Report, Violation};
@@ -25,56 +28,65 @@ pub use report::{ErrorsReport, Finding, PowerReport, Report, Violation};
 use crate::args::{Args, UsageError};
 use crate::process::{Launch, ServerCommand};
 use disk::FileSystem;
+use std::fmt;
+use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
+use survey::Survey;
 
 /// How each part is called.
 pub fn usage() -> String {
     [kill::USAGE, power::USAGE, errors::USAGE, contract::USAGE, all::USAGE].join("\n")
 }
 
-/// Runs the part that the first word names.
+/// Runs the part that the first word names, and tells of it on standard output.
 ///
 /// # Errors
 /// A wrong command line, or a machine that fails.
-pub fn main(args: Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
+pub fn main(mut args: Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
     // Before any other thread begins: what is started later must see the mounts.
     if FileSystem::ALL.iter().any(|file_system| disk::missing(*file_system).is_none()) {
         disk::enter_namespace()?;
     }
-    run_part(args)
+    let part = args.word().unwrap_or_default();
+    if part == "all" {
+        return all::main(args);
+    }
+    let mut stdout = io::stdout();
+    let mut survey = Survey::new(&mut stdout, args.flag("--must-run"));
+    run_part(&part, args, &mut survey)?;
+    Ok(survey.conclude())
 }
 
-fn run_part(mut args: Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
-    match args.word().as_deref() {
-        Some("kill") => kill::main(args),
-        Some("power") => power::main(args),
-        Some("errors") => errors::main(args),
-        Some("contract") => contract::contract_main(args),
-        Some("enumerate") => contract::enumerate_main(args),
-        Some("all") => all::main(args),
+fn run_part(part: &str, args: Args, survey: &mut Survey) -> Result<(), Box<dyn std::error::Error>> {
+    match part {
+        "kill" => kill::survey(args, survey),
+        "power" => power::survey(args, survey),
+        "errors" => errors::survey(args, survey),
+        "contract" => contract::survey_order(args, survey),
+        "enumerate" => contract::survey_states(args, survey),
         _ => Err(UsageError(format!("usage:\n{}", usage())).into()),
     }
 }
 
-/// Why this machine cannot run a part.
+/// Why a part cannot be run.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Missing {
-    /// Something the kernel, or whoever runs us, does not give: nothing to be done here.
+    /// Something that the kernel, or whoever runs us, does not give.
     Facility(String),
-    /// A program: whoever wants the part to run installs it.
+    /// A program that can be installed.
     Program(String),
+    /// The server does not know this command.
+    Command(String),
 }
 
-impl Missing {
-    /// Says plainly that `part` did not run; `--must-run` makes a failure of what could have been installed.
-    fn tell(&self, part: &str, must_run: bool) -> ExitCode {
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Missing::Facility(what) => println!("NOT RUN: {part}: this machine has {what}"),
-            Missing::Program(what) => println!("NOT RUN: {part}: {what} is not installed"),
+            Missing::Facility(what) => write!(f, "this machine has {what}"),
+            Missing::Program(what) => write!(f, "{what} is not installed"),
+            Missing::Command(what) => write!(f, "the server has no {what}"),
         }
-        let is_failure = must_run && matches!(self, Missing::Program(_));
-        if is_failure { ExitCode::FAILURE } else { ExitCode::SUCCESS }
     }
 }
 

@@ -6,10 +6,8 @@
 //!
 //! Not here: how a violation is noticed (`verdict.rs`, `kill.rs`, `power/`).
 
-use super::Policy;
-use super::disk::FileSystem;
-use super::errors::Trouble;
 use super::kill::Moment;
+use super::survey::Columns;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -85,6 +83,10 @@ pub enum Violation {
     Silent(String),
     /// Temporary files of a dead process are still there after the start.
     Leftovers(Vec<PathBuf>),
+    /// A backup that was answered OK is not there, or does not say that it is complete.
+    BackupGone(String),
+    /// A backup says that it is complete, and a server that starts from it shows this.
+    BadBackup(String, Box<Violation>),
 }
 
 impl fmt::Display for Violation {
@@ -123,6 +125,8 @@ impl fmt::Display for Violation {
                 write!(f, "takes no writes although the device works again; its log ends:\n{log}")
             }
             Violation::Silent(log) => write!(f, "does not say what is wrong; its log ends:\n{log}"),
+            Violation::BackupGone(name) => write!(f, "{name} was answered and is no complete backup"),
+            Violation::BadBackup(name, what) => write!(f, "a server started from {name}: {what}"),
             Violation::Leftovers(paths) => {
                 let names =
                     paths.iter().filter_map(|path| path.file_name()).map(|name| name.to_string_lossy());
@@ -152,6 +156,8 @@ pub struct Report {
     pub kills_with_child: u64,
     /// Starts that were killed.
     pub starts_killed: u64,
+    /// Backups that were complete when the server was killed, and were started from.
+    pub backups: u64,
     /// Operations answered, all clients together.
     pub acknowledged: u64,
     /// Rounds in which a reader was shown a write before its writer was answered.
@@ -184,24 +190,42 @@ impl Report {
         self.findings.iter().filter(|finding| is_counted(&finding.violation)).count()
     }
 
-    /// One line under [`KILL_TABLE_HEAD`].
-    pub(super) fn table_row(&self, policy: Policy) -> String {
-        format!(
-            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |",
-            policy.name(),
+    /// The cells under [`KILL_COLUMNS`].
+    pub(super) fn outcome(&self) -> Vec<String> {
+        let figures = [
             self.rounds,
             self.kills_with_child,
             self.starts_killed,
+            self.backups,
             self.acknowledged,
             self.in_flight_kept,
             self.rounds_shown_early,
-            self.state_violations(),
-            self.refused_starts(),
-            self.leftovers(),
-            self.slowest_recovery.as_millis(),
-        )
+            self.state_violations() as u64,
+            self.refused_starts() as u64,
+            self.leftovers() as u64,
+            self.slowest_recovery.as_millis() as u64,
+        ];
+        figures.iter().map(u64::to_string).collect()
     }
 }
+
+/// Of `crash kill`.
+pub(super) static KILL_COLUMNS: Columns = Columns {
+    places: &["policy"],
+    outcomes: &[
+        "rounds",
+        "kills with a child running",
+        "starts killed",
+        "finished backups",
+        "acknowledged operations",
+        "in-flight operations kept",
+        "rounds with a write read before its reply",
+        "violations",
+        "starts refused",
+        "rounds with leftovers",
+        "slowest recovery, ms",
+    ],
+};
 
 /// What one run of `crash power` found.
 #[derive(Debug, Default)]
@@ -224,27 +248,32 @@ impl PowerReport {
         self.findings.iter().filter(|(_, violation)| matches!(violation, Violation::RefusedStart(_))).count()
     }
 
-    /// One line under [`POWER_TABLE_HEAD`].
-    pub(super) fn table_row(&self, policy: Policy, place: &str, scenario: &str) -> String {
-        format!(
-            "| {} | {} | {} | {} | {} | {} | {} | {} | {} |",
-            policy.name(),
-            place,
-            scenario,
+    /// The cells under [`POWER_COLUMNS`].
+    pub(super) fn outcome(&self) -> Vec<String> {
+        let figures = [
             self.points,
-            self.findings.len() - self.refused_starts(),
-            self.refused_starts(),
-            self.unmountable.len(),
-            self.oldest_loss.as_millis(),
-            self.slowest_recovery.as_millis(),
-        )
+            (self.findings.len() - self.refused_starts()) as u64,
+            self.refused_starts() as u64,
+            self.unmountable.len() as u64,
+            self.oldest_loss.as_millis() as u64,
+            self.slowest_recovery.as_millis() as u64,
+        ];
+        figures.iter().map(u64::to_string).collect()
     }
 }
 
-/// The columns of [`PowerReport::table_row`].
-pub(super) const POWER_TABLE_HEAD: &str = "\
-| policy | file system | scenario | crash points | violations | starts refused | not mountable | oldest lost write, ms | slowest recovery, ms |
-|---|---|---|---|---|---|---|---|---|";
+/// Of `crash power` and `crash enumerate`.
+pub(super) static POWER_COLUMNS: Columns = Columns {
+    places: &["policy", "file system", "scenario"],
+    outcomes: &[
+        "crash points",
+        "violations",
+        "starts refused",
+        "not mountable",
+        "oldest lost write, ms",
+        "slowest recovery, ms",
+    ],
+};
 
 /// What one run of `crash errors` found.
 #[derive(Debug, Default)]
@@ -259,41 +288,57 @@ pub struct ErrorsReport {
     pub has_stopped: bool,
     /// From the device's recovery to the next write answered.
     pub recovered_after: Option<Duration>,
+    /// When that was, since the run began.
+    pub healthy_from: Option<Duration>,
+    /// Starts on a full disk that ended with that reason, and went well once there was room.
+    pub starts_waited: u64,
     /// Images given to the server.
     pub points: u64,
+    /// The longest time from start to PONG.
+    pub slowest_recovery: Duration,
     /// All violations, each with where it was found.
     pub findings: Vec<(String, Violation)>,
 }
 
 impl ErrorsReport {
-    /// One line under [`ERRORS_TABLE_HEAD`].
-    pub(super) fn table_row(&self, policy: Policy, file_system: FileSystem, trouble: Trouble) -> String {
-        let outcome = match self.recovered_after {
-            Some(after) => format!("recovered after {} ms", after.as_millis()),
-            None if self.has_stopped => "stopped".into(),
+    /// Starts that failed.
+    pub fn refused_starts(&self) -> usize {
+        self.findings.iter().filter(|(_, violation)| matches!(violation, Violation::RefusedStart(_))).count()
+    }
+
+    /// The cells under [`ERRORS_COLUMNS`].
+    pub(super) fn outcome(&self) -> Vec<String> {
+        let reaction = match self.recovered_after {
+            Some(after) => format!("goes on after {} ms", after.as_millis()),
+            None if self.has_stopped => "stops".into(),
             None if self.file_system_is_dead => "refuses: the file system gave up".into(),
-            None => "no".into(),
+            None => "does not go on".into(),
         };
-        format!(
-            "| {} | {} | {} | {} | {} | {} | {} | {} |",
-            policy.name(),
-            file_system.name(),
-            trouble.name(),
-            self.failed_requests,
-            self.refused,
-            outcome,
+        let counts = [
             self.points,
-            self.findings.len(),
-        )
+            (self.findings.len() - self.refused_starts()) as u64,
+            self.refused_starts() as u64,
+            self.starts_waited,
+            self.slowest_recovery.as_millis() as u64,
+        ];
+        [self.failed_requests.to_string(), self.refused.to_string(), reaction]
+            .into_iter()
+            .chain(counts.iter().map(u64::to_string))
+            .collect()
     }
 }
 
-/// The columns of [`ErrorsReport::table_row`].
-pub(super) const ERRORS_TABLE_HEAD: &str = "\
-| policy | file system | trouble | failed requests | refused writes | outcome | crash points | violations |
-|---|---|---|---|---|---|---|---|";
-
-/// The columns of [`Report::table_row`].
-pub(super) const KILL_TABLE_HEAD: &str = "\
-| policy | rounds | kills with a child running | starts killed | acknowledged operations | in-flight operations kept | rounds with a write read before its reply | violations | refused starts | rounds with leftovers | slowest recovery, ms |
-|---|---|---|---|---|---|---|---|---|---|---|";
+/// Of `crash errors`.
+pub(super) static ERRORS_COLUMNS: Columns = Columns {
+    places: &["policy", "file system", "trouble"],
+    outcomes: &[
+        "failed requests",
+        "refused writes",
+        "the server",
+        "crash points",
+        "violations",
+        "starts refused",
+        "starts that waited for room",
+        "slowest recovery, ms",
+    ],
+};

@@ -9,6 +9,7 @@
 //! Not here: what the server is made to do meanwhile (`power/scenario.rs`, `errors.rs`), what is found afterwards (`judge.rs`).
 
 use super::Policy;
+use super::backup::Backup;
 use super::report::Violation;
 use super::verdict::{Reached, read_until_ended};
 use crate::process::{Server, Victims};
@@ -21,6 +22,9 @@ use std::time::{Duration, Instant};
 
 /// Time between two looks at the clients, beside those that the device takes.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
+
+/// Backups looked at on one image: the last complete one, and one that was being made.
+const BACKUPS_MAX: usize = 2;
 
 /// One moment of a run.
 #[derive(Clone, Debug)]
@@ -62,6 +66,14 @@ pub(super) struct Stage {
     pub(super) progress: Vec<Progress>,
     timeline: Mutex<Vec<Sample>>,
     duties: Mutex<Vec<(Duration, Duty)>>,
+    backups: Mutex<Vec<BackupTimes>>,
+}
+
+/// A backup, and when it was asked for and answered.
+struct BackupTimes {
+    backup: Backup,
+    asked: Duration,
+    answered: Option<Duration>,
 }
 
 impl Stage {
@@ -73,6 +85,7 @@ impl Stage {
             progress: (0..clients).map(|_| Progress::at(0)).collect(),
             timeline: Mutex::default(),
             duties: Mutex::new(vec![(Duration::ZERO, Duty::ByPolicy)]),
+            backups: Mutex::default(),
         }
     }
 
@@ -114,6 +127,37 @@ impl Stage {
 
     fn owe(&self, duty: Duty) {
         self.duties.lock().expect("nobody panics holding it").push((self.began.elapsed(), duty));
+    }
+
+    /// A backup is asked for now: gives its name.
+    pub(super) fn note_backup_asked(&self) -> String {
+        let asked = self.sample();
+        let owed = asked.clients.iter().map(|client| client.acknowledged).collect();
+        let mut backups = self.backups.lock().expect("nobody panics holding it");
+        let backup = Backup::new(backups.len() as u64, owed);
+        let name = backup.name().to_string();
+        backups.push(BackupTimes { backup, asked: asked.at, answered: None });
+        name
+    }
+
+    /// The backup asked for last has been answered.
+    pub(super) fn note_backup_answered(&self) {
+        let mut backups = self.backups.lock().expect("nobody panics holding it");
+        let last = backups.last_mut().expect("one was asked for");
+        last.answered = Some(self.began.elapsed());
+    }
+
+    /// The newest backups at the moment of `sample`, each owed if it had been answered.
+    pub(super) fn backups_at(&self, sample: &Sample) -> Vec<Backup> {
+        let backups = self.backups.lock().expect("nobody panics holding it");
+        let asked = backups.iter().filter(|times| times.asked <= sample.at).rev().take(BACKUPS_MAX);
+        let is_answered = |times: &BackupTimes| times.answered.is_some_and(|at| at <= sample.at);
+        asked.map(|times| times.backup.clone().owed_if(is_answered(times))).collect()
+    }
+
+    /// For each client, what it had sent.
+    pub(super) fn sent(&self, sample: &Sample) -> Vec<u64> {
+        sample.clients.iter().map(|client| client.sent).collect()
     }
 
     /// What must be there, and what may, after a loss of power at the moment of `sample`.

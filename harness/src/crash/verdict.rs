@@ -9,9 +9,9 @@
 
 use super::report::Violation;
 use crate::client::{Address, Client};
-use crate::model::Bytes;
-use crate::process::REQUEST_TIMEOUT;
-use crate::record::{Dating, Progress, Recorder, operations_shown};
+use crate::model::{Bytes, Keyspace};
+use crate::process::{REQUEST_TIMEOUT, Server};
+use crate::record::{Chronicle, Dating, Progress, Recorder, operations_shown};
 use std::io;
 
 /// How far one client was when the server died.
@@ -68,6 +68,70 @@ pub(super) fn check_cut(everybody: &[Progress], survived: &[Survived]) -> Option
         }
     }
     None
+}
+
+/// A client whose states can be dated.
+pub(super) trait Dated {
+    /// Who it is.
+    fn recorder(&self) -> &Recorder;
+    /// Which of its states this is.
+    fn date(&self, observed: &Keyspace, sent: u64) -> Dating;
+}
+
+impl Dated for Recorder {
+    fn recorder(&self) -> &Recorder {
+        self
+    }
+
+    fn date(&self, observed: &Keyspace, sent: u64) -> Dating {
+        Recorder::date(self, observed, sent)
+    }
+}
+
+impl Dated for Chronicle {
+    fn recorder(&self) -> &Recorder {
+        Chronicle::recorder(self)
+    }
+
+    fn date(&self, observed: &Keyspace, sent: u64) -> Dating {
+        Chronicle::date(self, observed, sent)
+    }
+}
+
+/// What a server that runs holds of every client's work; what survived of each only if nothing is wrong.
+///
+/// `others` is the number of keys that no client owns.
+pub(super) fn judge_all<D: Dated>(
+    server: &Server,
+    clients: &[D],
+    reached: &[Reached],
+    everybody: &[Progress],
+    others: u64,
+) -> io::Result<(Vec<Survived>, Vec<Violation>)> {
+    let mut connection = server.client()?;
+    let (mut survived, mut violations, mut key_count) = (Vec::new(), Vec::new(), others);
+    for (client, reached) in clients.iter().zip(reached) {
+        let observed = match Keyspace::read(&mut connection, &client.recorder().keys()) {
+            Ok(observed) => observed,
+            Err(error) => return Ok((Vec::new(), vec![Violation::Unreadable(error)])),
+        };
+        key_count += observed.len() as u64;
+        match judge_client(client.recorder().client(), client.date(&observed, reached.sent), reached) {
+            Ok(one) => survived.push(one),
+            Err(violation) => violations.push(violation),
+        }
+    }
+    let found = connection.call(&["DBSIZE"])?.as_integer().unwrap_or(-1);
+    if found != key_count as i64 {
+        violations.push(Violation::KeyCount { expected: key_count, found });
+    }
+    if violations.is_empty() {
+        violations.extend(check_cut(everybody, &survived));
+    }
+    if !violations.is_empty() {
+        survived.clear();
+    }
+    Ok((survived, violations))
 }
 
 /// Reads what the clients write until the connection ends, and notes what it was shown.

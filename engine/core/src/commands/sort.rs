@@ -172,8 +172,8 @@ fn in_order(
     if !options.keeps_order() {
         return sorted(call, elements.items, options);
     }
-    if is_stored && !elements.has_order {
-        // A set's own order is not the same after a replay, so what is stored gets one.
+    if (is_stored || call.context.is_script) && !elements.has_order {
+        // A set's own order is not the same after a replay, so what is stored gets one, and so does what a script sees.
         let by_themselves =
             Options { is_alpha: true, by: None, is_descending: options.is_descending, ..Options::default() };
         return sorted(call, elements.items, &by_themselves);

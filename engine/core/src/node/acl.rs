@@ -299,7 +299,14 @@ impl Node {
     }
 
     /// The users' file was read: its users replace all there were.
-    pub(super) fn take_aclfile(&mut self, text: Result<String, i32>, effects: &mut Effects) -> CommandResult {
+    ///
+    /// `author` asked for it and still gets an answer.
+    pub(super) fn take_aclfile(
+        &mut self,
+        author: ClientId,
+        text: Result<String, i32>,
+        effects: &mut Effects,
+    ) -> CommandResult {
         let path = &self.config.aclfile;
         let text = text.map_err(|errno| {
             Error::text(format!("ERR Error loading ACLs, opening file '{path}': {}", errno_text(errno)))
@@ -307,6 +314,17 @@ impl Node {
         self.acl
             .load_text(path, &text, &self.table)
             .map_err(|errors| Error::text(format!("ERR {errors}")))?;
+        // As in Redis 7.2: what a user may do from now on is for those who authenticate from now on.
+        let others: Vec<ClientId> = self
+            .sessions
+            .iter()
+            .filter(|session| session.user != DEFAULT)
+            .map(|session| session.client)
+            .collect();
+        for client in others {
+            let is_author = client == author;
+            self.with_session(client, |node, session| node.end_session(session, !is_author, effects));
+        }
         self.end_forbidden_sessions(None, effects);
         Ok(())
     }

@@ -132,7 +132,7 @@ impl Node {
                 self.waiting.by_key.entry(key).or_default().insert((order, session.client));
             }
         }
-        session.blocked = Some(Blocked { waiting, since_us: self.now.mono_us, until_us, order });
+        session.blocked = Some(Blocked { waiting, since_us: self.now.mono_us, until_us, order, ran_ns: 0 });
         self.update_change_tracking();
     }
 
@@ -244,7 +244,8 @@ impl Node {
         match outcome {
             Outcome::Done => {
                 self.remember_reads(session, &row, &args);
-                self.account_for(session, &row, &args, elapsed_ns + self.waited_ns(&blocked));
+                let ran_ns = blocked.ran_ns + elapsed_ns;
+                self.account_for(session, &row, &args, ran_ns + self.waited_ns(&blocked));
                 self.owe(session);
                 self.resume(session);
                 self.after_command(session);
@@ -268,7 +269,7 @@ impl Node {
         let Waiting::Keys { args, .. } = &blocked.waiting else { return };
         let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
         let Some(row) = self.table.resolve(&args) else { return };
-        self.account_for(session, &row, &args, self.waited_ns(blocked));
+        self.account_for(session, &row, &args, blocked.ran_ns + self.waited_ns(blocked));
         self.command_stats[row.id].failed += u64::from(has_failed);
     }
 
@@ -282,6 +283,17 @@ impl Node {
         }
         session.blocked = Some(blocked);
         self.update_change_tracking();
+    }
+
+    /// Number of keys that somebody waits for who is woken when the key goes away, too.
+    pub(super) fn keys_awaited_on_removal(&self) -> usize {
+        let wakes = |client: &ClientId| {
+            let waiting = self.sessions.get(*client).and_then(|session| session.blocked.as_ref());
+            waiting.is_some_and(
+                |blocked| matches!(&blocked.waiting, Waiting::Keys { block, .. } if block.wakes_on_removal),
+            )
+        };
+        self.waiting.by_key.values().filter(|clients| clients.iter().any(|(_, client)| wakes(client))).count()
     }
 
     pub(super) fn next_timeout_us(&self) -> u64 {

@@ -180,7 +180,9 @@ impl Node {
             (Task::Set(change), completion) => self.go_on_with_change(change, completion, effects),
             (Task::Rewrite(extent), Completion::ConfigRead(old)) => self.rewrite_file(*extent, old, effects),
             (Task::Rewrite(_), Completion::ConfigWritten(result)) => Some(result.map_err(not_rewritten)),
-            (Task::AclLoad, Completion::ConfigRead(text)) => Some(self.take_aclfile(text, effects)),
+            (Task::AclLoad, Completion::ConfigRead(text)) => {
+                Some(self.take_aclfile(job.client, text, effects))
+            }
             (Task::AclSave, Completion::ConfigWritten(result)) => Some(result.map_err(acl::not_saved)),
             (Task::Rewrite(_) | Task::AclLoad | Task::AclSave, _) => None,
         };

@@ -244,11 +244,11 @@ impl Node {
     }
 
     fn debug_object(&mut self, session: &mut Session, key: &[u8]) -> CommandResult {
-        // Finding an expired key removes it, as any lookup does.
+        // An expired key is found as long as it is there: that is what one asks for.
         let (version, is_compressed) = (self.config.rdb_version as u16, self.config.rdbcompression);
         let hash = self.store.db(session.db).hash(key);
         let (now_ms, limits) = (self.store.now_ms, self.store.limits.clone());
-        let entry = self.store.find_in(session.db, key).ok_or(NO_SUCH_KEY)?;
+        let entry = self.store.db(session.db).get(key).ok_or(NO_SUCH_KEY)?;
         let content = entry.content();
         // Type and footer of a payload are no part of the value.
         let len = rdb::dump(content, version, is_compressed).len() - 11;

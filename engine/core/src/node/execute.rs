@@ -375,7 +375,11 @@ impl Node {
         match outcome {
             Outcome::Done => self.account_for(session, row, request.args, elapsed_ns),
             // It counts as a call once it has ended.
-            Outcome::Blocked => self.command_stats[row.id].ns += elapsed_ns,
+            Outcome::Blocked => {
+                if let Some(blocked) = &mut session.blocked {
+                    blocked.ran_ns = elapsed_ns;
+                }
+            }
         }
         self.tell_monitors(session, row, request.args);
         self.after_command(session);

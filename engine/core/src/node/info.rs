@@ -270,7 +270,7 @@ impl Node {
             "clients_in_timeout_table": self.waiting.timeout_count(),
             "total_watched_keys": self.watchers.len(),
             "total_blocking_keys": self.waiting.key_count(),
-            "total_blocking_keys_on_nokey": 0,
+            "total_blocking_keys_on_nokey": self.keys_awaited_on_removal(),
         );
     }
 

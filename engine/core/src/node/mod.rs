@@ -200,6 +200,8 @@ pub struct Node {
     outbox: Vec<pubsub::Outgoing>,
     /// A shutdown that was asked for and is not through.
     shutdown: Option<persistence::Shutdown>,
+    /// The removal of what a dead child left, while it is not through.
+    leftover: Option<Ticket>,
     pub(crate) counters: Counters,
     pub(crate) command_stats: Vec<CommandStats>,
     pub(crate) error_stats: BTreeMap<String, u64>,
@@ -271,6 +273,7 @@ impl Node {
             scripting: script::Scripting::default(),
             outbox: Vec::new(),
             shutdown: None,
+            leftover: None,
             counters: Counters::default(),
             command_stats,
             error_stats: BTreeMap::new(),

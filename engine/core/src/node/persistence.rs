@@ -3,18 +3,18 @@
 //! The node only decides who may begin: at most one child at a time, a rewrite only at the end of a turn. The state
 //! machines themselves are in `persist/`.
 
-use alloc::{format, string::String, vec::Vec};
+use alloc::{format, string::String, vec, vec::Vec};
 
 use super::{Child, ChildKind, Node, blocking::WaitKind};
 use crate::{
     commands::{Args, CommandResult},
     config::{AppendFsync, ShutdownFlags},
     error::{Error, SYNTAX},
-    host::{ChildEnd, ClientId, Completion, Effect, Effects, Signal, SnapshotForm, Ticket},
+    host::{ChildEnd, ClientId, Completion, Effect, Effects, FileStep, Signal, SnapshotForm, Ticket},
     mutant::{self, Mutant},
     persist::{
-        append_only::{State, Wish},
-        snapshot::{Order, Origin, Outcome},
+        append_only::{REWRITE_TEMP, State, Wish},
+        snapshot::{Order, Origin, Outcome, SNAPSHOT_TEMP},
     },
     rdb::RdbSettings,
     session::{Session, Waiting},
@@ -332,6 +332,7 @@ impl Node {
             && let Some(child) = &mut self.child
             && child.ticket == ticket
         {
+            tracing::info!("Killing running AOF rewrite child");
             child.is_cancelled = true;
             effects.push(Effect::KillChild(ticket));
         }
@@ -344,6 +345,16 @@ impl Node {
             self.aof.journal.begin_closing(self.aof.closing_ms(self.now));
             self.finish_closing(effects);
         } else if self.aof.state() == State::Off {
+            let reason = match (self.unit.is_some(), self.has_child()) {
+                (true, _) => Some("during a transaction"),
+                (false, true) => Some("but there is already another background operation"),
+                (false, false) => None,
+            };
+            if let Some(reason) = reason {
+                tracing::info!(
+                    "AOF was enabled {reason}. An AOF background was scheduled to start when possible."
+                );
+            }
             self.aof.enable();
         } else {
             self.aof.reopen();
@@ -434,6 +445,7 @@ impl Node {
         error: Option<(usize, crate::host::IoError)>,
         effects: &mut Effects,
     ) {
+        self.leftover = self.leftover.filter(|&leftover| leftover != ticket);
         let outcome = self.snapshots.files_done(self.now, ticket, &error);
         if outcome.is_some() {
             self.settle_snapshot(outcome, effects);
@@ -470,28 +482,34 @@ impl Node {
     fn take_child_end(&mut self, ticket: Ticket, end: ChildEnd, cow_size: u64, effects: &mut Effects) {
         let Some(child) = self.child.take_if(|child| child.ticket == ticket) else { return };
         let cow = cow_size.max(child.cow_peak);
+        if child.is_cancelled || !matches!(end, ChildEnd::Written(_)) {
+            self.remove_leftover(child, effects);
+        }
         match child.kind {
             ChildKind::Rdb if child.is_cancelled => {
                 self.snapshots.cancelled();
                 self.backups.snapshot_lost();
-                self.remove_leftover(end, effects);
             }
             ChildKind::Rdb => {
                 let outcome = self.snapshots.child_ended(end, cow, &mut self.ids, effects);
                 self.settle_snapshot(outcome, effects);
             }
-            ChildKind::Aof if child.is_cancelled => self.remove_leftover(end, effects),
+            ChildKind::Aof if child.is_cancelled => {}
             ChildKind::Aof => self.aof.child_ended(self.now, end, cow, &mut self.ids, effects),
         }
         self.apply_settings();
     }
 
-    /// A child that was called off may have been done already: its file is of no use.
-    fn remove_leftover(&mut self, end: ChildEnd, effects: &mut Effects) {
-        if let ChildEnd::Written(written) = end {
-            let steps = alloc::vec![crate::host::FileStep::Remove { path: written.path }];
-            effects.push(Effect::Files { ticket: self.ids.ticket(), steps });
-        }
+    /// What a child that was called off or died has written is of no use.
+    fn remove_leftover(&mut self, child: Child, effects: &mut Effects) {
+        let path = match child.kind {
+            ChildKind::Rdb => SNAPSHOT_TEMP,
+            ChildKind::Aof => REWRITE_TEMP,
+        };
+        let path = path.replace("{pid}", &format!("{}", child.pid));
+        let ticket = self.ids.ticket();
+        effects.push(Effect::Files { ticket, steps: vec![FileStep::Remove { path }] });
+        self.leftover = Some(ticket);
     }
 
     fn settle_snapshot(&mut self, outcome: Option<Outcome>, effects: &mut Effects) {
@@ -567,7 +585,8 @@ impl Node {
     /// Goes on with a shutdown as far as the disk has come.
     fn drive_shutdown(&mut self, effects: &mut Effects) {
         let Some(shutdown) = self.shutdown.clone() else { return };
-        if shutdown.phase != ShutdownPhase::Syncing || self.snapshots.is_in_foreground() || self.has_child() {
+        let is_busy = self.snapshots.is_in_foreground() || self.has_child() || self.leftover.is_some();
+        if shutdown.phase != ShutdownPhase::Syncing || is_busy {
             return;
         }
         if self.aof.state() == State::On {

@@ -482,7 +482,6 @@ impl Node {
         };
         run.has_written |= row.command.has(spec::flag::WRITE);
         run.session.reply = Reply::new(command.protocol);
-        run.session.last_row = Some(row.id);
         self.counters.commands += 1;
         let unit_len = self.unit.as_ref().map_or(0, Vec::len);
         let outcome = self.execute(&mut run.session, &row, &Request { args: &args, frame: None }, effects);
@@ -762,6 +761,7 @@ fn session_of_script(caller: &Session, now: Now) -> Session {
     let mut session = Session::new(now, caller.client, caller.number, caller.peer.clone());
     session.is_script = true;
     session.name = caller.name.clone();
+    session.last_row = caller.last_row;
     session.user = caller.user.clone();
     session.is_authenticated = caller.is_authenticated;
     session.unrestricted_at = caller.unrestricted_at;

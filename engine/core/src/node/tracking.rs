@@ -365,7 +365,7 @@ mod tests {
 
     #[test]
     fn a_change_is_told_once_to_each_reader() {
-        let mut talk = Conversation::new("");
+        let mut talk = Conversation::new("save \"\"");
         let (reader, writer) = (talk.connect_resp3(), talk.connect());
         talk.says(reader, "client tracking on");
         talk.says(reader, "mget k j");
@@ -455,7 +455,7 @@ mod tests {
 
     #[test]
     fn another_connection_can_be_told_instead() {
-        let mut talk = Conversation::new("");
+        let mut talk = Conversation::new("save \"\"");
         let (reader, target, writer) = (talk.connect(), talk.connect(), talk.connect());
         assert_eq!(
             talk.says(reader, "client tracking on redirect 99"),

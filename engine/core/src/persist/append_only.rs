@@ -56,6 +56,9 @@ impl Ids {
     }
 }
 
+/// Where the child of a rewrite writes, its process id put in.
+pub const REWRITE_TEMP: &str = "temp-rewriteaof-bg-{pid}.aof";
+
 /// Names of the set, from `appenddirname` and `appendfilename`; fixed for one run.
 #[derive(Clone, Debug)]
 pub struct Names {
@@ -505,7 +508,7 @@ impl AppendOnly {
         let job = SnapshotJob {
             ticket: ids.ticket(),
             form: if use_rdb { SnapshotForm::AofBaseRdb } else { SnapshotForm::AofBaseCommands },
-            path: "temp-rewriteaof-bg-{pid}.aof".into(),
+            path: REWRITE_TEMP.into(),
             key_delay_us,
             now_ms: now.wall_ms(),
         };

@@ -145,11 +145,13 @@ impl Manifest {
         text
     }
 
-    /// Its text, ended by a checksum of it: one flipped bit turns a part in use (`i`) into one to be removed (`h`).
+    /// Its text, headed by a checksum of it: one flipped bit turns a part in use (`i`) into one to be removed (`h`).
+    ///
+    /// The checksum comes first: scripts take the last line for the part that is being written.
     pub fn sealed(&self) -> String {
         let text = self.format();
         let crc = crc32fast::hash(text.as_bytes());
-        format!("{text}{CRC_PREFIX}{crc:08x}\n")
+        format!("{CRC_PREFIX}{crc:08x}\n{text}")
     }
 
     /// Reads a manifest's text.
@@ -165,10 +167,11 @@ impl Manifest {
             });
         }
         let mut manifest = Manifest::default();
-        let mut at = 0;
+        let mut end = 0;
         for (index, line) in text.split_inclusive(|&byte| byte == b'\n').enumerate() {
+            end += line.len();
             let checked = match line.strip_prefix(CRC_PREFIX.as_bytes()) {
-                Some(crc) => check_crc(&text[..at], crc),
+                Some(crc) => check_crc(&text[end..], crc),
                 None => manifest.take_line(line),
             };
             checked.map_err(|reason| ManifestError {
@@ -176,7 +179,6 @@ impl Manifest {
                 text: String::from_utf8_lossy(line).trim_end().to_string(),
                 reason,
             })?;
-            at += line.len();
         }
         Ok(manifest)
     }

@@ -28,6 +28,9 @@ pub struct SavePoint {
     pub changes: u64,
 }
 
+/// Where a child writes, its process id put in. Not where it will be: only the parent renames (W14).
+pub const SNAPSHOT_TEMP: &str = "temp-{pid}.rdb";
+
 /// Pause after a failed snapshot before a save point triggers the next one, microseconds.
 const RETRY_INTERVAL_US: u64 = 5_000_000;
 
@@ -157,7 +160,7 @@ impl Snapshots {
         let job = SnapshotJob {
             ticket: ids.ticket(),
             form: SnapshotForm::Rdb,
-            path: if mutant::is(Mutant::DumpInPlace) { order.target } else { "temp-{pid}.rdb" }.into(),
+            path: if mutant::is(Mutant::DumpInPlace) { order.target } else { SNAPSHOT_TEMP }.into(),
             key_delay_us: order.key_delay_us,
             now_ms: now.wall_ms(),
         };

@@ -18,7 +18,8 @@ mod enumerate;
 mod order;
 mod trace;
 
-use super::report::{POWER_TABLE_HEAD, PowerReport, Violation};
+use super::report::{POWER_COLUMNS, PowerReport, Violation};
+use super::survey::{Columns, Survey};
 use super::{Missing, Policy};
 use crate::args::{Args, UsageError};
 use crate::client::{Client, Reply};
@@ -28,7 +29,7 @@ use enumerate::{Disk, Keep};
 use order::{breaches, element, pushed};
 use std::fs;
 use std::io;
-use std::process::{Command, ExitCode};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 use trace::{CALLS, Call, Event};
@@ -243,47 +244,45 @@ fn read_config(args: &mut Args) -> Result<Config, UsageError> {
     })
 }
 
-/// `crash contract`: prints what was checked and every breach; fails if there is one.
+/// `crash contract`: what was checked, and every breach.
 ///
 /// # Errors
 /// A wrong command line, or a machine that fails.
-pub(super) fn contract_main(mut args: Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
+pub(super) fn survey_order(mut args: Args, survey: &mut Survey) -> Result<(), Box<dyn std::error::Error>> {
     let config = read_config(&mut args)?;
-    let must_run = args.flag("--must-run");
     args.finish()?;
     if let Some(missing) = missing() {
-        return Ok(missing.tell("the host's contract", must_run));
+        return Ok(survey.skip("the host's contract", &missing)?);
     }
+    let title = format!("crash contract: server {}, seed {}", config.launch.command.name, config.seed);
+    survey.begin(&title, &ORDER_COLUMNS)?;
     let report = check_order(&config)?;
-    let name = &config.launch.command.name;
-    println!(
-        "crash contract: server {name}, seed {}: {} calls, {} replies to pushes, {} breaches",
-        config.seed,
-        report.calls,
-        report.replies,
-        report.breaches.len()
-    );
-    report.breaches.iter().for_each(|breach| println!("- {breach}"));
-    Ok(if report.breaches.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let figures = [report.calls, report.replies, report.breaches.len()];
+    survey.row(&[config.policy.name()], figures.iter().map(usize::to_string).collect())?;
+    report.breaches.into_iter().try_for_each(|breach| survey.finding(breach))?;
+    Ok(())
 }
 
-/// `crash enumerate`: prints the table and every finding; fails if there is one.
+/// `crash enumerate`: one row, and every finding.
 ///
 /// # Errors
 /// A wrong command line, or a machine that fails.
-pub(super) fn enumerate_main(mut args: Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
+pub(super) fn survey_states(mut args: Args, survey: &mut Survey) -> Result<(), Box<dyn std::error::Error>> {
     let config = read_config(&mut args)?;
-    let must_run = args.flag("--must-run");
     args.finish()?;
     if let Some(missing) = missing() {
-        return Ok(missing.tell("crash states of a trace", must_run));
+        return Ok(survey.skip("crash states of a trace", &missing)?);
     }
-    println!(
-        "crash enumerate: server {}, seed {}\n\n{POWER_TABLE_HEAD}",
-        config.launch.command.name, config.seed
-    );
+    let title = format!("crash enumerate: server {}, seed {}", config.launch.command.name, config.seed);
+    survey.begin(&title, &POWER_COLUMNS)?;
     let report = enumerate(&config)?;
-    println!("{}", report.table_row(Policy::Always, "model, strict", "rewrite and snapshot"));
-    report.findings.iter().for_each(|(what, violation)| println!("- {what}: {violation}"));
-    Ok(if report.findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    survey.row(&[config.policy.name(), "strict model", "rewrite, snapshot"], report.outcome())?;
+    for (what, violation) in &report.findings {
+        survey.finding(format!("{what}: {violation}"))?;
+    }
+    Ok(())
 }
+
+/// Of `crash contract`.
+static ORDER_COLUMNS: Columns =
+    Columns { places: &["policy"], outcomes: &["system calls", "replies", "breaches of the order"] };

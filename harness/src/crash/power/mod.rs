@@ -19,10 +19,12 @@ mod scenario;
 pub use scenario::Scenario;
 
 use super::Policy;
+use super::backup;
 use super::disk::{self, CrashImages, Device, FileSystem, Honesty, Image, Keep, Mount, Recording, Request};
 use super::judge::{DATA, Judge};
-use super::report::{POWER_TABLE_HEAD, PowerReport, Violation};
+use super::report::{POWER_COLUMNS, PowerReport, Violation};
 use super::stage::{Manner, Sample, Stage};
+use super::survey::Survey;
 use crate::args::{Args, UsageError};
 use crate::client::Client;
 use crate::model::Keyspace;
@@ -31,7 +33,6 @@ use crate::record::{Chronicle, Family, Pace, Plan};
 use crate::rng::Rng;
 use std::fs::{self, File};
 use std::io;
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -233,15 +234,15 @@ fn crash_again(
     Ok(Ok((again, format!("; again at request {instant} of {count}, {keep:?}"))))
 }
 
-/// The subcommand: prints the table and every finding; fails if there is one.
+/// `crash power`: a row for each policy, file system and scenario, and every finding.
 ///
 /// # Errors
 /// A wrong command line, or what [`run`] reports.
-pub(super) fn main(mut args: Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
+pub(super) fn survey(mut args: Args, survey: &mut Survey) -> Result<(), Box<dyn std::error::Error>> {
     let launch = super::read_launch(&mut args)?;
     let policies = args.choices("--policies", &Policy::KEEPING, Policy::name)?;
     let systems = args.choices("--systems", &FileSystem::ALL, FileSystem::name)?;
-    let scenarios = args.choices("--scenarios", &Scenario::ALL, Scenario::name)?;
+    let mut scenarios = args.choices("--scenarios", &Scenario::ALL, Scenario::name)?;
     let judged_as = match args.text("--judge-as")? {
         Some(text) => {
             let mut choice = Args::new(["--judge-as".into(), text]);
@@ -249,59 +250,59 @@ pub(super) fn main(mut args: Args) -> Result<ExitCode, Box<dyn std::error::Error
         }
         None => None,
     };
-    let honesty = if args.flag("--lying-device") { Honesty::Lying } else { Honesty::Honest };
-    let must_run = args.flag("--must-run");
+    let template = read_template(&mut args, launch)?;
+    args.finish()?;
+    if scenarios.contains(&Scenario::Backup) && !backup::is_known(&template.launch)? {
+        survey.skip("loss of power during a backup", &backup::missing())?;
+        scenarios.retain(|scenario| *scenario != Scenario::Backup);
+    }
+    let title = format!("crash power: server {}, seed {}", template.launch.command.name, template.seed);
+    survey.begin(&title, &POWER_COLUMNS)?;
+    for file_system in systems {
+        if let Some(missing) = disk::missing(file_system) {
+            survey.skip(&format!("power loss on {}", file_system.name()), &missing)?;
+            continue;
+        }
+        let all = policies.iter().flat_map(|policy| scenarios.iter().map(|one| (*policy, *one)));
+        for (policy, scenario) in all.filter(|(policy, scenario)| scenario.fits(*policy)) {
+            let judged_as = judged_as.unwrap_or(policy);
+            tell(&Config { policy, judged_as, file_system, scenario, ..template.clone() }, survey)?;
+        }
+    }
+    Ok(())
+}
+
+fn tell(config: &Config, survey: &mut Survey) -> io::Result<()> {
+    let report = run(config)?;
+    let place = [config.policy.name(), config.file_system.name(), config.scenario.name()];
+    survey.row(&place, report.outcome())?;
+    let place = place.join(", ");
+    for what in &report.unmountable {
+        survey.note(&format!("not mountable: {place}, {what}"))?;
+    }
+    for (what, violation) in &report.findings {
+        survey.finding(format!("{place}, {what}: {violation}"))?;
+    }
+    Ok(())
+}
+
+/// Everything but where and what.
+fn read_template(args: &mut Args, launch: Launch) -> Result<Config, UsageError> {
     let template = Config {
         launch,
         policy: Policy::Always,
         judged_as: Policy::Always,
         file_system: FileSystem::Ext4,
         scenario: Scenario::Steady,
-        honesty,
+        honesty: if args.flag("--lying-device") { Honesty::Lying } else { Honesty::Honest },
         points: args.number("--points", 60)?,
         time: Duration::from_secs_f64(args.number("--seconds", 4.0)?),
         seed: args.number("--seed", 1)?,
         clients: args.number("--clients", 3)?,
         pipeline: args.number("--pipeline", 4)?,
     };
-    args.finish()?;
     if template.clients == 0 || template.pipeline == 0 {
-        return Err(UsageError("--clients and --pipeline must be at least 1".into()).into());
+        return Err(UsageError("--clients and --pipeline must be at least 1".into()));
     }
-    println!(
-        "crash power: server {}, seed {}\n\n{POWER_TABLE_HEAD}",
-        template.launch.command.name, template.seed
-    );
-    let mut stories = Vec::new();
-    let mut has_run = true;
-    let mut unmountable = Vec::new();
-    for file_system in systems {
-        if let Some(missing) = disk::missing(file_system) {
-            let outcome = missing.tell(&format!("power loss on {}", file_system.name()), must_run);
-            has_run &= outcome == ExitCode::SUCCESS;
-            continue;
-        }
-        for (policy, scenario) in
-            policies.iter().flat_map(|policy| scenarios.iter().map(|one| (*policy, *one)))
-        {
-            if !scenario.fits(policy) {
-                continue;
-            }
-            let judged_as = judged_as.unwrap_or(policy);
-            let config = Config { policy, judged_as, file_system, scenario, ..template.clone() };
-            let report = run(&config)?;
-            println!("{}", report.table_row(policy, file_system.name(), scenario.name()));
-            let place = format!("{}, {}, {}", policy.name(), file_system.name(), scenario.name());
-            unmountable
-                .extend(report.unmountable.iter().map(|what| format!("not mountable: {place}, {what}")));
-            stories.extend(
-                report.findings.iter().map(|(what, violation)| format!("- {place}, {what}: {violation}")),
-            );
-        }
-    }
-    for line in stories.iter().chain(&unmountable) {
-        println!("{line}");
-    }
-    let is_good = stories.is_empty() && has_run;
-    Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(template)
 }

@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 
 /// Pause between two looks at a child's progress.
 const POLL_PAUSE: Duration = Duration::from_millis(5);
+/// From one backup to the next: each holds the whole log, and the disk is small.
+const BACKUP_PAUSE: Duration = Duration::from_millis(250);
 /// How long a snapshot, a rewrite or a switch may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -34,17 +36,20 @@ pub enum Scenario {
     Restart,
     /// Steady load; the power fails once more while the server recovers.
     Recovery,
+    /// One backup after the other.
+    Backup,
 }
 
 impl Scenario {
     /// All of them.
-    pub const ALL: [Scenario; 6] = [
+    pub const ALL: [Scenario; 7] = [
         Scenario::Steady,
         Scenario::Rewrite,
         Scenario::Snapshot,
         Scenario::Enabling,
         Scenario::Restart,
         Scenario::Recovery,
+        Scenario::Backup,
     ];
 
     /// As written on the command line.
@@ -56,6 +61,7 @@ impl Scenario {
             Scenario::Enabling => "enabling",
             Scenario::Restart => "restart",
             Scenario::Recovery => "recovery",
+            Scenario::Backup => "backup",
         }
     }
 
@@ -87,6 +93,7 @@ impl Scenario {
     ) -> io::Result<()> {
         let end = Instant::now() + time;
         match self {
+            Scenario::Backup => repeat_backups(policy, stage, server, end),
             // Under this policy the promise is about snapshots, so every life takes some.
             _ if policy == Policy::Snapshots => repeat_snapshots(policy, stage, server, end),
             Scenario::Snapshot => repeat_snapshots(policy, stage, server, end),
@@ -110,6 +117,23 @@ fn repeat_snapshots(policy: Policy, stage: &Stage, server: &Server, end: Instant
             stage.owe_as_of(&before);
         }
         thread::sleep(POLL_PAUSE);
+    }
+    Ok(())
+}
+
+fn repeat_backups(policy: Policy, stage: &Stage, server: &Server, end: Instant) -> io::Result<()> {
+    let mut client = server.client()?;
+    while Instant::now() < end {
+        let before = stage.sample();
+        let name = stage.note_backup_asked();
+        match client.say(&format!("BACKUP TO {name}"))? {
+            Reply::Error(error) => return Err(io::Error::other(format!("BACKUP: {error}"))),
+            _ => stage.note_backup_answered(),
+        }
+        if policy == Policy::Snapshots {
+            stage.owe_as_of(&before);
+        }
+        thread::sleep(BACKUP_PAUSE);
     }
     Ok(())
 }
