@@ -20,4 +20,5 @@ pub mod sim;
 pub mod steps;
 pub mod suite;
 pub mod table;
+pub mod tools;
 pub mod workload;

@@ -58,7 +58,7 @@ fn info_tells_of_no_log_while_it_is_being_switched_off() {
     server.check(&[("SET a 2", "OK")]);
     let info = server.say("INFO persistence");
     assert!(info.contains("perdura_log_policy:none"), "{info}");
-    assert!(!info.contains("perdura_power_loss_changes:0"), "{info}");
+    assert!(!info.contains("perdura_power_loss_commands:0"), "{info}");
 }
 
 /// What went wrong: a sync failed, the fresh file was written and durable, and the rename of the manifest that names it
