@@ -19,4 +19,5 @@ pub mod rng;
 pub mod sim;
 pub mod suite;
 pub mod table;
+pub mod tools;
 pub mod workload;

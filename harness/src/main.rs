@@ -3,7 +3,7 @@
 //! Not here: anything but the choice of the subcommand.
 
 use perdura_harness::args::{Args, UsageError};
-use perdura_harness::{bench, crash, sim, suite};
+use perdura_harness::{bench, crash, sim, suite, tools};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -17,8 +17,9 @@ fn main() -> ExitCode {
         Some("explore") => sim::explorer::main(args),
         Some("mutants") => sim::mutants::main(args),
         Some("suite") => suite::main(args),
+        Some("tools") => tools::main(args),
         _ => {
-            let usages = [bench::USAGE, &crash::usage(), sim::command::USAGE, suite::USAGE];
+            let usages = [bench::USAGE, &crash::usage(), sim::command::USAGE, suite::USAGE, tools::USAGE];
             Err(UsageError(format!("usage:\n{}", usages.join("\n"))).into())
         }
     };

@@ -23,6 +23,7 @@ mod process;
 mod readiness;
 mod ring;
 mod sys;
+mod tls;
 mod workers;
 
 pub use clock::{nanoseconds, now};

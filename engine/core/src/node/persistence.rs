@@ -427,6 +427,9 @@ impl Node {
             }
             Completion::BackupProgress { bytes, .. } => self.backups.progressed(bytes),
             Completion::BackedUp { ticket, result } => self.backed_up(ticket, result, effects),
+            Completion::SpaceMeasured(result) => {
+                self.space.take_in(now, result, self.aof.journal.offset_buffered());
+            }
             Completion::DirChanged(_)
             | Completion::Listening(_)
             | Completion::ConfigRead(_)

@@ -433,6 +433,9 @@ impl Node {
 
     fn check_disk_for_script(&self) -> Result<(), Error> {
         let Err(error) = self.check_disk() else { return Ok(()) };
+        if error.as_str().starts_with(super::execute::NO_ROOM) {
+            return Err(error);
+        }
         const ADVICE: &str = "Writable scripts are blocked. Use 'no-writes' flag for read only scripts.";
         Err(match error.as_str().strip_prefix("MISCONF Errors writing to the AOF file: ") {
             None => Error::text(format!(
