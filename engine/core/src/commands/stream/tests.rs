@@ -481,7 +481,7 @@ fn replay_keeps_a_delivery_time_that_lies_ahead() {
     bench.run("XCLAIM s g c 0 1-0 TIME 1700000000500 RETRYCOUNT 1 FORCE JUSTID LASTID 1-0");
     bench.store.is_loading = false;
     bench.store.now_ms = 1_700_000_000_600;
-    assert_eq!(bench.run("XPENDING s g - + 9"), "[[\"1-0\", \"c\", 100, 1]]");
+    assert_eq!(bench.run("XPENDING s g - + 9"), "[[\"1-0\", \"c\", :100, :1]]");
 }
 
 #[test]
