@@ -18,6 +18,8 @@ pub mod process;
 pub mod record;
 pub mod rng;
 pub mod sim;
+pub mod steps;
 pub mod suite;
 pub mod table;
+pub mod tools;
 pub mod workload;

@@ -3,7 +3,7 @@
 //! Not here: anything but the choice of the subcommand.
 
 use perdura_harness::args::{Args, UsageError};
-use perdura_harness::{bench, crash, instructions, sim, suite};
+use perdura_harness::{bench, crash, instructions, sim, suite, tools};
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
@@ -18,9 +18,11 @@ fn main() -> ExitCode {
         Some("explore") => sim::explorer::main(args),
         Some("mutants") => sim::mutants::main(args),
         Some("suite") => suite::main(args),
+        Some("tools") => tools::main(args),
         _ => {
+            let crash = crash::usage();
             let usages =
-                [bench::USAGE, instructions::USAGE, &crash::usage(), sim::command::USAGE, suite::USAGE];
+                [bench::USAGE, instructions::USAGE, &crash, sim::command::USAGE, suite::USAGE, tools::USAGE];
             Err(UsageError(format!("usage:\n{}", usages.join("\n"))).into())
         }
     };

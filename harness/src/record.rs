@@ -8,12 +8,13 @@
 //! nothing.
 //!
 //! Not here: when the server is killed and how the answers are judged (`crash/`), what a write does
-//! (`model.rs`).
+//! (`steps.rs`, `model/`).
 
 use crate::client::{Address, Client, Reply};
-use crate::model::{Bytes, Change, Keyspace, Step};
+use crate::model::{Bytes, Keyspace};
 use crate::process::REQUEST_TIMEOUT;
 use crate::rng::Rng;
+use crate::steps::{Change, Step};
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::Mutex;
@@ -155,7 +156,7 @@ impl Operation {
 
     /// Makes the changes and gives every reply the server must send.
     fn apply(&self, keyspace: &mut Keyspace) -> Vec<Reply> {
-        let replies: Vec<Reply> = self.steps().iter().map(|step| keyspace.apply(step)).collect();
+        let replies: Vec<Reply> = self.steps().iter().map(|step| step.apply(keyspace)).collect();
         match self {
             Operation::Single(_) => replies,
             Operation::Block(steps) => {
@@ -547,7 +548,7 @@ impl Recorder {
     /// Dates `observed`: which prefix, from the base up to `sent` operations, gives exactly this state?
     pub fn date(&self, observed: &Keyspace, sent: u64) -> Dating {
         assert!(self.base_count <= sent, "a client never takes back");
-        let differs = |model: &Keyspace, key: &Bytes| model.get(key) != observed.get(key);
+        let differs = |model: &Keyspace, key: &Bytes| model.get(0, key) != observed.get(0, key);
         let mut model = self.base.clone();
         let mut differing: BTreeSet<Bytes> =
             self.keys().into_iter().filter(|key| differs(&model, key)).collect();
@@ -714,7 +715,7 @@ mod tests {
                 assert_eq!(operations_shown(value), Some(number + 1));
             }
         }
-        assert!(recorder.dated_keys().iter().any(|key| keyspace.get(key).is_some()));
+        assert!(recorder.dated_keys().iter().any(|key| keyspace.get(0, key).is_some()));
         assert_eq!(operations_shown(b"+1.4"), None);
         assert_eq!(operations_shown(b""), None);
     }
@@ -736,7 +737,7 @@ mod tests {
         let recorder = recorder(&[Family::Counters, family]);
         let number = (0..).find(|n| recorder.plan.operation(3, *n).steps().len() > 1).unwrap();
         let mut observed = state_after(&recorder, number);
-        observed.apply(&recorder.plan.operation(3, number).steps()[0]);
+        recorder.plan.operation(3, number).steps()[0].apply(&mut observed);
         let dating = recorder.date(&observed, number + 1);
         assert_eq!(dating.prefix, None);
         assert_eq!(dating.differing.len(), 1);

@@ -208,6 +208,12 @@ impl SimDisk {
         self.capacity = bytes;
     }
 
+    /// Bytes that may still be written.
+    pub fn free_bytes(&self) -> u64 {
+        let open: BTreeSet<Ino> = self.descriptions.values().map(|description| description.ino).collect();
+        self.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(self.volume.used_bytes(&open)))
+    }
+
     /// Stops everything at operation `number`. From then on every operation of everybody fails and does nothing,
     /// until the caller, who sees [`has_tripped`](Self::has_tripped), has decided what crashed.
     pub fn arm(&mut self, number: u64, moment: Moment) {
@@ -652,9 +658,10 @@ impl SimDisk {
 
     /// How many of `count` bytes still fit: all, some (a short write), or `ENOSPC`.
     fn room_for(&mut self, count: usize) -> Result<usize, i32> {
-        let Some(capacity) = self.capacity else { return Ok(count) };
-        let open: BTreeSet<Ino> = self.descriptions.values().map(|description| description.ino).collect();
-        let room = capacity.saturating_sub(self.volume.used_bytes(&open));
+        if self.capacity.is_none() {
+            return Ok(count);
+        }
+        let room = self.free_bytes();
         if room < count as u64 {
             self.sometimes.note(Happening::NoSpace);
         }

@@ -448,6 +448,10 @@ impl<E: Engine + Send + 'static> Server<E> {
             Effect::Fork(job) => self.fork(&job),
             Effect::Save(job) => self.save(&job),
             Effect::Backup(job) => self.back_up(&job),
+            Effect::MeasureSpace => {
+                let free = self.shared.disk().free_bytes();
+                self.tell(Completion::SpaceMeasured(Ok(free)));
+            }
             Effect::KillChild(ticket) => self.kill_child(ticket),
             Effect::ChangeDir(path) => {
                 let result = self.shared.disk().change_dir(self.process, &path);

@@ -14,7 +14,8 @@ use crate::disk::{ProcessId, SyncStarted};
 use crate::work::Work;
 
 pub(crate) struct Server<E> {
-    pub engine: E,
+    /// In one place for life: a server is moved about several times in each step.
+    pub engine: Box<E>,
     pub process: ProcessId,
     pub pid: i32,
     /// What arrived since the last turn, in order.
@@ -47,7 +48,7 @@ pub(crate) enum Input {
 impl<E: Engine> Server<E> {
     pub fn new(engine: E, process: ProcessId, pid: i32, now_us: u64) -> Server<E> {
         Server {
-            engine,
+            engine: Box::new(engine),
             process,
             pid,
             inbox: VecDeque::new(),

@@ -460,7 +460,7 @@ impl<E: Engine> World<E> {
 
     /// The running server's engine.
     pub fn engine(&self) -> Option<&E> {
-        self.server.as_ref().map(|server| &server.engine)
+        self.server.as_ref().map(|server| &*server.engine)
     }
 
     /// Snapshot children that are alive, orphans included.
@@ -754,6 +754,10 @@ impl<E: Engine> World<E> {
             Effect::Fork(job) => self.fork(server, &job),
             Effect::Save(job) => return self.save(server, &job),
             Effect::Backup(job) => return self.back_up(server, &job),
+            Effect::MeasureSpace => {
+                let free = self.disk.free_bytes();
+                self.tell_now(server, Completion::SpaceMeasured(Ok(free)));
+            }
             Effect::KillChild(ticket) => self.kill_child_of(server.process, ticket),
             Effect::ChangeDir(path) => {
                 let result = self.disk.change_dir(server.process, &path);

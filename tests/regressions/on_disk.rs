@@ -390,3 +390,36 @@ fn w28_offset_of_the_log_survives_a_restart() {
         server.check(&[("GET last", "1"), ("DBSIZE", "11")]);
     });
 }
+
+/// What went wrong (seed 351): behind records of another server, which have no batch headers, nothing said that ours begin.
+/// A power loss that took the first sector of the first batch and kept the next ones looked like damage.
+#[test]
+fn a_hole_at_the_beginning_of_our_first_batch_is_a_torn_tail() {
+    const BARE: &[u8] = b"*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n1\r\n";
+    let an_old_file: &[(&str, &[u8])] = &[("appendonly.aof", BARE)];
+    let a_set: &[(&str, &[u8])] =
+        &[(INCR, BARE), (MANIFEST, b"file appendonly.aof.1.incr.aof seq 1 type i\n")];
+    holds(|| [an_old_file, a_set].into_iter().for_each(check_hole_behind));
+}
+
+fn check_hole_behind(files: &[(&str, &[u8])]) {
+    let mut server = Simulated::new(&[("appendonly", "yes"), ("appendfsync", "no"), ("save", "\"\"")]);
+    files.iter().for_each(|(name, contents)| server.write_file(name, contents));
+    server.start().unwrap();
+    let (incr, begun) = newest_part(&server);
+    server.check(&[("SET b 2", "OK"), ("SET c 3", "OK")]);
+    server.crash(Crash::Group);
+    let mut bytes = server.read_file(&incr).unwrap();
+    bytes[begun..begun + 10].fill(0);
+    server.write_file(&incr, &bytes);
+    server.start().unwrap();
+    server.check(&[("GET a", "1"), ("DBSIZE", "1")]);
+}
+
+/// The last incremental file, and its length.
+fn newest_part(server: &Simulated) -> (String, usize) {
+    let (name, _) =
+        server.files().into_iter().rfind(|(name, _)| name.ends_with(".incr.aof")).expect("a part");
+    let len = server.read_file(&name).unwrap().len();
+    (name, len)
+}

@@ -35,6 +35,8 @@ const SEEDS: &[(u64, &str)] = &[
         5140,
         "under `no` a sync failed at a rotation, the power went before the rewrite had ended: refused to start",
     ),
+    (351, "behind the file of an older server the first batch lost its first sector: refused to start"),
+    (131, "what a group's reader had got came back younger, the clock having gone back since"),
 ];
 
 #[test]

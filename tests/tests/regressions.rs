@@ -20,3 +20,5 @@ mod scenario;
 mod seeds;
 #[path = "../regressions/snapshots.rs"]
 mod snapshots;
+#[path = "../regressions/stops_and_switches.rs"]
+mod stops_and_switches;

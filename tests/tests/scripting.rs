@@ -50,3 +50,18 @@ fn a_script_that_takes_long_is_answered_and_so_is_the_rest_of_exec() {
     server.start().expect("serves again");
     assert_eq!(server.say("GET k"), "4");
 }
+
+/// What went wrong (seed 201): a script had a session of its own, which watches nothing, and EXEC ran.
+#[test]
+fn a_script_of_its_own_touches_what_a_client_watches() {
+    let mut server = Simulated::new(&[]);
+    server.start().unwrap();
+    server.check(&[
+        ("WATCH k", "OK"),
+        (&eval("redis.call('SET', 'k', '1')", "0"), "(nil)"),
+        ("MULTI", "OK"),
+        ("INCR k", "QUEUED"),
+        ("EXEC", "(nil)"),
+        ("GET k", "1"),
+    ]);
+}

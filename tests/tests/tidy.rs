@@ -209,9 +209,12 @@ fn production_knows_neither_simulation_nor_judge() {
             }
         }
     }
-    let harness = fs::read_to_string(root().join("harness/src/model.rs")).expect("the judge's model");
-    if harness.contains("perdura_core") {
-        offenders.push("harness/src/model.rs uses the engine it judges".into());
+    let model = sources("harness/src/model");
+    assert!(!model.is_empty(), "the judge's model is where it was");
+    for (name, text) in model {
+        if text.contains("perdura_core") {
+            offenders.push(format!("{name} uses the engine it judges"));
+        }
     }
     complain("dependencies of production crates", &offenders);
 }
@@ -257,6 +260,61 @@ fn files_open_with_what_they_are() {
         }
     }
     complain("a file begins with `//!`", &offenders);
+}
+
+#[test]
+fn the_book_is_whole() {
+    let docs = root().join("docs");
+    let summary = fs::read_to_string(docs.join("SUMMARY.md")).expect("docs/SUMMARY.md");
+    let mut pages = Vec::new();
+    for folder in [docs.clone(), docs.join("decisions")] {
+        for entry in fs::read_dir(folder).expect("docs") {
+            let path = entry.expect("a readable folder").path();
+            if path.extension().is_some_and(|ending| ending == "md") {
+                pages.push(path);
+            }
+        }
+    }
+    let mut offenders = Vec::new();
+    for page in &pages {
+        let name = page.strip_prefix(&docs).expect("below docs").display().to_string();
+        if name != "SUMMARY.md" && !summary.contains(&format!("({name})")) {
+            offenders.push(format!("{name} is not in SUMMARY.md"));
+        }
+        let text = fs::read_to_string(page).expect("a page");
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
+        for link in links.filter(|link| !link.is_empty() && !link.contains("://")) {
+            if !page.with_file_name(link).exists() {
+                offenders.push(format!("{name}: {link} is not there"));
+            }
+        }
+    }
+    complain("every page is in the book, and every link leads somewhere", &offenders);
+}
+
+/// A drill that no test performs is a story.
+#[test]
+fn tests_that_the_book_names_exist() {
+    let all: String = ["engine", "sim", "harness", "tests"]
+        .iter()
+        .flat_map(|folder| sources(folder))
+        .map(|(_, text)| text)
+        .collect();
+    let mut offenders = Vec::new();
+    for page in ["drills.md", "SECURITY.md", "migrating.md"] {
+        let text = fs::read_to_string(root().join("docs").join(page)).expect("a page");
+        for name in text.split('`').skip(1).step_by(2) {
+            // Fields of INFO are written alike.
+            let is_field = name.starts_with("perdura_");
+            let is_test = !is_field
+                && name.matches('_').count() >= 3
+                && name.chars().all(|c| c.is_alphanumeric() || c == '_');
+            if is_test && !all.contains(&format!("fn {name}()")) {
+                offenders.push(format!("{page}: {name}"));
+            }
+        }
+    }
+    complain("tests named in the book", &offenders);
 }
 
 #[test]

@@ -19,7 +19,10 @@ mod types;
 
 use alloc::{format, string::String, vec::Vec};
 
-use crate::bytes::glob;
+use crate::{
+    bytes::glob,
+    host::{ClientCertificates, TlsSettings},
+};
 
 pub use file::{IncludedFile, LoadError};
 pub use kind::{Directive, Flag, Kind};
@@ -119,6 +122,23 @@ impl Config {
         for Changed { name, old, .. } in changed {
             let directive = find(name).expect("a changed directive exists").directive;
             directive.parse(self, &directive.split(old)).expect("an old value is valid");
+        }
+    }
+
+    /// What connections of the TLS port are made with.
+    pub fn tls_settings(&self) -> TlsSettings {
+        TlsSettings {
+            port: self.tls_port,
+            cert_file: self.tls_cert_file.clone(),
+            key_file: self.tls_key_file.clone(),
+            ca_cert_file: self.tls_ca_cert_file.clone(),
+            ca_cert_dir: self.tls_ca_cert_dir.clone(),
+            client_certificates: match self.tls_auth_clients {
+                TlsAuthClients::No => ClientCertificates::Ignored,
+                TlsAuthClients::Optional => ClientCertificates::Optional,
+                TlsAuthClients::Yes => ClientCertificates::Required,
+            },
+            protocols: self.tls_protocols.clone(),
         }
     }
 

@@ -71,7 +71,7 @@ impl fmt::Display for IoError {
 /// until the next `Sync` or `SyncDir` that covers it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum FileStep {
-    /// Makes a directory, mode 0755; one that exists is fine. Its name is durable after `SyncDir` of its parent.
+    /// Makes a directory, mode 0700; one that exists is fine. Its name is durable after `SyncDir` of its parent.
     CreateDir {
         /// The directory.
         path: String,
@@ -290,6 +290,37 @@ pub enum ChildEnd {
     Killed(i32),
 }
 
+/// Whether clients of the TLS port show certificates.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum ClientCertificates {
+    /// Nobody asks for one.
+    #[default]
+    Ignored,
+    /// Whoever shows one needs a valid one.
+    Optional,
+    /// Everybody shows a valid one.
+    Required,
+}
+
+/// What connections of the TLS port are made with.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct TlsSettings {
+    /// The port, 0 for none.
+    pub port: u16,
+    /// Our certificate and those it rests on, as PEM.
+    pub cert_file: String,
+    /// Its key, as PEM.
+    pub key_file: String,
+    /// Authorities of clients' certificates, in one file…
+    pub ca_cert_file: String,
+    /// …and in the files of a directory.
+    pub ca_cert_dir: String,
+    /// Whether clients show certificates.
+    pub client_certificates: ClientCertificates,
+    /// Versions, as `TLSv1.2 TLSv1.3`; empty for both.
+    pub protocols: String,
+}
+
 /// What the world tells the engine.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Completion {
@@ -366,6 +397,8 @@ pub enum Completion {
         /// What it came to, or the step that failed.
         result: Result<BackupWritten, IoError>,
     },
+    /// An [`Effect::MeasureSpace`] ended: free bytes, errno on failure.
+    SpaceMeasured(Result<u64, i32>),
     /// A [`Effect::ChangeDir`] ended; the absolute path on success, else errno.
     DirChanged(Result<String, i32>),
     /// A [`Effect::Listen`] ended; on failure the old listeners still stand.
@@ -435,6 +468,8 @@ pub enum Effect {
     Backup(BackupJob),
     /// End the child of this job (SIGUSR1). `ChildEnded` follows.
     KillChild(Ticket),
+    /// Find out how many bytes may still be written to the disk that holds `dir`. Completes with `SpaceMeasured`.
+    MeasureSpace,
     /// Go to another directory; paths are relative to it from now on. Completes with `DirChanged`.
     ChangeDir(String),
     /// Open these listeners instead of the present ones. Completes with `Listening`.
@@ -443,6 +478,8 @@ pub enum Effect {
         bind: Vec<String>,
         /// TCP port, 0 for none.
         port: u16,
+        /// The TLS port, and what its connections are made with; files are read anew.
+        tls: TlsSettings,
     },
     /// Probe connections made from now on after they were idle for this long.
     KeepAlive {
@@ -500,9 +537,7 @@ pub trait Engine {
     fn output(&self, client: ClientId) -> &[u8];
     /// Replies to this client wait for their changes to be safe. A connection that is being closed, or whose other
     /// end sends nothing more, stays until they are sent.
-    fn is_holding(&self, _client: ClientId) -> bool {
-        false
-    }
+    fn is_holding(&self, client: ClientId) -> bool;
     /// The first `count` bytes of `output` were taken by the kernel.
     fn sent(&mut self, now: Now, client: ClientId, count: usize, effects: &mut Effects);
     /// The data set is being loaded: the host calls `load` between turns.

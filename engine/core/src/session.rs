@@ -310,6 +310,11 @@ impl Session {
         &self.reply.as_bytes()[self.sent..self.released]
     }
 
+    /// All output not taken yet, released or not.
+    pub fn written(&self) -> &[u8] {
+        &self.reply.as_bytes()[self.sent..]
+    }
+
     /// The host took this many bytes of `output`.
     pub fn take_sent(&mut self, count: usize) {
         self.sent += count;

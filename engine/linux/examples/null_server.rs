@@ -114,6 +114,10 @@ impl Engine for NullEngine {
         self.clients.get_mut(&id).expect("connected").output.drain(..count);
     }
 
+    fn is_holding(&self, _: ClientId) -> bool {
+        false
+    }
+
     fn is_loading(&self) -> bool {
         false
     }

@@ -6,7 +6,7 @@
 //! Not here: the order of file operations (`write_snapshot` in core), the renaming (the engine), signals' meaning.
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::panic::{self, AssertUnwindSafe};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -56,7 +56,7 @@ pub enum News {
 }
 
 impl Child {
-    /// Forks a child for `job`, which closes `descriptors` (its parent's sockets and the like).
+    /// Forks a child for `job`.
     ///
     /// # Errors
     /// Error number of pipe or fork.
@@ -65,14 +65,13 @@ impl Child {
         job: &SnapshotJob,
         disk: &LinuxDisk,
         settings: &HostSettings,
-        descriptors: &[RawFd],
     ) -> Result<Child, i32> {
         let (reader, writer) = sys::pipe().map_err(|error| sys::errno(&error))?;
         let parent = sys::process_id();
         sys::with_signals_held(|| {
             // SAFETY: the child takes no lock of this process (a disk of its own, no logging) and ends in run_child.
             match unsafe { sys::fork() }.map_err(|error| sys::errno(&error))? {
-                Forked::Child => run_child(engine, job, disk, settings, descriptors, &writer, parent),
+                Forked::Child => run_child(engine, job, disk, settings, &writer, parent),
                 Forked::Parent(pid) => Ok(Child {
                     pid,
                     ticket: job.ticket,
@@ -162,7 +161,6 @@ fn run_child<E: Engine>(
     job: &SnapshotJob,
     disk: &LinuxDisk,
     settings: &HostSettings,
-    descriptors: &[RawFd],
     pipe: &OwnedFd,
     parent: i32,
 ) -> ! {
@@ -171,10 +169,9 @@ fn run_child<E: Engine>(
         sys::exit_now(1);
     }
     signals::reset_in_child();
-    for &fd in descriptors {
-        // SAFETY: the parent's owners of these descriptors are never used in the child, nor dropped (exit_now).
-        unsafe { sys::close(fd) };
-    }
+    // What a child must not keep open: a connection would outlive its close there, a lock or a port its server.
+    // SAFETY: the parent's owners of these descriptors are never used in the child, nor dropped (exit_now).
+    unsafe { sys::close_all_but(&[pipe.as_raw_fd(), disk.descriptor()]) };
     process::tie_to_cpus(settings.bgsave_cpulist.as_deref());
     sys::step_back(CHILD_STEPS_BACK);
     if let Some(scores) = settings.oom_score_adj {

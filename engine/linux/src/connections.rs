@@ -7,11 +7,13 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 
 use perdura_core::host::ClientId;
 
-use crate::readiness::{Interest, RECEIVE_BYTES_MAX};
+use crate::readiness::{Interest, RECEIVE_BYTES_MAX, Sockets};
+use crate::tls::TlsStream;
 
 /// Bytes asked of a socket at first: a pipeline of hundreds of commands, and still in the processor's cache.
 const RECEIVE_BYTES_MIN: usize = 64 * 1024;
@@ -31,6 +33,8 @@ pub struct Connection {
     pub client: ClientId,
     /// The socket.
     pub fd: OwnedFd,
+    /// What is between it and the engine, on the TLS port.
+    pub tls: Option<Box<TlsStream>>,
     /// What it is watched for at present.
     pub interest: Interest,
     /// The engine does not want to read.
@@ -44,10 +48,11 @@ pub struct Connection {
 
 impl Connection {
     /// A new one, being read.
-    pub fn new(client: ClientId, fd: OwnedFd) -> Connection {
+    pub fn new(client: ClientId, fd: OwnedFd, tls: Option<Box<TlsStream>>) -> Connection {
         Connection {
             client,
             fd,
+            tls,
             interest: Interest::READ,
             is_paused: false,
             is_closing: false,
@@ -68,6 +73,35 @@ impl Connection {
         } else {
             RECEIVE_BYTES_MIN
         };
+    }
+
+    /// Hands bytes for the other end over; how many were taken, 0 while there is no room.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub fn send(&mut self, sockets: &mut dyn Sockets, bytes: &[u8]) -> io::Result<usize> {
+        match &mut self.tls {
+            None => sockets.send(self.fd.as_fd(), bytes),
+            Some(tls) => tls.send(sockets, self.fd.as_fd(), bytes),
+        }
+    }
+
+    /// Hands over what is encrypted and waits for room.
+    ///
+    /// # Errors
+    /// The connection is broken.
+    pub fn flush(&mut self, sockets: &mut dyn Sockets) -> io::Result<()> {
+        self.tls.as_mut().map_or(Ok(()), |tls| tls.flush(sockets, self.fd.as_fd()))
+    }
+
+    /// Encrypted bytes wait for room.
+    pub fn has_outgoing(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.has_outgoing())
+    }
+
+    /// Bytes are on their way to the kernel: forgetting the connection would lose them.
+    pub fn is_sending(&self, sockets: &dyn Sockets) -> bool {
+        self.has_outgoing() || sockets.is_sending(self.fd.as_fd())
     }
 
     /// Bytes are wanted from it.
@@ -133,11 +167,6 @@ impl Connections {
         let all = self.places.iter().enumerate().filter(|(_, place)| place.connection.is_some());
         all.map(|(index, place)| Slot { index: index as u32, generation: place.generation }).collect()
     }
-
-    /// Descriptors of all connections.
-    pub fn descriptors(&self) -> impl Iterator<Item = RawFd> {
-        self.places.iter().filter_map(|place| place.connection.as_ref()).map(|c| c.fd.as_raw_fd())
-    }
 }
 
 /// Generations fit in 24 bits, next to index and kind in one event token.
@@ -169,7 +198,7 @@ mod tests {
     use std::fs::File;
 
     fn connection(client: u64) -> Connection {
-        Connection::new(ClientId(client), File::open("/dev/null").unwrap().into())
+        Connection::new(ClientId(client), File::open("/dev/null").unwrap().into(), None)
     }
 
     #[test]

@@ -9,7 +9,7 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::{Arc, Mutex};
 
 use perdura_core::host::{DirEntry, Disk, ENOENT, FileId, FileStep, IoError};
@@ -17,9 +17,9 @@ use perdura_core::host::{DirEntry, Disk, ENOENT, FileId, FileStep, IoError};
 use crate::sys;
 
 /// Mode of new files, before the umask.
-const FILE_MODE: libc::mode_t = 0o644;
+const FILE_MODE: libc::mode_t = 0o600;
 /// Mode of new directories, before the umask.
-const DIR_MODE: libc::mode_t = 0o755;
+const DIR_MODE: libc::mode_t = 0o700;
 
 /// The file system below one directory. Clones share their open files.
 #[derive(Clone)]
@@ -30,7 +30,7 @@ pub struct LinuxDisk {
 
 /// Proof that no other server uses the directory; given up when dropped.
 pub struct DirLock {
-    pub(crate) fd: OwnedFd,
+    _fd: OwnedFd,
 }
 
 impl LinuxDisk {
@@ -40,6 +40,19 @@ impl LinuxDisk {
     /// The directory cannot be opened.
     pub fn open(dir: &str) -> io::Result<LinuxDisk> {
         Ok(LinuxDisk { root: Arc::new(sys::open_dir(dir)?), files: Arc::default() })
+    }
+
+    /// Bytes that may still be written to the disk that holds the directory.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub(crate) fn free_bytes(&self) -> io::Result<u64> {
+        sys::free_bytes(self.root.as_fd())
+    }
+
+    /// What its paths are relative to.
+    pub(crate) fn descriptor(&self) -> RawFd {
+        self.root.as_raw_fd()
     }
 
     /// The same directory with a table of open files of its own, that no other thread can have locked.
@@ -63,7 +76,7 @@ impl LinuxDisk {
         // A descriptor of its own, because the lock belongs to it and must not reach the snapshot child.
         let fd = sys::open_at(self.root.as_fd(), ".", libc::O_RDONLY | libc::O_DIRECTORY, 0)?;
         sys::lock_exclusive(fd.as_fd())?;
-        Ok(DirLock { fd })
+        Ok(DirLock { _fd: fd })
     }
 
     /// Appends to an open file; the count is right even when it fails.

@@ -10,22 +10,25 @@
 
 use std::io;
 use std::mem;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::AsFd;
 use std::thread;
 use std::time::Duration;
 
 use bytes::Bytes;
-use perdura_core::host::{ClientId, Completion, Effect, Effects, Engine, FileId, SnapshotJob, Ticket};
+use perdura_core::host::{
+    ClientId, Completion, Effect, Effects, Engine, FileId, SnapshotJob, Ticket, TlsSettings,
+};
 use perdura_core::time::Now;
 
 use crate::child::{self, Child, News};
 use crate::connections::{Connection, Connections, Slot};
 use crate::files::{DirLock, LinuxDisk};
-use crate::listen::{Listeners, describe};
+use crate::listen::{Listeners, Ports, describe};
 use crate::process::{self, PidFile};
 use crate::readiness::{self, Event, Interest, Received, Sockets};
 use crate::settings::HostSettings;
 use crate::signals::{self, Signals};
+use crate::tls::{Heard, TlsAcceptor};
 use crate::workers::Workers;
 use crate::{clock, facts, sys};
 
@@ -70,8 +73,13 @@ struct Host<E> {
     /// Completions of effects performed by the loop itself, and those taken from the workers.
     completions: Vec<Completion>,
     events: Vec<Event>,
+    /// What TLS connections are made from, where there is a TLS port.
+    tls: Option<TlsAcceptor>,
+    /// What the encrypted bytes just received mean.
+    decrypted: Vec<u8>,
     send_due: Vec<Slot>,
     exit_status: Option<i32>,
+    /// Held, not looked at.
     dir_lock: Option<DirLock>,
     _pid_file: Option<PidFile>,
 }
@@ -106,6 +114,8 @@ impl<E: Engine> Host<E> {
             effects_patient: 0,
             completions: Vec::new(),
             events: Vec::new(),
+            tls: None,
+            decrypted: Vec::new(),
             send_due: Vec::new(),
             exit_status: None,
             dir_lock,
@@ -130,9 +140,15 @@ impl<E: Engine> Host<E> {
 
     fn open_listeners(&mut self) -> Result<(), String> {
         let (bind, port) = (mem::take(&mut self.settings.bind), self.settings.port);
-        let result = self.listen_tcp(&bind, port);
+        let tls = mem::take(&mut self.settings.tls);
+        let result = self.listen_tcp(&bind, port, &tls);
         self.settings.bind = bind;
-        result.map_err(|why| format!("{why}. Failed listening on port {port} (tcp), aborting."))?;
+        result.map_err(|why| match tls.port {
+            0 => format!("{why}. Failed listening on port {port} (tcp), aborting."),
+            tls_port => {
+                format!("{why}. Failed listening on port {port} (tcp) or {tls_port} (tls), aborting.")
+            }
+        })?;
         if let Some(path) = &self.settings.unixsocket {
             self.listeners
                 .listen_unix(path, self.settings.unixsocketperm)
@@ -145,8 +161,14 @@ impl<E: Engine> Host<E> {
         Ok(())
     }
 
-    fn listen_tcp(&mut self, bind: &[String], port: u16) -> Result<(), String> {
-        let result = self.listeners.listen_tcp(bind, port, |closed| self.sockets.forget(closed.fd()));
+    /// Reads certificates first: where they are bad, nothing has changed.
+    fn listen_tcp(&mut self, bind: &[String], port: u16, tls: &TlsSettings) -> Result<(), String> {
+        let acceptor = TlsAcceptor::new(tls)?;
+        let ports = Ports { plain: port, tls: tls.port };
+        let result = self.listeners.listen_tcp(bind, ports, |closed| self.sockets.forget(closed.fd()));
+        if result.is_ok() {
+            self.tls = acceptor;
+        }
         self.watch_listeners();
         result
     }
@@ -223,11 +245,39 @@ impl<E: Engine> Host<E> {
         match self.sockets.receive(connection.fd.as_fd(), connection.receive_len()) {
             Received::Bytes(bytes) => {
                 connection.received(bytes.len());
-                self.engine.receive(self.now, connection.client, bytes, &mut self.effects);
+                match &mut connection.tls {
+                    None => self.engine.receive(self.now, connection.client, bytes, &mut self.effects),
+                    Some(tls) => {
+                        self.decrypted.clear();
+                        let heard = tls.take_in(bytes, &mut self.decrypted);
+                        self.take_decrypted(slot, heard);
+                    }
+                }
             }
             Received::Nothing => {}
             Received::End => self.end_input(slot),
             Received::Broken => self.disconnect(slot),
+        }
+    }
+
+    /// Hands the engine what was decrypted, and sees to what TLS itself has to say.
+    fn take_decrypted(&mut self, slot: Slot, heard: Heard) {
+        let Some(connection) = self.connections.get_mut(slot) else { return };
+        if !self.decrypted.is_empty() {
+            self.engine.receive(self.now, connection.client, &self.decrypted, &mut self.effects);
+        }
+        if connection.has_outgoing() {
+            mark_send_due(connection, slot, &mut self.send_due);
+        }
+        match heard {
+            Heard::Open => {}
+            Heard::End => self.end_input(slot),
+            Heard::Broken => {
+                // Why, as far as the socket takes it at once.
+                let _ = connection.flush(&mut *self.sockets);
+                self.sockets.flush();
+                self.disconnect(slot);
+            }
         }
     }
 
@@ -237,13 +287,21 @@ impl<E: Engine> Host<E> {
         let client = connection.client;
         let is_owed = self.engine.is_holding(client)
             || !self.engine.output(client).is_empty()
-            || self.sockets.is_sending(connection.fd.as_fd());
+            || connection.is_sending(&*self.sockets);
         if is_owed { self.close_when_sent(slot) } else { self.disconnect(slot) }
     }
 
     fn accept(&mut self, listener: u32) {
         for _ in 0..ACCEPTS_MAX {
             let Some(accepted) = self.listeners.accept(listener) else { return };
+            let tls = match (accepted.is_tls, &self.tls) {
+                (false, _) => None,
+                (true, Some(acceptor)) => match acceptor.accept() {
+                    Some(tls) => Some(tls),
+                    None => continue,
+                },
+                (true, None) => continue, // The port is being closed.
+            };
             let slot = self.connections.reserve();
             let token = Token::Connection(slot).encode();
             if let Err(error) = self.sockets.open(accepted.fd.as_fd(), token) {
@@ -252,7 +310,7 @@ impl<E: Engine> Host<E> {
                 continue;
             }
             let client = self.engine.connect(self.now, accepted.peer, &mut self.effects);
-            self.connections.insert(slot, Connection::new(client, accepted.fd));
+            self.connections.insert(slot, Connection::new(client, accepted.fd, tls));
         }
     }
 
@@ -375,13 +433,17 @@ impl<E: Engine> Host<E> {
                 self.completions.push(Completion::Saved { ticket: job.ticket, result });
             }
             Effect::Backup(job) => self.workers.back_up(job, E::back_up, &self.disk),
+            Effect::MeasureSpace => self.workers.measure_space(&self.disk),
             Effect::KillChild(ticket) => self.kill_child(ticket),
             Effect::ChangeDir(path) => {
                 let result = self.change_dir(&path).map_err(|error| sys::errno(&error));
                 self.completions.push(Completion::DirChanged(result));
             }
-            Effect::Listen { bind, port } => {
-                let result = self.listen_tcp(&bind, port);
+            Effect::Listen { bind, port, tls } => {
+                let result = self.listen_tcp(&bind, port, &tls);
+                if let Err(why) = &result {
+                    tracing::warn!("{why}");
+                }
                 self.completions.push(Completion::Listening(result));
             }
             Effect::KeepAlive { seconds } => self.listeners.keep_alive(seconds),
@@ -457,8 +519,7 @@ impl<E: Engine> Host<E> {
 
     fn fork(&mut self, job: &SnapshotJob) {
         let begun_us = clock::now().mono_us;
-        let descriptors = self.descriptors_of_parent();
-        let result = Child::start(&self.engine, job, &self.disk, &self.settings, &descriptors);
+        let result = Child::start(&self.engine, job, &self.disk, &self.settings);
         let elapsed_us = clock::now().mono_us - begun_us;
         let result = result.map(|child| {
             let pid = child.pid;
@@ -468,15 +529,6 @@ impl<E: Engine> Host<E> {
             pid
         });
         self.completions.push(Completion::Forked { ticket: job.ticket, result, elapsed_us });
-    }
-
-    /// What a child must not keep open: a connection would outlive its close here, a lock its server.
-    fn descriptors_of_parent(&self) -> Vec<RawFd> {
-        let mut descriptors = self.sockets.own_descriptors();
-        descriptors.extend(self.connections.descriptors());
-        descriptors.extend(self.listeners.iter().map(|listener| listener.fd().as_raw_fd()));
-        descriptors.extend(self.dir_lock.iter().map(|lock| lock.fd.as_raw_fd()));
-        descriptors
     }
 
     fn kill_child(&mut self, ticket: Ticket) {
@@ -525,6 +577,9 @@ impl<E: Engine> Host<E> {
     fn write_output(&mut self, slot: Slot) {
         let Some(connection) = self.connections.get_mut(slot) else { return };
         connection.is_send_due = false;
+        if connection.flush(&mut *self.sockets).is_err() {
+            return self.disconnect(slot);
+        }
         let mut total = 0;
         loop {
             let output = self.engine.output(connection.client);
@@ -535,7 +590,7 @@ impl<E: Engine> Host<E> {
                 return self.update_interest(slot, true);
             }
             let len = output.len();
-            let Ok(count) = self.sockets.send(connection.fd.as_fd(), output) else {
+            let Ok(count) = connection.send(&mut *self.sockets, output) else {
                 return self.disconnect(slot);
             };
             if count > 0 {
@@ -546,9 +601,17 @@ impl<E: Engine> Host<E> {
             }
             total += count;
         }
-        if self.sockets.is_sending(connection.fd.as_fd()) && connection.is_closing {
+        let is_over = connection.is_closing && !self.engine.is_holding(connection.client);
+        if is_over && let Some(tls) = &mut connection.tls {
+            tls.say_goodbye();
+            if connection.flush(&mut *self.sockets).is_err() {
+                return self.disconnect(slot);
+            }
+        }
+        let is_sending = connection.is_sending(&*self.sockets);
+        if connection.has_outgoing() || is_sending && connection.is_closing {
             self.update_interest(slot, true);
-        } else if connection.is_closing && !self.engine.is_holding(connection.client) {
+        } else if is_over {
             self.disconnect(slot);
         } else if connection.interest.write {
             self.update_interest(slot, false);

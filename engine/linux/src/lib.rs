@@ -24,6 +24,7 @@ mod process;
 mod readiness;
 mod ring;
 mod sys;
+mod tls;
 mod workers;
 
 pub use allocator::Allocator;

@@ -26,6 +26,15 @@ pub struct Listeners {
     spare: Option<File>,
 }
 
+/// The ports of each address; 0 for none.
+#[derive(Clone, Copy, Debug)]
+pub struct Ports {
+    /// What is said there goes in the clear.
+    pub plain: u16,
+    /// TLS is spoken there.
+    pub tls: u16,
+}
+
 /// One listening socket.
 pub struct Listener {
     fd: OwnedFd,
@@ -35,7 +44,7 @@ pub struct Listener {
 }
 
 enum Place {
-    Tcp(SocketAddr),
+    Tcp { address: SocketAddr, is_tls: bool },
     Unix(String),
 }
 
@@ -45,6 +54,8 @@ pub struct Accepted {
     pub fd: OwnedFd,
     /// Who it is.
     pub peer: Peer,
+    /// It came over the TLS port.
+    pub is_tls: bool,
 }
 
 /// An address to listen on.
@@ -53,6 +64,7 @@ struct Wanted {
     /// As configured, for messages.
     name: String,
     is_optional: bool,
+    is_tls: bool,
 }
 
 impl Listeners {
@@ -78,22 +90,24 @@ impl Listeners {
         self.tcp.iter().chain(&self.unix)
     }
 
-    /// Listens on these TCP addresses from now on; `forget` is told of each listener that is about to be closed.
+    /// Listens on these TCP addresses from now on, each with both ports; `forget` is told of each listener that is about
+    /// to be closed.
     ///
     /// # Errors
     /// A text for the log: which address, and why not. The same addresses are listened on then.
     pub fn listen_tcp(
         &mut self,
         bind: &[String],
-        port: u16,
+        ports: Ports,
         mut forget: impl FnMut(&Listener),
     ) -> Result<(), String> {
-        let wanted = if port == 0 { Vec::new() } else { resolve(bind, port)? };
-        let is_wanted = |listener: &Listener| wanted.iter().any(|w| listener.is_at(w.address));
+        let mut wanted = resolve(bind, ports.plain, false)?;
+        wanted.extend(resolve(bind, ports.tls, true)?);
+        let is_wanted = |listener: &Listener| wanted.iter().any(|wanted| listener.serves(wanted));
         let (kept, dropped): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.tcp).into_iter().partition(is_wanted);
         let missing: Vec<&Wanted> =
-            wanted.iter().filter(|w| !kept.iter().any(|k| k.is_at(w.address))).collect();
+            wanted.iter().filter(|wanted| !kept.iter().any(|kept| kept.serves(wanted))).collect();
         self.tcp = kept;
         match self.open_all(&missing) {
             Ok(opened) => {
@@ -112,7 +126,7 @@ impl Listeners {
 
     /// Closes the old listeners first, since one of them may be what is in the way (`*` against one address).
     fn open_all_in_place_of(&mut self, missing: &[&Wanted], old: Vec<Listener>) -> Result<(), String> {
-        let addresses: Vec<SocketAddr> = old.iter().filter_map(Listener::tcp_address).collect();
+        let places: Vec<(SocketAddr, bool)> = old.iter().filter_map(Listener::tcp_place).collect();
         old.into_iter().for_each(Listener::close);
         match self.open_all(missing) {
             Ok(opened) => {
@@ -120,8 +134,8 @@ impl Listeners {
                 Ok(())
             }
             Err(error) => {
-                for address in addresses {
-                    match self.open_tcp(address) {
+                for (address, is_tls) in places {
+                    match self.open_tcp(address, is_tls) {
                         Ok(listener) => self.tcp.push(listener),
                         Err(error) => {
                             tracing::warn!("Could not listen on {address} again: {}", describe(&error))
@@ -136,7 +150,7 @@ impl Listeners {
     fn open_all(&mut self, wanted: &[&Wanted]) -> Result<Vec<Listener>, String> {
         let mut opened = Vec::new();
         for one in wanted {
-            match self.open_tcp(one.address) {
+            match self.open_tcp(one.address, one.is_tls) {
                 Ok(listener) => opened.push(listener),
                 Err(error) if one.is_optional && is_no_such_address(&error) => {}
                 Err(error) => {
@@ -151,7 +165,7 @@ impl Listeners {
         Ok(opened)
     }
 
-    fn open_tcp(&mut self, address: SocketAddr) -> io::Result<Listener> {
+    fn open_tcp(&mut self, address: SocketAddr, is_tls: bool) -> io::Result<Listener> {
         let fd = sys::socket(if address.is_ipv6() { libc::AF_INET6 } else { libc::AF_INET })?;
         if address.is_ipv6() {
             sys::set_option(fd.as_fd(), libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 1)?;
@@ -159,7 +173,7 @@ impl Listeners {
         sys::set_option(fd.as_fd(), libc::SOL_SOCKET, libc::SO_REUSEADDR, 1)?;
         sys::bind(fd.as_fd(), &SocketAddress::inet(address))?;
         sys::listen(fd.as_fd(), self.backlog)?;
-        Ok(self.name(fd, Place::Tcp(address)))
+        Ok(self.name(fd, Place::Tcp { address, is_tls }))
     }
 
     /// Listens on a unix socket, replacing another socket of its name.
@@ -232,13 +246,14 @@ impl Listener {
         self.fd.as_fd()
     }
 
-    fn is_at(&self, address: SocketAddr) -> bool {
-        self.tcp_address() == Some(address)
+    fn serves(&self, wanted: &Wanted) -> bool {
+        self.tcp_place() == Some((wanted.address, wanted.is_tls))
     }
 
-    fn tcp_address(&self) -> Option<SocketAddr> {
+    /// Its address, and whether TLS is spoken there.
+    fn tcp_place(&self) -> Option<(SocketAddr, bool)> {
         match self.place {
-            Place::Tcp(address) => Some(address),
+            Place::Tcp { address, is_tls } => Some((address, is_tls)),
             Place::Unix(_) => None,
         }
     }
@@ -248,12 +263,13 @@ impl Listener {
         let descriptor = fd.as_raw_fd();
         let peer = match &self.place {
             Place::Unix(path) => unix_peer(path, descriptor),
-            Place::Tcp(_) => {
+            Place::Tcp { .. } => {
                 prepare_tcp(fd.as_fd(), keepalive_s);
                 tcp_peer(fd.as_fd(), remote, descriptor)
             }
         };
-        Ok(Accepted { fd, peer })
+        let is_tls = self.tcp_place().is_some_and(|(_, is_tls)| is_tls);
+        Ok(Accepted { fd, peer, is_tls })
     }
 }
 
@@ -288,8 +304,11 @@ fn unix_peer(path: &str, descriptor: RawFd) -> Peer {
 }
 
 /// The addresses behind `bind`; one that is optional and unknown is left out.
-fn resolve(bind: &[String], port: u16) -> Result<Vec<Wanted>, String> {
+fn resolve(bind: &[String], port: u16, is_tls: bool) -> Result<Vec<Wanted>, String> {
     let mut all: Vec<Wanted> = Vec::new();
+    if port == 0 {
+        return Ok(all);
+    }
     for entry in bind.iter().filter(|entry| !entry.is_empty()) {
         let (name, is_optional) = match entry.strip_prefix('-') {
             Some(name) => (name, true),
@@ -311,7 +330,7 @@ fn resolve(bind: &[String], port: u16) -> Result<Vec<Wanted>, String> {
         };
         for address in addresses {
             if !all.iter().any(|wanted| wanted.address == address) {
-                all.push(Wanted { address, name: name.into(), is_optional });
+                all.push(Wanted { address, name: name.into(), is_optional, is_tls });
             }
         }
     }
@@ -347,6 +366,10 @@ mod tests {
         std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
     }
 
+    fn plain(port: u16) -> Ports {
+        Ports { plain: port, tls: 0 }
+    }
+
     fn bind(names: &[&str]) -> Vec<String> {
         names.iter().map(|&name| name.into()).collect()
     }
@@ -355,9 +378,10 @@ mod tests {
     fn an_optional_address_of_another_machine_is_left_out() {
         let mut listeners = Listeners::new(16, 0);
         let port = free_port();
-        listeners.listen_tcp(&bind(&["127.0.0.1", "-203.0.113.1"]), port, |_| {}).unwrap();
+        listeners.listen_tcp(&bind(&["127.0.0.1", "-203.0.113.1"]), plain(port), |_| {}).unwrap();
         assert_eq!(listeners.iter().count(), 1);
-        let error = listeners.listen_tcp(&bind(&["127.0.0.1", "203.0.113.1"]), port, |_| {}).err().unwrap();
+        let error =
+            listeners.listen_tcp(&bind(&["127.0.0.1", "203.0.113.1"]), plain(port), |_| {}).err().unwrap();
         assert!(error.contains("203.0.113.1"), "{error}");
         assert_eq!(listeners.iter().count(), 1);
     }
@@ -367,22 +391,37 @@ mod tests {
         let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let mut listeners = Listeners::new(16, 0);
         let port = free_port();
-        listeners.listen_tcp(&bind(&["127.0.0.1"]), port, |_| {}).unwrap();
-        let error = listeners.listen_tcp(&bind(&["127.0.0.1"]), taken.local_addr().unwrap().port(), |_| {});
+        listeners.listen_tcp(&bind(&["127.0.0.1"]), plain(port), |_| {}).unwrap();
+        let error =
+            listeners.listen_tcp(&bind(&["127.0.0.1"]), plain(taken.local_addr().unwrap().port()), |_| {});
         assert!(error.err().unwrap().ends_with("Address already in use"));
         std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
+    }
+
+    #[test]
+    fn a_port_can_begin_to_speak_tls() {
+        let mut listeners = Listeners::new(16, 0);
+        let (first, second) = (free_port(), free_port());
+        listeners.listen_tcp(&bind(&["127.0.0.1"]), Ports { plain: first, tls: second }, |_| {}).unwrap();
+        assert_eq!(listeners.iter().count(), 2);
+        listeners.listen_tcp(&bind(&["127.0.0.1"]), Ports { plain: 0, tls: first }, |_| {}).unwrap();
+        assert_eq!(
+            listeners.iter().filter_map(Listener::tcp_place).map(|(_, is_tls)| is_tls).collect::<Vec<_>>(),
+            [true]
+        );
+        std::net::TcpStream::connect(("127.0.0.1", first)).unwrap();
     }
 
     #[test]
     fn one_address_can_take_the_place_of_all() {
         let mut listeners = Listeners::new(16, 0);
         let port = free_port();
-        listeners.listen_tcp(&bind(&["*"]), port, |_| {}).unwrap();
+        listeners.listen_tcp(&bind(&["*"]), plain(port), |_| {}).unwrap();
         // What a child or the ring would do: the old one is closed, and yet it is there.
         let held: Vec<_> =
             listeners.iter().map(|listener| listener.fd().try_clone_to_owned().unwrap()).collect();
         let mut forgotten = 0;
-        listeners.listen_tcp(&bind(&["127.0.0.1"]), port, |_| forgotten += 1).unwrap();
+        listeners.listen_tcp(&bind(&["127.0.0.1"]), plain(port), |_| forgotten += 1).unwrap();
         assert_eq!((listeners.iter().count(), forgotten), (1, held.len()));
         std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
     }
@@ -405,7 +444,7 @@ mod tests {
     fn peers_are_named_by_address_and_port() {
         let mut listeners = Listeners::new(16, 300);
         let port = free_port();
-        listeners.listen_tcp(&bind(&["127.0.0.1"]), port, |_| {}).unwrap();
+        listeners.listen_tcp(&bind(&["127.0.0.1"]), plain(port), |_| {}).unwrap();
         let stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
         let id = listeners.iter().next().unwrap().id;
         let peer = listeners.accept(id).unwrap().peer;

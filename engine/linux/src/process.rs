@@ -103,7 +103,7 @@ pub fn replace_file(path: &str, contents: &[u8]) -> io::Result<()> {
     // A link is followed, so that it is its target that is replaced.
     let path = fs::canonicalize(path).unwrap_or_else(|_| PathBuf::from(path));
     let temp = path.with_extension(format!("{}.tmp", sys::process_id()));
-    let permissions = fs::metadata(&path).map_or(Permissions::from_mode(0o644), |m| m.permissions());
+    let permissions = fs::metadata(&path).map_or(Permissions::from_mode(0o600), |m| m.permissions());
     let result = write_durably(&temp, contents, permissions).and_then(|()| fs::rename(&temp, &path));
     if result.is_err() {
         let _ = fs::remove_file(&temp);

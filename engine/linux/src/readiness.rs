@@ -9,8 +9,7 @@
 //! Not here: io_uring (`ring.rs`), what a connection is (`connections.rs`).
 
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use crate::ring::Ring;
 use crate::sys;
@@ -76,8 +75,6 @@ pub trait Sockets {
     fn is_sending(&self, fd: BorrowedFd) -> bool;
     /// Gives the kernel what was taken so far; otherwise the next `wait` does.
     fn flush(&mut self);
-    /// Descriptors of its own, which a forked child must close.
-    fn own_descriptors(&self) -> Vec<RawFd>;
 }
 
 /// The best there is: io_uring if it is wanted and the kernel lets us, else epoll.
@@ -173,10 +170,6 @@ impl Sockets for Epoll {
     }
 
     fn flush(&mut self) {}
-
-    fn own_descriptors(&self) -> Vec<RawFd> {
-        vec![self.fd.as_raw_fd()]
-    }
 }
 
 fn flags(interest: Interest) -> u32 {

@@ -569,10 +569,6 @@ impl Sockets for Ring {
     fn flush(&mut self) {
         self.submit();
     }
-
-    fn own_descriptors(&self) -> Vec<RawFd> {
-        vec![self.ring.as_raw_fd()]
-    }
 }
 
 impl Stream {

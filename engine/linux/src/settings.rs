@@ -4,6 +4,8 @@
 
 use std::path::PathBuf;
 
+use perdura_core::host::TlsSettings;
+
 /// Settings of one run of the host. Names and meanings are those of `redis.conf`.
 #[derive(Clone, Debug)]
 pub struct HostSettings {
@@ -11,6 +13,8 @@ pub struct HostSettings {
     pub bind: Vec<String>,
     /// TCP port, 0 for none.
     pub port: u16,
+    /// The TLS port, and what its connections are made with.
+    pub tls: TlsSettings,
     /// Path of the unix socket, if wanted.
     pub unixsocket: Option<String>,
     /// Permissions of the unix socket; the umask's if `None`.
@@ -63,6 +67,7 @@ impl Default for HostSettings {
         HostSettings {
             bind: vec!["*".into(), "-::*".into()],
             port: 6379,
+            tls: TlsSettings::default(),
             unixsocket: None,
             unixsocketperm: None,
             tcp_backlog: 511,

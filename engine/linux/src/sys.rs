@@ -105,6 +105,15 @@ pub fn memory_and_page_bytes() -> (u64, u64) {
     (u64::try_from(pages).unwrap_or(0) * page, page)
 }
 
+/// Bytes free for us on the file system of an open file.
+pub fn free_bytes(fd: BorrowedFd) -> io::Result<u64> {
+    // SAFETY: all zeros are a valid value of this plain structure.
+    let mut stats: libc::statvfs = unsafe { std::mem::zeroed() };
+    // SAFETY: the kernel fills `stats`, which outlives the call.
+    check(unsafe { libc::fstatvfs(fd.as_raw_fd(), &raw mut stats) })?;
+    Ok(stats.f_bavail.saturating_mul(stats.f_frsize))
+}
+
 /// The allocator gives unused memory back to the system.
 pub fn purge_memory() {
     /// jemalloc's number for all arenas together (`MALLCTL_ARENAS_ALL`).
@@ -444,13 +453,37 @@ pub fn pipe() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok((reader, writer))
 }
 
-/// Closes a descriptor by number: for a forked child dropping its parent's sockets.
+/// Closes every descriptor but the standard ones and these: for a forked child, which must keep none of its parent's
+/// sockets open.
 ///
 /// # Safety
-/// Nobody may use the number afterwards.
-pub unsafe fn close(fd: RawFd) {
-    // SAFETY: the caller vouches for it.
-    unsafe { libc::close(fd) };
+/// Nobody may use the others afterwards.
+pub unsafe fn close_all_but(kept: &[RawFd]) {
+    let mut kept = kept.to_vec();
+    kept.sort_unstable();
+    let mut first = libc::STDERR_FILENO + 1;
+    for next in kept.iter().copied().chain([RawFd::MAX]) {
+        // SAFETY: the caller vouches for it.
+        if next > first && unsafe { libc::syscall(libc::SYS_close_range, first, next - 1, 0) } < 0 {
+            // SAFETY: as above.
+            return unsafe { close_one_by_one(&kept) };
+        }
+        first = first.max(next.saturating_add(1));
+    }
+}
+
+/// The same on kernels before 5.9.
+///
+/// # Safety
+/// As above.
+unsafe fn close_one_by_one(kept: &[RawFd]) {
+    let Ok(entries) = std::fs::read_dir("/proc/self/fd") else { return };
+    let open: Vec<RawFd> =
+        entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    for fd in open.into_iter().filter(|fd| *fd > libc::STDERR_FILENO && !kept.contains(fd)) {
+        // SAFETY: as above.
+        unsafe { libc::close(fd) };
+    }
 }
 
 // --- sockets ---

@@ -83,6 +83,7 @@ struct Job {
 enum Work {
     Steps { ticket: Ticket, steps: Vec<FileStep> },
     Config { path: String, text: String },
+    Space,
 }
 
 /// What makes a backup; see `Engine::back_up`.
@@ -190,6 +191,11 @@ impl Workers {
     /// Queues the replacement of a configuration file.
     pub fn write_config(&self, path: String, text: String, disk: &LinuxDisk) {
         self.queue_job(disk, Work::Config { path, text });
+    }
+
+    /// Finds out how much room the disk has.
+    pub fn measure_space(&self, disk: &LinuxDisk) {
+        self.queue_job(disk, Work::Space);
     }
 
     /// Makes a backup on a thread of its own: it may take minutes, and nothing waits for it.
@@ -445,6 +451,10 @@ impl Job {
                     Some((index, error))
                 });
                 Completion::Files { ticket: *ticket, error: failure }
+            }
+            Work::Space => {
+                let result = self.disk.free_bytes();
+                Completion::SpaceMeasured(result.map_err(|error| sys::errno(&error)))
             }
             Work::Config { path, text } => {
                 let result = process::replace_file(path, text.as_bytes());

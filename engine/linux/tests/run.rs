@@ -188,7 +188,8 @@ fn listeners_are_exchanged_while_clients_stay() {
     let server = Server::start();
     let mut old = server.connect();
     let port = free_port();
-    let done = server.perform([Effect::Listen { bind: vec!["127.0.0.1".into(), "-::1".into()], port }]);
+    let (bind, tls) = (vec!["127.0.0.1".into(), "-::1".into()], TlsSettings::default());
+    let done = server.perform([Effect::Listen { bind, port, tls }]);
     assert_eq!(done, [Completion::Listening(Ok(()))]);
     assert_eq!(ask(&mut old, "PING", 7), "+PONG\r\n");
     let mut new = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
@@ -204,7 +205,8 @@ fn an_address_gives_way_to_all_addresses_and_back() {
     let server = Server::start();
     let port = free_port();
     for bind in ["127.0.0.1", "*", "127.0.0.1", "*"] {
-        let done = server.perform([Effect::Listen { bind: vec![bind.into()], port }]);
+        let done =
+            server.perform([Effect::Listen { bind: vec![bind.into()], port, tls: TlsSettings::default() }]);
         assert_eq!(done, [Completion::Listening(Ok(()))], "{bind}");
         let mut stream = std::net::TcpStream::connect(("127.0.0.1", port)).unwrap();
         assert_eq!(ask(&mut stream, "PING", 7), "+PONG\r\n", "{bind}");

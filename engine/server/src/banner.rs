@@ -161,9 +161,9 @@ mod tests {
     fn doubtful_settings_are_named() {
         assert_eq!(doubts(&Config::default()), Vec::<String>::new());
         let lines =
-            "tls-port 1\nappendonly yes\nno-appendfsync-on-rewrite yes\nstop-writes-on-bgsave-error no";
+            "tls-ciphers x\nappendonly yes\nno-appendfsync-on-rewrite yes\nstop-writes-on-bgsave-error no";
         let doubts = doubts(&config(lines));
         assert_eq!(doubts.len(), 3);
-        assert_eq!(doubts[0], "'tls-port' is accepted for compatibility but has no effect");
+        assert_eq!(doubts[0], "'tls-ciphers' is accepted for compatibility but has no effect");
     }
 }

@@ -7,6 +7,8 @@
 pub mod banner;
 pub mod cli;
 pub mod logging;
+pub mod metrics;
+pub mod notify;
 pub mod reference;
 pub mod serve;
 pub mod settings;

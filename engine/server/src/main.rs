@@ -18,7 +18,9 @@ use perdura_lua::LuaInterpreter;
 use perdura_server::{
     banner,
     cli::{self, Command, Invocation},
-    reference, serve, settings,
+    reference,
+    serve::{self, Views},
+    settings,
 };
 
 #[global_allocator]
@@ -41,7 +43,8 @@ fn start(invocation: &Invocation) -> ExitCode {
     let start_dir = std::env::current_dir().ok();
     match settings::load(invocation, &mut io::stdin()) {
         Ok(config) => {
-            let status = serve::serve(config, start_dir, node, Node::config);
+            let views = Views { config: Node::config, figures: Node::figures };
+            let status = serve::serve(config, start_dir, node, views);
             ExitCode::from(u8::try_from(status).unwrap_or(1))
         }
         Err(text) => refuse(&text),

@@ -14,6 +14,7 @@ use perdura_core::{
         BackupJob, BackupWritten, ClientId, Completion, Disk, Effects, Encoder, Engine, IoError, Peer,
         Signal, SnapshotJob,
     },
+    node::Figures,
     time::Now,
 };
 use perdura_linux::{
@@ -24,17 +25,19 @@ use perdura_linux::{
 use crate::{
     banner,
     logging::{self, LogControl},
+    metrics::Publisher,
+    notify::{self, Notifier},
 };
 
 /// Runs the server until it is told to leave, and gives its exit status.
 ///
-/// `build` makes the engine from the final configuration, or says why it cannot; `config_of` is where the engine
-/// keeps it from then on.
+/// `build` makes the engine from the final configuration, or says why it cannot; `views` is how it is looked at from
+/// then on.
 pub fn serve<E: Engine>(
     mut config: Config,
     start_dir: Option<PathBuf>,
     build: impl FnOnce(Config) -> Result<E, String>,
-    config_of: fn(&E) -> &Config,
+    views: Views<E>,
 ) -> i32 {
     let log = match leave_terminal(&config).and_then(|()| logging::install(&config)) {
         Ok(log) => log,
@@ -47,13 +50,30 @@ pub fn serve<E: Engine>(
     fit_clients(&mut config);
     say_what_matters(&config);
     let settings = host_settings(&config, start_dir);
-    match build(config) {
-        Ok(engine) => perdura_linux::run(Watched { engine, log, config_of }, settings),
+    let supervised = config.supervised;
+    let engine = Publisher::start(&config).and_then(|metrics| {
+        let engine = build(config)?;
+        Ok(Watched { engine, log, metrics, notifier: Notifier::start(supervised), views })
+    });
+    match engine {
+        Ok(engine) => {
+            let status = perdura_linux::run(engine, settings);
+            notify::leaving(supervised);
+            status
+        }
         Err(reason) => {
             tracing::error!("{reason}");
             1
         }
     }
+}
+
+/// What an engine shows of itself.
+pub struct Views<E> {
+    /// Its settings.
+    pub config: fn(&E) -> &Config,
+    /// Its figures.
+    pub figures: fn(&E) -> Figures,
 }
 
 /// Goes to the background, if that is wanted, before anything remembers the process id.
@@ -117,6 +137,7 @@ pub fn host_settings(config: &Config, start_dir: Option<PathBuf>) -> HostSetting
     HostSettings {
         bind: config.bind.clone(),
         port: config.port,
+        tls: config.tls_settings(),
         unixsocket: some(&config.unixsocket),
         unixsocketperm: Some(config.unixsocketperm).filter(|&bits| bits != 0),
         tcp_backlog: i32::try_from(config.tcp_backlog).unwrap_or(i32::MAX),
@@ -160,18 +181,26 @@ fn oom_scores(config: &Config) -> Option<OomScores> {
     Some(OomScores { server: score(server), child: score(values.child) })
 }
 
-/// An engine whose `loglevel`, `log-format` and role the log follows.
+/// An engine whose `loglevel`, `log-format` and role the log follows, and whose figures are published if that is wanted.
 struct Watched<E> {
     engine: E,
     log: LogControl,
-    config_of: fn(&E) -> &Config,
+    metrics: Option<Publisher>,
+    notifier: Option<Notifier>,
+    views: Views<E>,
 }
 
 impl<E: Engine> Engine for Watched<E> {
     fn turn(&mut self, now: Now, effects: &mut Effects) {
         self.engine.turn(now, effects);
         // Three loads and compares: too little to be told of each change.
-        self.log.follow((self.config_of)(&self.engine));
+        self.log.follow((self.views.config)(&self.engine));
+        if let Some(notifier) = &mut self.notifier {
+            notifier.turned(now, || (self.views.figures)(&self.engine).loading);
+        }
+        if let Some(metrics) = &mut self.metrics {
+            metrics.offer(now, || (self.views.figures)(&self.engine));
+        }
     }
 
     fn connect(&mut self, now: Now, peer: Peer, effects: &mut Effects) -> ClientId {
@@ -197,6 +226,9 @@ impl<E: Engine> Engine for Watched<E> {
     }
     fn sent(&mut self, now: Now, client: ClientId, count: usize, effects: &mut Effects) {
         self.engine.sent(now, client, count, effects);
+    }
+    fn is_holding(&self, client: ClientId) -> bool {
+        self.engine.is_holding(client)
     }
     fn is_loading(&self) -> bool {
         self.engine.is_loading()

@@ -9,7 +9,7 @@
 
 use super::report::Violation;
 use crate::client::{Address, Client};
-use crate::model::{Bytes, Keyspace};
+use crate::model::{Bytes, Keyspace, read_keys};
 use crate::process::{REQUEST_TIMEOUT, Server};
 use crate::record::{Chronicle, Dating, Progress, Recorder, operations_shown};
 use std::io;
@@ -111,7 +111,7 @@ pub(super) fn judge_all<D: Dated>(
     let mut connection = server.client()?;
     let (mut survived, mut violations, mut key_count) = (Vec::new(), Vec::new(), others);
     for (client, reached) in clients.iter().zip(reached) {
-        let observed = match Keyspace::read(&mut connection, &client.recorder().keys()) {
+        let observed = match read_keys(&mut connection, &client.recorder().keys()) {
             Ok(observed) => observed,
             Err(error) => return Ok((Vec::new(), vec![Violation::Unreadable(error)])),
         };

@@ -3,7 +3,8 @@
 //! Exists because chance is weakest where enumeration is strongest: a window of one operation is hit by few seeds, and by
 //! every exploration that walks over it. A script runs once; after each step that did something on the disk, copies
 //! of the disk are given each image that differs in a coarse way, and started. The starts themselves are crashed at each of
-//! their operations as well (depth 2), with an image of its own.
+//! their operations as well (depth 2), with an image of its own; the start of each life of a script before every one of them, with
+//! every image.
 //!
 //! Always true: a script is explored whole, or the tally says that it was not.
 //!
@@ -12,14 +13,13 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
-use perdura_sim::{Profile, WALL_STARTS_US};
+use perdura_sim::{Crash, Fault, FaultKind, Operation, Profile, WALL_STARTS_US};
 
 use super::oracle::Violation;
-use super::plan::{Action, Deed, Plan, Round};
+use super::plan::{Action, Deed, EIO, Ending, Plan, Round};
 use super::run::{Exploration, Options, explore};
-use super::workload::Op;
+use super::workload::{Command, Op};
 use crate::args::Args;
-use crate::model::{Change, Step};
 
 /// A short history to be crashed everywhere.
 #[derive(Clone, Copy, Debug)]
@@ -31,7 +31,8 @@ pub struct Script {
 }
 
 /// All scripts. Lines: `set K`, `incr K`, `append K`, `del K`, `multi` (a transaction), `wait` (a second and a bit),
-/// `rewrite`, `bgsave`, `save`, `on`, `off`, `always`.
+/// `rewrite`, `bgsave`, `save`, `on`, `off`, `always`, `fail` (the next sync of the log does), `kill` and `power` (a life ends, and
+/// the next one may begin with the log `on`), `old` (the single file of an older server lies there at the first start).
 pub const SCRIPTS: &[Script] = &[
     Script { name: "always", settings: ALWAYS, lines: &["set a", "incr c", "multi", "append a", "del a"] },
     Script { name: "everysec", settings: EVERYSEC, lines: &["set a", "incr c", "wait", "append a", "wait"] },
@@ -72,6 +73,33 @@ pub const SCRIPTS: &[Script] = &[
         settings: ALWAYS,
         lines: &["set a", "off", "incr c", "on", "wait", "incr c", "wait"],
     },
+    Script {
+        name: "rotation",
+        settings: ALWAYS,
+        lines: &["set a", "fail", "incr c", "wait", "wait", "incr c"],
+    },
+    Script {
+        name: "rotation-everysec",
+        settings: EVERYSEC,
+        lines: &["set a", "incr c", "fail", "wait", "incr c", "wait", "wait", "incr c"],
+    },
+    Script { name: "upgrade", settings: ALWAYS, lines: &["old", "append s0", "incr c", "power", "incr c"] },
+    Script { name: "upgrade-no", settings: NO, lines: &["old", "append s0", "multi", "power", "incr c"] },
+    Script {
+        name: "import",
+        settings: RDB,
+        lines: &["set a", "save", "incr c", "power on", "incr c", "power", "incr c"],
+    },
+    Script {
+        name: "recovery",
+        settings: NO,
+        lines: &["set a", "multi", "power", "incr c", "kill", "multi", "power", "incr c", "power"],
+    },
+    Script {
+        name: "recovery-in-a-rewrite",
+        settings: EVERYSEC,
+        lines: &["set a", "rewrite", "incr c", "power", "incr c", "wait", "rewrite", "kill", "incr c"],
+    },
     Script { name: "to-always", settings: NO, lines: &["set a", "incr c", "always", "incr c"] },
 ];
 
@@ -85,12 +113,23 @@ const AS_COMMANDS: &[(&str, &str)] =
 impl Script {
     /// The script as a plan.
     pub fn plan(&self, profile: Profile) -> Plan {
-        let mut actions = Vec::new();
+        let mut rounds = vec![Round::default()];
         for (index, line) in self.lines.iter().enumerate() {
-            let (pause_us, deed) = deed_of(line, index);
-            actions.push(Action { number: index + 1, pause_us, deed });
+            let round = rounds.last_mut().expect("one is there");
+            let crash = match line.split_whitespace().next() {
+                Some("old") => continue,
+                Some("kill") => Crash::Group,
+                Some("power") => Crash::Power,
+                _ => {
+                    let (pause_us, deed) = deed_of(line, index);
+                    round.actions.push(Action { number: index + 1, pause_us, deed });
+                    continue;
+                }
+            };
+            round.ending = Ending::Crash(crash, 0);
+            let settings = if line.ends_with(" on") { vec![("appendonly", "yes")] } else { Vec::new() };
+            rounds.push(Round { settings, ..Round::default() });
         }
-        let round = Round { actions, ..Round::default() };
         Plan {
             seed: 7,
             profile,
@@ -98,8 +137,8 @@ impl Script {
             slow_sync_permille: 0,
             clients: 2,
             wall_start_us: WALL_STARTS_US[0],
-            has_old_log: false,
-            rounds: vec![round],
+            has_old_log: self.lines.contains(&"old"),
+            rounds,
             damage: None,
         }
     }
@@ -108,21 +147,23 @@ impl Script {
 fn deed_of(line: &str, index: usize) -> (u64, Deed) {
     let (word, key) = line.split_once(' ').unwrap_or((line, "a"));
     let client = usize::from(key.starts_with("d1:"));
-    let key = key.as_bytes().to_vec();
-    let value = format!("v{index};").into_bytes();
-    let write = |change: Change| Op::Write(Step { key: key.clone(), change });
+    let value = format!("v{index};");
+    let data = |line: &[&str]| Op::Data(Command::new(line));
     let op = match word {
         "wait" => return (2_500_000, Deed::Jump(1)),
+        "fail" => {
+            let (operation, kind) = (Operation::Fdatasync, FaultKind::Errno(EIO));
+            return (1_000, Deed::Fault(Fault { operation, path: "incr".into(), skip: 0, kind }));
+        }
         "multi" => {
-            let ops = vec![write(Change::Append(value.clone())), write(Change::Append(value))];
-            let queued = ops.iter().map(|op| Op::Queued(Box::new(op.clone())));
-            let ops = std::iter::once(Op::Multi).chain(queued).chain([Op::Exec(ops.clone())]).collect();
+            let append = data(&["APPEND", key, &value]);
+            let ops = vec![Op::Multi, append.clone(), data(&["LPUSH", "l", &value]), append, Op::Exec];
             return (1_000, Deed::Send { client, ops });
         }
-        "set" => write(Change::Set(value)),
-        "incr" => write(Change::Incrby(1)),
-        "append" => write(Change::Append(value)),
-        "del" => write(Change::Del),
+        "set" => data(&["SET", key, &value]),
+        "incr" => data(&["INCR", key]),
+        "append" => data(&["APPEND", key, &value]),
+        "del" => data(&["DEL", key]),
         "rewrite" => Op::BgRewrite,
         "bgsave" => Op::BgSave,
         "save" => Op::Save,

@@ -1,13 +1,14 @@
 //! The history of one run: every state the data set went through, who was told what, and what may therefore not be lost.
 //!
 //! Exists so that judging a crash costs one comparison. States are numbered; state 0 is the empty data set, and each
-//! unit (a command, a whole EXEC) that changed something makes the next one. What a client was shown depends on a state;
-//! a *floor* is the lowest state that a start may come back with.
+//! unit (a command, a whole EXEC, a client served that waited) that changed something makes the next one. What a client was
+//! shown depends on a state; a *floor* is the lowest state that a start may come back with.
 //!
 //! Always true: floors rise while a server lives, and come down only to the state that a start came back with; states
 //! above that one are forgotten, so that meeting one of them again is a violation.
 //!
-//! Not here: how states are found again (`oracle/`), where the knowledge comes from (`observed.rs`).
+//! Not here: how states are found again (`oracle/`), where the knowledge comes from (`observed.rs`), who waits for what
+//! (`conversation.rs`).
 
 use std::collections::{BTreeMap, VecDeque};
 
@@ -15,17 +16,17 @@ use perdura_core::host::{ClientId, Ticket};
 use perdura_core::persist::recovery::Case;
 use perdura_core::time::Now;
 
+use super::conversation::Conversation;
 use super::oracle::Violation;
-use super::oracle::replies::{Expected, check_reply};
-use super::workload::Op;
-use crate::client::Reply;
-use crate::model::{Bytes, Keyspace};
+use crate::model::{Digest, Keyspace, Place};
 
 /// The data set after a unit.
 #[derive(Clone, Debug)]
 pub struct State {
-    /// What it holds, keys that are due but not removed included.
+    /// What it holds.
     pub keyspace: Keyspace,
+    /// The same as a number.
+    pub digest: Digest,
     /// When the unit ran, monotonic microseconds.
     pub executed_us: u64,
 }
@@ -59,33 +60,6 @@ pub enum Death {
     Power,
 }
 
-/// A reply that is owed.
-#[derive(Clone, Debug)]
-struct Owed {
-    op: Op,
-    expected: Expected,
-    /// State that it tells of.
-    rests_on: usize,
-    /// Last state that its client made.
-    own_last: usize,
-    logging: Logging,
-    /// It ran while the log was being switched off.
-    is_unlogged: bool,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Conversation {
-    /// Sent and not yet run.
-    sent: VecDeque<(Op, usize)>,
-    /// Of the first of them, bytes that arrived.
-    arrived: usize,
-    /// Run and not answered.
-    owed: VecDeque<Owed>,
-    /// Reply bytes that are no whole reply yet.
-    partial: Vec<u8>,
-    own_last: usize,
-}
-
 /// A state that somebody was told of.
 #[derive(Clone, Copy, Debug)]
 struct Told {
@@ -104,6 +78,15 @@ pub struct Floors {
     pub dump: usize,
 }
 
+/// When a key was last touched.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Touch {
+    /// The state that it made.
+    pub state: usize,
+    /// Counts everything that touches keys, what goes by itself included.
+    pub stamp: u64,
+}
+
 /// The history of one run.
 #[derive(Debug)]
 pub struct History {
@@ -115,11 +98,13 @@ pub struct History {
     pub logging: Logging,
     /// Rows of the recovery tables that starts went through.
     pub cases: BTreeMap<Case, u64>,
-    conversations: BTreeMap<u64, Conversation>,
-    client_keys: BTreeMap<ClientId, u64>,
-    /// Last state that changed each key; 0 stands for the last FLUSHALL.
-    touched: BTreeMap<Bytes, usize>,
-    flushed: usize,
+    pub(super) conversations: BTreeMap<u64, Conversation>,
+    pub(super) client_keys: BTreeMap<ClientId, u64>,
+    /// Keys that were changed, deleted or went by themselves.
+    pub(super) touched: BTreeMap<Place, Touch>,
+    pub(super) stamp: u64,
+    /// Keys that a command named, and the stamp then.
+    pub(super) brushed: BTreeMap<Place, u64>,
     /// Told under `everysec` and not yet beyond its bound.
     told: VecDeque<Told>,
     /// Longest sync of this life, microseconds.
@@ -131,13 +116,17 @@ pub struct History {
     idle_since_us: u64,
     /// The time bound of `everysec` does not hold before this: the disk failed, or syncs were switched off.
     unbounded_until_us: u64,
+    /// `appendfsync-max-lag`, microseconds.
+    lag_us: u64,
     violation: Option<Violation>,
     /// Replies since the runner last looked that rest on more than the floor before.
     pub fresh_replies: usize,
     /// Replies released in all.
     pub replies: u64,
     /// The log is being switched off.
-    is_closing: bool,
+    pub(super) is_closing: bool,
+    /// Somebody asked for that.
+    pub(super) is_off_asked: bool,
     /// The disk was told to lose pages: what a kill leaves is then no better known than what a power loss leaves.
     pub is_cache_doubtful: bool,
     /// Told what clients do and are told, line by line.
@@ -148,8 +137,6 @@ pub struct History {
 
 /// `everysec`: the interval between two syncs, and what one turn may take, microseconds.
 const EVERYSEC_US: u64 = 1_000_000;
-/// `appendfsync-max-lag`, as it is by default.
-const LAG_US: u64 = 2_000_000;
 const TURN_US: u64 = 300_000;
 /// After the disk failed, the bound of `everysec` needs this long to hold again, microseconds.
 const RECOVERY_US: u64 = 10_000_000;
@@ -157,25 +144,28 @@ const RECOVERY_US: u64 = 10_000_000;
 impl Default for History {
     fn default() -> History {
         History {
-            states: vec![State { keyspace: Keyspace::default(), executed_us: 0 }],
+            states: vec![State { keyspace: Keyspace::default(), digest: Digest::default(), executed_us: 0 }],
             floors: Floors::default(),
             logging: Logging::Off,
             cases: BTreeMap::new(),
             conversations: BTreeMap::new(),
             client_keys: BTreeMap::new(),
             touched: BTreeMap::new(),
-            flushed: 0,
+            stamp: 0,
+            brushed: BTreeMap::new(),
             told: VecDeque::new(),
             sync_us_max: 0,
             syncing_since: None,
             files_since: BTreeMap::new(),
             idle_since_us: 0,
             unbounded_until_us: 0,
+            lag_us: 0,
             violation: None,
             fresh_replies: 0,
             replies: 0,
             settings_changed: Vec::new(),
             is_closing: false,
+            is_off_asked: false,
             is_cache_doubtful: false,
             narrate: None,
         }
@@ -188,6 +178,11 @@ impl History {
         self.states.len() - 1
     }
 
+    /// The present state.
+    pub fn present(&self) -> &State {
+        self.states.last().expect("state 0 is there")
+    }
+
     /// The first thing that went wrong, if anything has.
     pub fn take_violation(&mut self) -> Option<Violation> {
         self.violation.take()
@@ -198,163 +193,43 @@ impl History {
         self.violation.get_or_insert(violation);
     }
 
-    // --- Requests ---------------------------------------------------------------------------------------
+    // --- States -----------------------------------------------------------------------------------------
 
-    /// A client sends a command of so many bytes.
-    pub fn sent(&mut self, client: u64, op: Op, len: usize) {
-        self.conversations.entry(client).or_default().sent.push_back((op, len));
+    /// A unit made this of the data set, in these places.
+    pub(super) fn push(&mut self, keyspace: Keyspace, changed: &[Place], now: Now) {
+        let digest = self.present().digest.after(&self.present().keyspace, &keyspace, changed);
+        self.states.push(State { keyspace, digest, executed_us: now.mono_us });
+        self.touch(changed);
     }
 
-    /// The engine has a name for a client.
-    pub fn connected(&mut self, client: u64, id: ClientId) {
-        self.client_keys.insert(id, client);
-    }
-
-    /// Bytes missing until the end of the command under way.
-    pub fn bytes_wanted(&self, id: ClientId) -> Option<usize> {
-        let conversation = self.conversations.get(self.client_keys.get(&id)?)?;
-        conversation.sent.front().map(|(_, len)| len - conversation.arrived)
-    }
-
-    /// Bytes were handed to the engine; whether it changed data, and whether it was loading.
-    pub fn received(&mut self, id: ClientId, count: usize, now: Now, has_changed: bool, is_loading: bool) {
-        let Some(&client) = self.client_keys.get(&id) else { return };
-        let Some(conversation) = self.conversations.get_mut(&client) else { return };
-        conversation.arrived += count;
-        let is_whole = conversation.sent.front().is_some_and(|(_, len)| conversation.arrived >= *len);
-        if is_whole {
-            conversation.arrived = 0;
-            let (op, _) = conversation.sent.pop_front().expect("just seen");
-            self.run(client, op, now, has_changed, is_loading);
-        }
-    }
-
-    fn run(&mut self, client: u64, op: Op, now: Now, has_changed: bool, is_loading: bool) {
-        let mut keyspace = self.states[self.last()].keyspace.clone();
-        let expected = Expected::of(&op, &mut keyspace, now.wall_ms(), is_loading);
-        let would_change = !keyspace.is_equal_at(&self.states[self.last()].keyspace, now.wall_ms());
-        let is_refused = !has_changed && op_may_change(&op) && would_change;
-        let expected = if is_refused { Expected::Refusal } else { expected };
-        if has_changed && !is_loading && op_may_change(&op) {
-            self.states.push(State { keyspace, executed_us: now.mono_us });
-            self.touch(&op);
-        } else if has_changed && !matches!(op, Op::Get(_) | Op::Exec(_)) {
-            self.complain(Violation::Reply(format!("{op:?} changed data")));
-        }
-        let last = self.last();
-        let rests_on = self.rests_on(&op);
-        // What is switched off is promised once: later changes are not logged any more.
-        let is_unlogged = self.is_closing;
-        let logging = if self.is_closing { Logging::Off } else { self.logging };
-        match op {
-            Op::Config("appendonly", "no") => self.is_closing = matches!(self.logging, Logging::On(_)),
-            Op::Config("appendonly", "yes") => {
-                self.is_closing = self.is_closing && self.logging != Logging::Off
-            }
-            _ => {}
-        }
-        if let Some(narrate) = self.narrate {
-            narrate(format!("{:>12} client  {client} asks {}: state {last}", now.mono_us, op.show()));
-        }
-        let conversation = self.conversations.entry(client).or_default();
-        if has_changed {
-            conversation.own_last = last;
-        }
-        let own_last = conversation.own_last;
-        conversation.owed.push_back(Owed { op, expected, rests_on, own_last, logging, is_unlogged });
-    }
-
-    fn touch(&mut self, op: &Op) {
-        let last = self.last();
-        match op {
-            Op::Write(step) => drop(self.touched.insert(step.key.clone(), last)),
-            Op::FlushAll => self.flushed = last,
-            Op::Exec(ops) => ops.iter().for_each(|op| self.touch(op)),
-            _ => {}
-        }
-    }
-
-    /// A reply rests on the last changes of the keys it tells of; a promise about the log on all that came before.
-    fn rests_on(&self, op: &Op) -> usize {
-        let of_key = |key: &Bytes| self.touched.get(key).copied().unwrap_or(0).max(self.flushed);
-        match op {
-            Op::Get(key) => of_key(key),
-            Op::Write(step) => of_key(&step.key),
-            Op::FlushAll => self.flushed,
-            Op::Exec(ops) => ops.iter().map(|op| self.rests_on(op)).max().unwrap_or(0),
-            Op::Config("appendonly", "no") | Op::Config("appendfsync", "always") | Op::Save => self.last(),
-            _ => 0,
-        }
-    }
-
-    // --- Replies ----------------------------------------------------------------------------------------
-
-    /// Reply bytes left the engine for a client.
-    pub fn released(&mut self, id: ClientId, bytes: &[u8], now: Now) {
-        let Some(&client) = self.client_keys.get(&id) else { return };
-        let Some(conversation) = self.conversations.get_mut(&client) else { return };
-        conversation.partial.extend_from_slice(bytes);
-        let mut at = 0;
-        let mut answered = Vec::new();
-        while at < conversation.partial.len() {
-            let mut rest = &conversation.partial[at..];
-            let before = rest.len();
-            let Ok(reply) = Reply::read_from(&mut rest) else { break };
-            at += before - rest.len();
-            answered.push((conversation.owed.pop_front(), reply));
-        }
-        conversation.partial.drain(..at);
-        for (owed, reply) in answered {
-            self.replies += 1;
-            match owed {
-                None => self.complain(Violation::Reply(format!("{reply:?} to nothing"))),
-                Some(owed) => self.answered(&owed, &reply, now),
-            }
-        }
-    }
-
-    fn answered(&mut self, owed: &Owed, reply: &Reply, now: Now) {
-        if let Err(why) = check_reply(&owed.expected, reply) {
-            self.complain(Violation::Reply(format!("{:?}: {why}", owed.op)));
-        }
-        if let Some(narrate) = self.narrate {
-            narrate(format!(
-                "{:>12} client  is told {reply:?} to {}, resting on state {}",
-                now.mono_us,
-                owed.op.show(),
-                owed.rests_on
-            ));
-        }
-        if matches!(reply, Reply::Error(_)) {
+    /// Keys and fields whose time has come are gone, without a state of their own: nobody can tell when they went.
+    pub(super) fn expire(&mut self, now: Now) {
+        let mut keyspace = self.present().keyspace.clone();
+        keyspace.expire(now.wall_ms());
+        let changed = keyspace.changed_since(&self.present().keyspace);
+        if changed.is_empty() {
             return;
         }
-        match (&owed.op, self.logging) {
-            (Op::Config("appendonly", "no"), _) => {
-                if matches!(owed.logging, Logging::On(_)) {
-                    self.promise_log(owed.rests_on);
-                }
-            }
-            (Op::WaitAof, _) => {
-                let is_synced =
-                    reply.clone().into_elements().and_then(|parts| parts[0].as_integer()) == Some(1);
-                self.promise_log(if is_synced { owed.own_last } else { 0 });
-            }
-            (Op::Save, _) => self.floors.dump = self.floors.dump.max(owed.rests_on),
-            // What runs while the log is being switched off is answered, and logged no more.
-            (Op::Config(..), Logging::On(sync)) if !owed.is_unlogged => self.tell(owed.rests_on, sync, now),
-            // A reply may be on its way when the policy changes: what was let go under the weaker one is judged by it.
-            (_, Logging::On(sync)) if !owed.is_unlogged => {
-                let before = if let Logging::On(before) = owed.logging { before } else { sync };
-                self.tell(owed.rests_on, before.max(sync), now);
-            }
-            _ => {}
-        }
-        if let Op::Config(name, value) = owed.op {
-            self.settings_changed.push((name, value));
+        let digest = self.present().digest.after(&self.present().keyspace, &keyspace, &changed);
+        let state = self.states.last_mut().expect("state 0 is there");
+        (state.keyspace, state.digest) = (keyspace, digest);
+        self.stamp += 1;
+        for place in changed {
+            let state = self.touched.get(&place).map_or(0, |touch| touch.state);
+            self.touched.insert(place, Touch { state, stamp: self.stamp });
         }
     }
 
-    fn tell(&mut self, state: usize, sync: Sync, now: Now) {
+    fn touch(&mut self, changed: &[Place]) {
+        self.stamp += 1;
+        let touch = Touch { state: self.last(), stamp: self.stamp };
+        self.touched.extend(changed.iter().map(|place| (place.clone(), touch)));
+    }
+
+    // --- Floors -----------------------------------------------------------------------------------------
+
+    /// Somebody is told of a state under this policy.
+    pub(super) fn tell(&mut self, state: usize, sync: Sync, now: Now) {
         if state > self.floors.kill {
             self.fresh_replies += 1;
         }
@@ -375,7 +250,7 @@ impl History {
             return;
         }
         while let Some(told) = self.told.front()
-            && told.at_us + LAG_US + TURN_US < now.mono_us
+            && told.at_us + self.lag_us + TURN_US < now.mono_us
             && told.state <= state
         {
             self.floors.power = self.floors.power.max(told.state);
@@ -389,10 +264,13 @@ impl History {
         self.floors.power = self.floors.power.max(state);
     }
 
-    /// How the engine logs now.
-    pub fn observe_logging(&mut self, logging: Logging) {
+    /// How the engine logs now, how long it lets the disk lag behind, and whether it says that changes are logged: only
+    /// somebody who asked for `appendonly no` lets it say that they are not.
+    pub fn observe_logging(&mut self, logging: Logging, lag_ms: u64, is_logged: bool) {
         self.logging = logging;
-        self.is_closing &= matches!(logging, Logging::On(_));
+        self.lag_us = lag_ms * 1_000;
+        self.is_off_asked &= logging != Logging::Off;
+        self.is_closing = self.is_off_asked && !is_logged && matches!(logging, Logging::On(_));
     }
 
     // --- The disk, as far as the bound of everysec needs it -----------------------------------------------
@@ -487,9 +365,8 @@ impl History {
     }
 
     /// A start came back with this state: all above it is gone for good, all below is safe.
-    pub fn adopt(&mut self, state: usize, with_log: bool, keyspace: Keyspace) {
+    pub fn adopt(&mut self, state: usize, with_log: bool) {
         self.states.truncate(state + 1);
-        self.states[state].keyspace = keyspace;
         self.floors = match with_log {
             true => Floors { kill: state, power: state, dump: self.floors.dump.min(state) },
             false => Floors { kill: 0, power: 0, dump: state },
@@ -497,8 +374,7 @@ impl History {
         self.logging = Logging::Off;
         self.conversations.clear();
         self.client_keys.clear();
-        self.touched.retain(|_, touched| *touched <= state);
-        self.flushed = self.flushed.min(state);
+        self.touched.retain(|_, touch| touch.state <= state);
         self.told.clear();
         self.sync_us_max = 0;
         self.syncing_since = None;
@@ -507,28 +383,6 @@ impl History {
         self.fresh_replies = 0;
         self.is_cache_doubtful = false;
         self.is_closing = false;
-    }
-
-    /// Whether a client waits for nothing.
-    pub fn is_idle(&self, client: u64) -> bool {
-        self.conversations
-            .get(&client)
-            .is_none_or(|conversation| conversation.owed.is_empty() && conversation.sent.is_empty())
-    }
-
-    /// What is not answered, for reports.
-    pub fn unanswered(&self) -> Vec<String> {
-        self.conversations
-            .values()
-            .flat_map(|conversation| conversation.owed.iter().map(|owed| format!("{:?}", owed.op)))
-            .collect()
-    }
-}
-
-fn op_may_change(op: &Op) -> bool {
-    match op {
-        Op::Write(_) | Op::FlushAll => true,
-        Op::Exec(ops) => ops.iter().any(op_may_change),
-        _ => false,
+        self.is_off_asked = false;
     }
 }

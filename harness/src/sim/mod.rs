@@ -14,6 +14,7 @@
 //! Not here: the simulated machine (`perdura-sim`), real processes (`crash.rs`).
 
 pub mod command;
+pub mod conversation;
 pub mod explorer;
 pub mod history;
 pub mod mutants;

@@ -20,16 +20,19 @@ use perdura_core::node::Node;
 use perdura_core::persist::append_only::State as LogState;
 use perdura_core::time::Now;
 
+use super::conversation::Facts;
 use super::history::{History, Logging, Sync};
+use super::probe;
 
 /// The judge's notes, shared between the engine's observer and the runner.
 pub type Notes = Rc<RefCell<History>>;
 
 /// What a list of steps puts in place, and the state it holds.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 enum Installed {
     Dump(usize),
-    Base(usize),
+    /// A base of this path.
+    Base(usize, String),
 }
 
 /// The observed engine.
@@ -50,7 +53,11 @@ impl Observed {
     /// Notes what the engine asked for since `from`, and how it logs now.
     fn look(&mut self, now: Now, effects: &Effects, from: usize) {
         let mut notes = self.notes.borrow_mut();
-        notes.observe_logging(logging_of(&self.node));
+        notes.observe_logging(
+            logging_of(&self.node),
+            self.node.config().appendfsync_max_lag,
+            is_logged(&self.node),
+        );
         if self.node.config().no_appendfsync_on_rewrite || self.node.append_only().journal.broken().is_some()
         {
             notes.suspend_bound(now);
@@ -64,7 +71,7 @@ impl Observed {
                     let installed = steps.iter().find_map(|step| match step {
                         FileStep::Rename { to, .. } if to == "dump.rdb" => Some(Installed::Dump(cut(true))),
                         FileStep::Rename { to, .. } if to.contains(".base.") => {
-                            Some(Installed::Base(cut(false)))
+                            Some(Installed::Base(cut(false), to.clone()))
                         }
                         _ => None,
                     });
@@ -90,6 +97,22 @@ fn logging_of(node: &Node) -> Logging {
     }
 }
 
+/// Whether changes go to the log, as INFO says: while it is being switched off they do not.
+fn is_logged(node: &Node) -> bool {
+    node.append_only().journal.is_open()
+}
+
+/// Whether the set stands on this base.
+fn is_base(node: &Node, path: &str) -> bool {
+    let base = node.append_only().manifest().base.as_ref();
+    base.is_some_and(|base| path.rsplit('/').next() == Some(base.name.as_str()))
+}
+
+/// Changes of data, and of the log: not everything that is logged counts as a change.
+fn changes_of(node: &Node) -> (u64, u64) {
+    (node.store().dirty, node.append_only().journal.offset_buffered())
+}
+
 /// The key of a client is in the port that the world gives it.
 fn key_of(peer: &Peer) -> u64 {
     let port = peer.address.rsplit(':').next().and_then(|port| port.parse::<u64>().ok());
@@ -109,16 +132,26 @@ impl Engine for Observed {
         while !rest.is_empty() {
             let wanted = self.notes.borrow().bytes_wanted(client).unwrap_or(rest.len());
             let count = wanted.clamp(1, rest.len());
-            let (dirty, is_loading, from) = (self.node.store().dirty, self.node.is_loading(), effects.len());
+            let (is_loading, from) = (self.node.is_loading(), effects.len());
+            let may_wait = !is_loading && self.notes.borrow().may_wait(client);
+            let waiting = |node: &Node| if may_wait { probe::waiting_count(node, now) } else { 0 };
+            let (waiting_before, changes_before) = (waiting(&self.node), changes_of(&self.node));
             self.node.receive(now, client, &rest[..count], effects);
-            let has_changed = self.node.store().dirty != dirty;
-            self.notes.borrow_mut().received(client, count, now, has_changed, is_loading);
+            let facts = Facts {
+                now,
+                has_changed: changes_of(&self.node) != changes_before,
+                is_loading,
+                is_waiting: waiting(&self.node) > waiting_before,
+                look: &|db, key| probe::look(&self.node, now, db, key),
+            };
+            self.notes.borrow_mut().received(client, count, &facts);
             self.look(now, effects, from);
             rest = &rest[count..];
         }
     }
 
     fn disconnect(&mut self, now: Now, client: ClientId, effects: &mut Effects) {
+        self.notes.borrow_mut().disconnected(client);
         self.node.disconnect(now, client, effects);
     }
 
@@ -146,8 +179,9 @@ impl Engine for Observed {
         let mut notes = self.notes.borrow_mut();
         match installed {
             Some(Installed::Dump(state)) => notes.floors.dump = notes.floors.dump.max(state),
-            Some(Installed::Base(state)) => notes.promise_log(state),
-            None => {}
+            // One that was given up while it was put in place promises nothing.
+            Some(Installed::Base(state, path)) if is_base(&self.node, &path) => notes.promise_log(state),
+            _ => {}
         }
     }
 
@@ -157,6 +191,7 @@ impl Engine for Observed {
 
     fn turn(&mut self, now: Now, effects: &mut Effects) {
         let from = effects.len();
+        self.notes.borrow_mut().turn(now);
         self.node.turn(now, effects);
         self.look(now, effects, from);
     }
@@ -186,7 +221,11 @@ impl Engine for Observed {
     fn load(&mut self, now: Now, disk: &mut dyn Disk, effects: &mut Effects) {
         self.node.load(now, disk, effects);
         let mut notes = self.notes.borrow_mut();
-        notes.observe_logging(logging_of(&self.node));
+        notes.observe_logging(
+            logging_of(&self.node),
+            self.node.config().appendfsync_max_lag,
+            is_logged(&self.node),
+        );
         if !self.node.is_loading() || effects.iter().any(|effect| matches!(effect, Effect::Exit(_))) {
             self.node.start_cases().iter().for_each(|case| *notes.cases.entry(*case).or_default() += 1);
         }

@@ -184,11 +184,13 @@ struct Row {
     lane: usize,
     class: &'static str,
     text: String,
+    /// What is certain on the platter from now on.
+    certain: Option<String>,
 }
 
 fn draw_timeline(page: &mut String, outcome: &Outcome, story: &[String]) {
     let mut rows = rows_of_story(story);
-    rows.extend(outcome.recent.iter().flat_map(rows_of_operation));
+    rows.extend(outcome.recent.iter().map(row_of_operation));
     // Stable: what was said at one moment stays in its order, the disk after it.
     rows.sort_by_key(|row| row.mono_us);
     let skipped = rows.len().saturating_sub(ROWS_MAX);
@@ -207,8 +209,12 @@ fn draw_timeline(page: &mut String, outcome: &Outcome, story: &[String]) {
         shown_us = row.mono_us;
         let _ = write!(page, "<tr class={}><td class=t>{stamp}", row.class);
         for (lane, name) in LANES.iter().enumerate() {
-            let text = if lane == row.lane { escape(&row.text) } else { String::new() };
-            let _ = write!(page, "<td class={name}>{text}");
+            let text = match lane {
+                3 => row.certain.as_deref().unwrap_or_default(),
+                lane if lane == row.lane => &row.text,
+                _ => "",
+            };
+            let _ = write!(page, "<td class={name}>{}", escape(text));
         }
     }
     page.push_str("</table></section>");
@@ -233,27 +239,28 @@ fn rows_of_story(story: &[String]) -> Vec<Row> {
             }
             _ => (1, if is_probe { "probe" } else { "" }),
         };
-        rows.push(Row { mono_us, lane, class, text: what });
+        rows.push(Row { mono_us, lane, class, text: what, certain: None });
     }
     rows
 }
 
-fn rows_of_operation(entry: &Entry) -> Vec<Row> {
+fn row_of_operation(entry: &Entry) -> Row {
     let Entry { number, mono_us, process, operation, path, amount, errno } = entry;
+    // A page is wide enough for names, not for paths.
+    let name = path.rsplit('/').next().filter(|name| !name.is_empty()).unwrap_or("the directory");
     let amount = if *amount > 0 { format!(" {amount} bytes") } else { String::new() };
     let result = if *errno != 0 { format!(" ✗ errno {errno}") } else { String::new() };
     let class = if *errno != 0 { "failed" } else { "" };
-    let text = format!("#{number} p{process} {operation} {path}{amount}{result}");
-    let mut rows = vec![Row { mono_us: *mono_us, lane: 2, class, text }];
-    let name = if path.is_empty() { "." } else { path };
+    let text = format!("#{number} p{process} {operation} {name}{amount}{result}");
+    let is_file = name.contains('.');
     let certain = match *operation {
-        "fdatasync" if *errno == 0 => Some(format!("{name}: all its bytes")),
-        "fsync" if *errno == 0 && name.contains('.') && name != "." => Some(format!("{name}: all its bytes")),
-        "fsync" if *errno == 0 => Some(format!("{name}/: its names")),
+        "fdatasync" | "fsync" if *errno != 0 => None,
+        "fdatasync" => Some(format!("{name}: all its bytes")),
+        "fsync" if is_file => Some(format!("{name}: all its bytes")),
+        "fsync" => Some(format!("{name}: its names")),
         _ => None,
     };
-    rows.extend(certain.map(|text| Row { mono_us: *mono_us, lane: 3, class: "", text }));
-    rows
+    Row { mono_us: *mono_us, lane: 2, class, text, certain }
 }
 
 fn time(mono_us: u64) -> String {
@@ -289,7 +296,8 @@ i.lost{background:#fff;outline:1px dashed var(--ghost)}line.tick{stroke:#fff;str
 i{display:inline-block;width:14px;height:10px;border-radius:2px;margin:0 2px 0 8px}.legend{color:var(--dim);margin:12px 0}\
 table{border-collapse:collapse;width:100%;table-layout:fixed}td,th{border-top:1px solid var(--line);padding:2px 8px;\
 text-align:left;vertical-align:top;overflow-wrap:anywhere}th{border:0;color:var(--dim);font-weight:600}\
-th:first-child,td.t{width:92px;color:var(--dim);white-space:nowrap}td.engine{color:#2c5c3a}td.disk{color:#555b66}\
+th:first-child,td.t{width:92px;color:var(--dim);white-space:nowrap}th.client{width:36%}th.platter{width:20%}\
+td.engine{color:#2c5c3a}td.disk{color:#555b66}\
 td.platter{color:var(--platter);font-weight:600}tr.told td{font-weight:600}tr.plan td{color:#8a7d55}\
 tr.probe td{color:#b5b9c2}tr.world td,tr.failed td.disk{color:var(--ghost);font-weight:600}\
 </style></head><body>";

@@ -5,7 +5,7 @@
 //!
 //! Always true: the plan of a seed and the choices left out of it decide the run.
 //!
-//! Not here: doing it (`run.rs`), what commands there are (`workload.rs`).
+//! Not here: doing it (`run.rs`), what commands there are (`workload/`).
 
 use std::collections::BTreeSet;
 
@@ -91,6 +91,10 @@ impl Action {
             Deed::Send { client, ops } => {
                 format!("client {client} sends {}", ops.iter().map(Op::show).collect::<Vec<_>>().join(" | "))
             }
+            Deed::SendAndBreak { client, ops, sent_permille, .. } => {
+                let lines = ops.iter().map(Op::show).collect::<Vec<_>>().join(" | ");
+                format!("client {client} sends {sent_permille}/1000 of {lines} and breaks off")
+            }
             other => format!("{other:?}"),
         };
         format!("[{}] {deed}", self.number)
@@ -107,8 +111,21 @@ pub enum Deed {
         /// What it sends.
         ops: Vec<Op>,
     },
+    /// A client sends commands and its connection breaks: a part arrives, and perhaps a part of the replies.
+    SendAndBreak {
+        /// Which client.
+        client: usize,
+        /// What it sends.
+        ops: Vec<Op>,
+        /// Of a thousand bytes so many are sent.
+        sent_permille: u64,
+        /// Microseconds until the connection breaks.
+        after_us: u64,
+    },
     /// A client hangs up and comes back.
     Reconnect(usize),
+    /// A client does not read what it is sent, or reads again.
+    Reading(usize, bool),
     /// Something will go wrong with the disk.
     Fault(Fault),
     /// The disk has room for so many bytes more, or for all again.
@@ -213,10 +230,11 @@ impl Plan {
             pause_us_max: [200, 3_000, 60_000, 400_000][rng.index(4)],
             admin_permille: [10, 40, 120][rng.index(3)],
             number: 0,
+            evict_after: None,
         };
         if drawing.has_clock_faults {
             // Whether a key that is due on one clock and not on the other is still there is nobody's business.
-            drawing.workload.expiry_permille = 0;
+            drawing.workload.draw_no_expiry();
         }
         let slow_sync_permille = [0, 5, 100][rng.index(3)];
         let wall_start_us = WALL_STARTS_US[if rng.chance(800) { 0 } else { rng.index(WALL_STARTS_US.len()) }];
@@ -262,22 +280,46 @@ fn draw_settings(policy: Policy, profile: Profile, rng: &mut SimRng) -> Vec<(&'s
     let keeps_order = profile == Profile::Btrfs;
     let yes_no = |rng: &mut SimRng, permille| if rng.chance(permille) { "yes" } else { "no" };
     let has_aof = policy != Policy::Rdb && (policy != Policy::Switching || rng.chance(600));
-    vec![
+    let mut settings = vec![
         ("appendonly", if has_aof { "yes" } else { "no" }),
         ("appendfsync", policy.fsync(rng)),
-        ("save", if rng.chance(300) { "1 5" } else { "\"\"" }),
         // Without checksums only a file system that keeps appends in order can be recovered from: the log has then no
         // more than its grammar to tell a tear by, as in Redis.
         ("aof-checksum", yes_no(rng, if keeps_order { 700 } else { 1_000 })),
-        ("aof-use-rdb-preamble", yes_no(rng, 700)),
-        ("aof-timestamp-enabled", yes_no(rng, 200)),
-        ("no-appendfsync-on-rewrite", yes_no(rng, 200)),
-        ("rdbcompression", yes_no(rng, 500)),
-        // A failed snapshot must not keep the log from being tested.
-        ("stop-writes-on-bgsave-error", "no"),
-        ("auto-aof-rewrite-min-size", if rng.chance(300) { "2kb" } else { "64mb" }),
-    ]
+        ("stop-writes-on-bgsave-error", yes_no(rng, 100)),
+    ];
+    settings.extend(PERSISTENCE.iter().map(|(name, values)| (*name, values[rng.index(values.len())])));
+    // Small thresholds, so that encodings change while crashes happen.
+    settings.extend(ENCODINGS.iter().filter(|_| rng.chance(400)).copied());
+    settings
 }
+
+/// Settings of persistence that promise nothing by themselves, with what they may be; usual values are there more often.
+const PERSISTENCE: [(&str, &[&str]); 12] = [
+    ("save", &["\"\"", "\"\"", "1 5"]),
+    ("aof-use-rdb-preamble", &["yes", "yes", "no"]),
+    ("aof-timestamp-enabled", &["no", "no", "no", "yes"]),
+    ("no-appendfsync-on-rewrite", &["no", "no", "no", "yes"]),
+    ("rdbcompression", &["yes", "no"]),
+    ("rdb-version", &["11", "12"]),
+    ("rdb-save-incremental-fsync", &["yes", "no"]),
+    ("aof-rewrite-incremental-fsync", &["yes", "no"]),
+    ("auto-aof-rewrite-percentage", &["100", "100", "10", "0"]),
+    ("auto-aof-rewrite-min-size", &["64mb", "64mb", "2kb"]),
+    ("appendfsync-max-lag", &["2000", "2000", "0", "200", "10000"]),
+    ("appendfsync-lag-action", &["wait", "wait", "refuse"]),
+];
+
+const ENCODINGS: [(&str, &str); 8] = [
+    ("hash-max-listpack-entries", "2"),
+    ("hash-max-listpack-value", "16"),
+    ("list-max-listpack-size", "2"),
+    ("set-max-intset-entries", "3"),
+    ("set-max-listpack-entries", "4"),
+    ("zset-max-listpack-entries", "3"),
+    ("stream-node-max-entries", "3"),
+    ("hll-sparse-max-bytes", "30"),
+];
 
 struct Drawing {
     policy: Policy,
@@ -288,6 +330,8 @@ struct Drawing {
     pause_us_max: u64,
     admin_permille: u32,
     number: usize,
+    /// The kernel drops clean pages before the action after so many more.
+    evict_after: Option<u64>,
 }
 
 impl Drawing {
@@ -347,8 +391,17 @@ impl Drawing {
     }
 
     fn deed(&mut self, rng: &mut SimRng) -> Deed {
+        if self.evict_after.take_if(|count| *count == 0).is_some() {
+            return Deed::Evict;
+        }
+        self.evict_after = self.evict_after.map(|count| count - 1);
         if self.has_faults && rng.chance(40) {
-            return self.fault(rng);
+            let deed = self.fault(rng);
+            if matches!(&deed, Deed::Fault(fault) if fault.operation == Operation::Fdatasync) {
+                // Soon after a failed sync is when it shows what the cache is worth.
+                self.evict_after = rng.chance(500).then(|| rng.below(3));
+            }
+            return deed;
         }
         if self.has_clock_faults && rng.chance(60) {
             const HOUR_US: u64 = 3_600_000_000;
@@ -362,18 +415,43 @@ impl Drawing {
         if rng.chance(10) {
             return Deed::Reconnect(rng.index(self.clients));
         }
-        if rng.chance(self.admin_permille) {
-            let op = self.admin(rng);
-            return Deed::Send { client: rng.index(self.clients), ops: vec![op] };
+        if rng.chance(10) {
+            return Deed::Reading(rng.index(self.clients), rng.chance(600));
         }
         let client = rng.index(self.clients);
-        let db = client % 2;
-        let ops = match rng.below(10) {
-            0..7 => vec![self.workload.command(db, rng)],
-            7..9 => (0..rng.between(2, 8)).map(|_| self.workload.command(db, rng)).collect(),
-            _ => in_transaction(self.workload.transaction(db, rng)),
-        };
+        if rng.chance(self.admin_permille) {
+            return Deed::Send { client, ops: vec![self.admin(rng)] };
+        }
+        let ops = self.request(client % 2, rng);
+        if rng.chance(15) {
+            let (sent_permille, after_us) = (rng.between(1, 1_000), rng.below(3_000));
+            return Deed::SendAndBreak { client, ops, sent_permille, after_us };
+        }
         Deed::Send { client, ops }
+    }
+
+    /// What a client of this database sends in one go.
+    fn request(&mut self, db: usize, rng: &mut SimRng) -> Vec<Op> {
+        let mut ops = match rng.below(20) {
+            0..12 => vec![Op::Data(self.workload.command(db, rng))],
+            12..16 => (0..rng.between(2, 8)).map(|_| Op::Data(self.workload.command(db, rng))).collect(),
+            16 => vec![Op::Watch(self.workload.watched(rng)), Op::Data(self.workload.command(db, rng))],
+            17 => [vec![Op::Watch(self.workload.watched(rng))], self.transaction(db, rng)].concat(),
+            _ => self.transaction(db, rng),
+        };
+        // Behind a command that may wait nothing is sent, except inside of a transaction, where none waits.
+        if !ops.contains(&Op::Multi)
+            && let Some(last) = ops.iter().position(Op::ends_pipeline)
+        {
+            ops.truncate(last + 1);
+        }
+        ops
+    }
+
+    fn transaction(&mut self, db: usize, rng: &mut SimRng) -> Vec<Op> {
+        let commands = self.workload.transaction(db, rng).into_iter().map(Op::Data);
+        let end = if rng.chance(80) { Op::Discard } else { Op::Exec };
+        [Op::Multi].into_iter().chain(commands).chain([end]).collect()
     }
 
     fn admin(&mut self, rng: &mut SimRng) -> Op {
@@ -384,7 +462,12 @@ impl Drawing {
                 _ => Op::Config("appendfsync", FSYNCS[rng.index(3)]),
             };
         }
-        match (self.policy, rng.below(10)) {
+        if rng.chance(250) {
+            let (name, values) = PERSISTENCE[rng.index(PERSISTENCE.len())];
+            return Op::Config(name, values[rng.index(values.len())]);
+        }
+        match (self.policy, rng.below(14)) {
+            (_, 10..) => Op::Info,
             (Policy::Rdb, 0..7) => Op::BgSave,
             (Policy::Rdb, _) => Op::Save,
             (_, 0..5) => Op::BgRewrite,
@@ -418,22 +501,22 @@ impl Drawing {
             0..4 => Ending::Crash(crash, rng.below(self.pause_us_max * 2)),
             4..7 => Ending::CrashAt(crash, rng.below(12), moment),
             7..9 => Ending::CrashInRecovery(crash, rng.below(24), moment),
-            _ => match rng.below(4) {
-                0 => Ending::Shutdown(&[]),
-                1 => Ending::Shutdown(&["nosave"]),
-                2 => Ending::Shutdown(&["save"]),
+            _ => match rng.below(10) {
+                0..2 => Ending::Shutdown(&[]),
+                2 => Ending::Shutdown(&["nosave"]),
+                3 => Ending::Shutdown(&["save"]),
+                4 => Ending::Shutdown(&["now"]),
+                5 => Ending::Shutdown(&["force"]),
+                6 => Ending::Shutdown(&["save", "now", "force"]),
+                7 => Ending::Shutdown(&["nosave", "force"]),
+                8 => Ending::Shutdown(&["abort"]),
                 _ => Ending::Terminate,
             },
         }
     }
 }
 
-fn in_transaction(ops: Vec<Op>) -> Vec<Op> {
-    let queued = ops.iter().map(|op| Op::Queued(Box::new(op.clone())));
-    std::iter::once(Op::Multi).chain(queued).chain([Op::Exec(ops.clone())]).collect()
-}
-
-const EIO: i32 = 5;
+pub(super) const EIO: i32 = 5;
 const EMFILE: i32 = 24;
 const ENOSPC: i32 = 28;
 const EROFS: i32 = 30;

@@ -6,17 +6,17 @@
 //! Not here: whether what was found is right (`oracle/`), crashes of the whole world (`run.rs`).
 
 use std::collections::BTreeMap;
+use std::io;
 
 use perdura_core::config::Config;
-use perdura_core::host::{ClientId, Completion, Effect, Engine, Peer};
+use perdura_core::host::{ClientId, Effect, Engine, Peer};
 use perdura_core::node::{Node, Seeds, no_stopwatch};
 use perdura_core::time::Now;
 use perdura_lua::LuaInterpreter;
 use perdura_sim::{Moment, SimDisk};
 
-use super::workload::DB1_PREFIX;
 use crate::client::{Reply, encode_command};
-use crate::model::{Entry, Keyspace, Value};
+use crate::model::{Ask, Bytes, Entry, Keyspace, read_dbs, read_key};
 
 /// Settings by name.
 pub type Settings = BTreeMap<&'static str, &'static str>;
@@ -37,10 +37,9 @@ pub fn boot(config: &Config, seed: u64, pid: u32, now: Now) -> Node {
 }
 
 /// How a start on a copy of the disk went.
-#[derive(Debug)]
 pub enum Found {
-    /// It serves this.
-    Keyspace(Keyspace),
+    /// It serves.
+    Serves(Box<Node>),
     /// It refused.
     Refused,
     /// The planned crash came first.
@@ -71,7 +70,7 @@ pub fn start(disk: &mut SimDisk, config: &Config, now: Now, crash: Option<(u64, 
         }
         if !node.is_loading() {
             disk.disarm();
-            return Found::Keyspace(read(&mut node, now));
+            return Found::Serves(Box::new(node));
         }
     }
     Found::Endless
@@ -81,62 +80,75 @@ pub fn start(disk: &mut SimDisk, config: &Config, now: Now, crash: Option<(u64, 
 ///
 /// # Panics
 /// If it does not answer as a server must.
-pub fn read(node: &mut Node, now: Now) -> Keyspace {
-    let peer = Peer {
-        address: "127.0.0.1:1".into(),
-        local_address: "127.0.0.1:6379".into(),
-        is_unix: false,
-        is_local: true,
-        descriptor: 7,
+pub fn read(node: &Node, now: Now) -> Keyspace {
+    read_dbs(&mut Questioner::of(node.clone(), now)).expect("a server that serves answers")
+}
+
+/// Reads one key of an engine.
+///
+/// # Panics
+/// As [`read`].
+pub fn look(node: &Node, now: Now, db: usize, key: &Bytes) -> Option<Entry> {
+    read_key(&mut Questioner::of(node.clone(), now), db, key).expect("a server that serves answers")
+}
+
+/// How many clients wait, as INFO says.
+///
+/// # Panics
+/// INFO does not.
+pub fn waiting_count(node: &Node, now: Now) -> usize {
+    let question = vec![b"INFO".to_vec(), b"clients".to_vec()];
+    let replies = Questioner::of(node.clone(), now).ask(&[question]).expect("INFO is always answered");
+    let text = String::from_utf8_lossy(replies[0].as_bytes().unwrap_or_default()).into_owned();
+    let count = text.lines().find_map(|line| line.strip_prefix("blocked_clients:")?.trim().parse().ok());
+    count.expect("INFO clients counts those that are blocked")
+}
+
+/// Bytes that an engine still counts for data after every key was deleted; none if keys stay that nobody sees any more. The
+/// engine must be the one that loaded them: a copy has the same data in other allocations.
+///
+/// # Panics
+/// As [`read`].
+pub fn bytes_when_emptied(node: Node, now: Now, keyspace: &Keyspace) -> usize {
+    let mut questioner = Questioner::of(node, now);
+    let words = |db: usize, key: &Bytes| {
+        [vec![b"SELECT".to_vec(), db.to_string().into_bytes()], vec![b"DEL".to_vec(), key.clone()]]
     };
-    let mut effects = Vec::new();
-    let client = node.connect(now, peer, &mut effects);
-    let mut keyspace = Keyspace::default();
-    for db in ["0", "1"] {
-        let names = ask(node, now, client, &[&["SELECT", db], &["KEYS", "*"]]).remove(1);
-        for name in names.into_elements().expect("KEYS answers with names") {
-            let name = name.as_bytes().expect("names are strings").to_vec();
-            let text = String::from_utf8_lossy(&name).into_owned();
-            let mut replies = ask(node, now, client, &[&["GET", &text], &["PEXPIRETIME", &text]]);
-            let expires_at_ms = replies.remove(1).as_integer().and_then(|at| u64::try_from(at).ok());
-            let Reply::Bulk(value) = replies.remove(0) else { continue };
-            // A key in the wrong database is not the key.
-            let is_at_home = (db == "1") == name.starts_with(DB1_PREFIX);
-            let name = if is_at_home { name } else { [b"WRONG DATABASE: ", name.as_slice()].concat() };
-            keyspace.insert(name, Entry { value: Value::String(value), expires_at_ms });
-        }
-    }
-    keyspace
+    let deletions: Vec<Vec<Bytes>> = keyspace.iter().flat_map(|(db, key, _)| words(db, key)).collect();
+    questioner.ask(&deletions).expect("a server that serves answers");
+    let store = questioner.node.store();
+    let of_data = |db| store.db(db).memory() - store.db(db).table().memory();
+    if store.is_empty() { (0..store.db_count()).map(of_data).sum() } else { 0 }
 }
 
-/// Asks, the disk being one that takes everything: a key that expires while it is read is logged first.
-fn ask(node: &mut Node, now: Now, client: ClientId, commands: &[&[&str]]) -> Vec<Reply> {
-    let mut request = Vec::new();
-    commands.iter().for_each(|command| encode_command(command, &mut request));
-    let mut effects = Vec::new();
-    node.receive(now, client, &request, &mut effects);
-    node.turn(now, &mut effects);
-    for _ in 0..EFFECTS_MAX {
-        let asked = std::mem::take(&mut effects);
-        asked.into_iter().filter_map(completed).for_each(|done| node.complete(now, done, &mut effects));
-        node.turn(now, &mut effects);
-    }
-    let output = node.output(client).to_vec();
-    node.sent(now, client, output.len(), &mut effects);
-    let mut rest = output.as_slice();
-    commands.iter().map(|_| Reply::read_from(&mut rest).expect("a reply to each")).collect()
+/// A client of an engine that nobody else has, mostly a copy: it is told everything at once, safe or not.
+struct Questioner {
+    node: Node,
+    now: Now,
+    client: ClientId,
 }
 
-/// Rounds of effects that reading a few keys can ask for.
-const EFFECTS_MAX: usize = 16;
+impl Questioner {
+    fn of(mut node: Node, now: Now) -> Questioner {
+        let peer = Peer {
+            address: "127.0.0.1:1".into(),
+            local_address: "127.0.0.1:6379".into(),
+            is_unix: false,
+            is_local: true,
+            descriptor: 7,
+        };
+        let client = node.connect(now, peer, &mut Vec::new());
+        Questioner { node, now, client }
+    }
+}
 
-fn completed(effect: Effect) -> Option<Completion> {
-    match effect {
-        Effect::Append { file, bytes } => {
-            Some(Completion::Appended { file, written: bytes.len() as u64, error: None })
-        }
-        Effect::Sync { file } => Some(Completion::Synced { file, elapsed_us: 1, error: None }),
-        Effect::Fork(job) => Some(Completion::Forked { ticket: job.ticket, result: Err(12), elapsed_us: 1 }),
-        _ => None,
+impl Ask for Questioner {
+    fn ask(&mut self, commands: &[Vec<Bytes>]) -> io::Result<Vec<Reply>> {
+        let mut request = Vec::new();
+        commands.iter().for_each(|command| encode_command(command, &mut request));
+        let before = self.node.answers(self.client).len();
+        self.node.receive(self.now, self.client, &request, &mut Vec::new());
+        let mut rest = &self.node.answers(self.client)[before..];
+        commands.iter().map(|_| Reply::read_from(&mut rest)).collect()
     }
 }

@@ -19,11 +19,11 @@ use perdura_sim::{
 use super::history::{Death, History, Logging};
 use super::observed::{Notes, Observed};
 use super::oracle::start::{Start, check_end};
-use super::oracle::{Violation, durability, leftovers};
+use super::oracle::{Violation, durability, leftovers, memory};
 use super::plan::{Action, Damage, DamageKind, Deed, Ending, Plan};
 use super::probe::{self, Found, Settings, boot, config_of};
 use super::workload::Op;
-use crate::model::{Entry, Keyspace, Value};
+use crate::model::{Digest, Entry, Keyspace, Value};
 
 /// How a run is made and watched.
 #[derive(Clone, Debug)]
@@ -96,6 +96,9 @@ pub fn run(plan: &Plan, options: &Options) -> Outcome {
     let mut runner = Runner::new(plan, options.clone());
     let violation = runner.play(plan).err();
     let history = runner.notes.borrow();
+    let mut losses = runner.world.disk().losses().to_vec();
+    // What went wrong in a probe is seen in the copy of the disk that was probed.
+    losses.extend(runner.loss_in_probe.clone().filter(|_| violation.is_some()));
     Outcome {
         violation,
         digest: runner.world.digest(),
@@ -105,7 +108,7 @@ pub fn run(plan: &Plan, options: &Options) -> Outcome {
         sometimes: runner.all_that_happened(),
         cases: history.cases.clone(),
         recent: runner.world.disk().trace().recent().cloned().collect(),
-        losses: runner.world.disk().losses().to_vec(),
+        losses,
         files: list_files(runner.world.disk()),
     }
 }
@@ -145,6 +148,15 @@ const QUIET_US: u64 = 8_000_000;
 const TIDY_US: u64 = 777_777;
 const TIDY_TRIES: u32 = 40;
 
+/// A stop that was asked for.
+#[derive(Clone, Copy, Debug)]
+struct Stop {
+    /// It makes a snapshot.
+    saves: bool,
+    /// It stops whatever goes wrong.
+    is_forced: bool,
+}
+
 struct Runner {
     world: World<Observed>,
     notes: Notes,
@@ -163,6 +175,9 @@ struct Runner {
     /// Images at each point at most, operations looked at so far, what was found.
     exploring: Option<(usize, u64, Exploration)>,
     seen_in_probes: Sometimes,
+    /// What the last copy of the disk lost, if the run is told.
+    loss_in_probe: Option<PowerLoss>,
+    stop: Option<Stop>,
 }
 
 impl Runner {
@@ -197,7 +212,13 @@ impl Runner {
             commands: 0,
             exploring: None,
             seen_in_probes: Sometimes::default(),
+            loss_in_probe: None,
+            stop: None,
         }
+    }
+
+    fn has_save_points(&self) -> bool {
+        self.settings["save"] != "\"\""
     }
 
     fn play(&mut self, plan: &Plan) -> Result<(), Violation> {
@@ -260,6 +281,7 @@ impl Runner {
         }
         self.clients.fill(None);
         self.choose_log();
+        self.explore_start(death)?;
         if let Some((crash, number, moment)) = crash {
             let operation = self.world.disk().operation_next() + number;
             self.world.crash_at(operation, moment, crash);
@@ -318,8 +340,8 @@ impl Runner {
             None => {}
         }
         let now = self.world.now();
-        let mut node = self.world.engine().expect("it serves").node.clone();
-        let keyspace = probe::read(&mut node, now);
+        let node = &self.world.engine().expect("it serves").node;
+        let keyspace = probe::read(node, now);
         let found = durability::check(&self.notes.borrow(), &keyspace, now.wall_ms(), death, with_log);
         let is_kept_aside = |path: &String| path.contains("cut-") && !before.contains_key(path);
         match found {
@@ -376,14 +398,14 @@ impl Runner {
     fn judge_start(&mut self, death: Death) -> Result<(), Violation> {
         self.recoveries += 1;
         let now = self.world.now();
-        let mut node = self.world.engine().expect("it serves").node.clone();
-        let keyspace = probe::read(&mut node, now);
+        let node = &self.world.engine().expect("it serves").node;
+        let keyspace = probe::read(node, now);
         let with_log = self.settings["appendonly"] == "yes";
         let state = self.judge(&keyspace, now, death, with_log && !self.has_no_set)?;
         self.tell(|| format!("{:>12} engine  serves state {state}", now.mono_us));
         let mut history = self.notes.borrow_mut();
         let logging = history.logging;
-        history.adopt(state, with_log, keyspace);
+        history.adopt(state, with_log);
         history.logging = logging;
         Ok(())
     }
@@ -423,10 +445,17 @@ impl Runner {
                     return self.await_answers(*client);
                 }
             }
-            Deed::Reconnect(client) => {
-                if let Some(key) = self.clients[*client].take() {
-                    self.world.cut(key);
-                    return self.step_for(1_000);
+            Deed::SendAndBreak { client, ops, sent_permille, after_us } => {
+                self.send_part(*client, ops, *sent_permille);
+                if let Some(end) = self.step_for(*after_us)? {
+                    return Ok(Some(end));
+                }
+                return self.hang_up(*client);
+            }
+            Deed::Reconnect(client) => return self.hang_up(*client),
+            Deed::Reading(client, is_reading) => {
+                if let Some(key) = self.clients[*client] {
+                    self.world.set_reading(key, *is_reading);
                 }
             }
             Deed::Fault(fault) => {
@@ -456,12 +485,32 @@ impl Runner {
         Ok(None)
     }
 
+    fn hang_up(&mut self, client: usize) -> Result<Option<End>, Violation> {
+        match self.clients[client].take() {
+            None => Ok(None),
+            Some(key) => {
+                self.world.cut(key);
+                self.step_for(1_000)
+            }
+        }
+    }
+
     fn send(&mut self, client: usize, ops: &[Op]) {
+        self.send_part(client, ops, 1_000);
+    }
+
+    /// Sends a part of what these commands make; what is missing never comes.
+    fn send_part(&mut self, client: usize, ops: &[Op], sent_permille: u64) {
         let now_ms = self.world.now().wall_ms();
         let mut bytes = Vec::new();
-        let key = match self.clients[client] {
-            Some(key) if !self.world.is_closed(key) => key,
-            _ => {
+        let open = self.clients[client].filter(|key| !self.world.is_closed(*key));
+        let is_impatient = open.is_some_and(|key| self.is_impatient(key));
+        let key = match open {
+            Some(key) if !is_impatient => key,
+            other => {
+                if let Some(key) = other {
+                    self.world.cut(key);
+                }
                 let key = self.world.connect();
                 self.all_clients.push(key);
                 self.clients[client] = Some(key);
@@ -471,11 +520,20 @@ impl Runner {
                 key
             }
         };
+        if self.notes.borrow().is_waiting(key.0) {
+            return;
+        }
         for op in ops {
             self.queue(key, op.at(now_ms), &mut bytes);
         }
         self.commands += ops.len() as u64;
+        bytes.truncate((bytes.len() as u64 * sent_permille).div_ceil(1_000) as usize);
         self.world.send(key, bytes);
+    }
+
+    /// A client that waits for a key either waits on or breaks off and comes back.
+    fn is_impatient(&mut self, key: ClientKey) -> bool {
+        self.notes.borrow().is_waiting(key.0) && self.rng.chance(400)
     }
 
     fn queue(&mut self, key: ClientKey, op: Op, bytes: &mut Vec<u8>) {
@@ -486,6 +544,7 @@ impl Runner {
 
     fn await_answers(&mut self, client: usize) -> Result<Option<End>, Violation> {
         let Some(key) = self.clients[client] else { return Ok(None) };
+        self.world.set_reading(key, true);
         let until = self.world.now().mono_us + ANSWER_US;
         while !self.notes.borrow().is_idle(key.0) && !self.world.is_closed(key) {
             if self.has_faults && self.world.now().mono_us + PATIENCE_US > until {
@@ -579,6 +638,33 @@ impl Runner {
         Ok(())
     }
 
+    /// A start from the disk as it is, ended before each of its operations in turn: by a kill, and by a loss of power with
+    /// each image that it may leave.
+    fn explore_start(&mut self, death: Death) -> Result<(), Violation> {
+        let Some((images_max, seen, mut found)) = self.exploring else { return Ok(()) };
+        let (now, config) = (self.world.now(), config_of(&self.settings));
+        for number in 0.. {
+            let mut disk = self.world.disk().clone();
+            let crash = Some((number, Moment::Before));
+            if !matches!(probe::start(&mut disk, &config, now, crash), Found::Crashed) {
+                break;
+            }
+            found.points += 1;
+            found.recoveries += self.start_from(disk.clone(), death, None)?;
+            let (images, is_whole) = disk.images(images_max);
+            found.is_whole &= is_whole;
+            for image in images {
+                found.images += 1;
+                disk.check_image(&image).map_err(Violation::IllegalImage)?;
+                let mut disk = disk.clone();
+                disk.lose_power_to(&image);
+                found.recoveries += self.start_from(disk, Death::Power, None)?;
+            }
+        }
+        self.exploring = Some((images_max, seen, found));
+        Ok(())
+    }
+
     /// Starts from a disk; if a crash is planned there, once more from one image of what it left. Gives the starts made.
     fn start_from(
         &mut self,
@@ -587,6 +673,7 @@ impl Runner {
         crash: Option<(u64, Moment)>,
     ) -> Result<u64, Violation> {
         let now = self.world.now();
+        disk.clear_faults();
         self.notes.borrow_mut().settle_bound(now);
         let settings = self.settings_now();
         let with_log = settings["appendonly"] == "yes";
@@ -649,10 +736,15 @@ impl Runner {
                 Ok(self.world.crash(*crash).expect("a server was running"))
             }
             Ending::Terminate => {
+                self.stop = Some(Stop { saves: self.has_save_points(), is_forced: false });
                 self.world.signal(Signal::Terminate);
                 self.await_end()
             }
             Ending::Shutdown(words) => {
+                let saves = words.contains(&"save") || !words.contains(&"nosave") && self.has_save_points();
+                self.stop = Some(Stop { saves, is_forced: words.contains(&"force") });
+                // On a connection of its own: another one may be waiting.
+                self.hang_up(0)?;
                 self.send(0, &[Op::Shutdown(words)]);
                 self.await_end()
             }
@@ -677,7 +769,11 @@ impl Runner {
         match end {
             End::Crashed(_) => Ok(()),
             End::Exited(0) => {
-                history.stopped(false);
+                // A stop that is forced goes on although it could not save or sync.
+                match self.stop.take() {
+                    Some(stop) if !stop.is_forced => history.stopped(stop.saves),
+                    _ => {}
+                }
                 Ok(())
             }
             other => Err(Violation::Ended(format!("{other:?}"))),
@@ -756,13 +852,19 @@ impl Runner {
         }
         disk.check_image(&image).map_err(Violation::IllegalImage)?;
         disk.lose_power_to(&image);
+        self.loss_in_probe = disk.losses().last().cloned();
         image.marks.iter().for_each(|mark| self.seen_in_probes.note(*mark));
         Ok(())
     }
 
     fn judge_found(&self, found: Found, now: Now, death: Death, with_log: bool) -> Result<usize, Violation> {
         match found {
-            Found::Keyspace(keyspace) => self.judge(&keyspace, now, death, with_log),
+            Found::Serves(node) => {
+                let keyspace = probe::read(&node, now);
+                let state = self.judge(&keyspace, now, death, with_log)?;
+                memory::check_emptied(probe::bytes_when_emptied(*node, now, &keyspace))?;
+                Ok(state)
+            }
             Found::Refused => Err(Violation::Refused("probe".into())),
             Found::Crashed => Err(Violation::Stuck("a probe crashed twice".into())),
             Found::Endless => Err(Violation::Stuck("a probe never ends loading".into())),
@@ -775,9 +877,10 @@ fn leave_old_log(world: &mut World<Observed>, history: &mut History) {
     let mut log = b"*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n".to_vec();
     for key in ["s0", "s1"] {
         log.extend_from_slice(format!("*3\r\n$3\r\nSET\r\n$2\r\n{key}\r\n$3\r\nold\r\n").as_bytes());
-        let entry = Entry { value: Value::String(b"old".to_vec()), expires_at_ms: None };
-        history.states[0].keyspace.insert(key.into(), entry);
+        let entry = Entry::lasting(Value::String(b"old".to_vec()));
+        history.states[0].keyspace.insert(0, key.into(), entry);
     }
+    history.states[0].digest = Digest::of(&history.states[0].keyspace);
     let file = FileId(u32::MAX - 3);
     let steps = [
         FileStep::CreateExclusive { file, path: "appendonly.aof".into() },

@@ -260,6 +260,10 @@ impl Engine for Toy {
         self.clients.get_mut(&client).expect("known").output.drain(..count);
     }
 
+    fn is_holding(&self, _client: ClientId) -> bool {
+        false
+    }
+
     fn is_loading(&self) -> bool {
         self.is_loading
     }

@@ -387,6 +387,11 @@ pub const NEWER: &[(&str, &str)] = &[
     ("ZRANK z b WITHSCORE", "[:1, \"2\"]"),
     ("ZREVRANK z b WITHSCORE", "[:0, \"2\"]"),
     ("XINFO CONSUMERS none g", "-ERR no such key"),
+    ("XADD xs 1-1 m 1", "\"1-1\""),
+    ("XADD xs 2-2 m 1", "\"2-2\""),
+    ("XDEL xs 2-2", ":1"),
+    ("XSETID xs 2-1", "-ERR The ID specified in XSETID is smaller than current max_deleted_entry_id"),
+    ("XSETID xs 2-2", "+OK"),
 ];
 
 /// Commands that end or turn their connection, or end the server: with the test that runs them.

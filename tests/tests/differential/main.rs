@@ -3,7 +3,7 @@
 //! Exists because unit tests only know what their author thought of; Redis itself knows the rest.
 //!
 //! A script is drawn from the forms of commands (`forms.rs`) over few keys, so that types collide. A failing script
-//! is shrunk by proptest. `PERDURA_DIFF_CASES` sets how many scripts are tried. What random scripts do not suit
+//! is shrunk by proptest. `PERDURA_DIFF_CASES` sets how many scripts are tried, `PROPTEST_RNG_SEED` draws others. What random scripts do not suit
 //! stands in `fixed.rs`.
 //!
 //! Always true: what is not compared is named with its reason (`comparison.rs`); no command of the table is left out

@@ -1043,6 +1043,14 @@ mod tests {
     }
 
     #[test]
+    fn a_hash_is_made_while_fields_of_another_one_are_due() {
+        let mut bench = Bench::new();
+        bench.check(&[("HSET h a 1 b 2", ":2"), ("HPEXPIRE h 10 FIELDS 1 a", "[:1]")]);
+        bench.store.now_ms = NOW_MS + 11;
+        bench.check(&[("HSET other a 1", ":1"), ("HGETALL other", "[\"a\", \"1\"]")]);
+    }
+
+    #[test]
     fn due_fields_are_removed_a_few_at_a_time_without_being_looked_up() {
         let mut bench = Bench::new();
         for index in 0..5 {

@@ -59,6 +59,8 @@ pub enum Flag {
     AlwaysWritten,
     /// CONFIG REWRITE removes its line where it has its default.
     AbsentAtDefault,
+    /// Setting it to the value it has puts it into effect again: it names a file whose contents may have changed.
+    Reapplied,
     /// Accepted so that files written for Redis load; nothing is done about it.
     NoEffect,
 }
@@ -166,7 +168,7 @@ impl Directive {
 
     /// The change between two configurations, if there is one.
     pub(super) fn change(&self, old: &Config, new: &Config) -> Option<Changed> {
-        if self.is_equal(old, new) {
+        if self.is_equal(old, new) && !self.is(Flag::Reapplied) {
             return None;
         }
         Some(Changed { name: self.name, old: self.print(old), new: self.print(new) })

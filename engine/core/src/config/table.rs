@@ -115,8 +115,8 @@ directives! {
 
     /// Whether to go to the background.
     "daemonize" => daemonize: bool = false, Kind::Bool, Immutable;
-    /// Who started the server and wants to hear of it.
-    "supervised" => supervised: Supervised = Supervised::No, Supervised::KIND, Immutable, NoEffect;
+    /// Who started the server and is told when it is ready: systemd by NOTIFY_SOCKET, with progress of loading and signs of life.
+    "supervised" => supervised: Supervised = Supervised::No, Supervised::KIND, Immutable;
     /// File to write the process id to.
     "pidfile" => pidfile: String = text(""), ANY_TEXT, Immutable;
     /// How much is logged.
@@ -179,8 +179,6 @@ directives! {
     "shutdown-on-sigint" => shutdown_on_sigint: ShutdownFlags = ShutdownFlags::default(), ShutdownFlags::KIND, MultiWord;
     /// What SIGTERM asks of the shutdown.
     "shutdown-on-sigterm" => shutdown_on_sigterm: ShutdownFlags = ShutdownFlags::default(), ShutdownFlags::KIND, MultiWord;
-    /// Port of the metrics page; 0 for none.
-    "metrics-port" => metrics_port: u16 = 0, int(0, 65_535), Immutable;
 
     // Who may do what.
 
@@ -344,13 +342,17 @@ directives! {
     "aof-archive-max-bytes" => aof_archive_max_bytes: u64 = 0, memory(0, LONG_MAX);
     /// What to do about an error reply to a command from the file or the primary.
     "propagation-error-behavior" => propagation_error_behavior: PropagationErrorBehavior = PropagationErrorBehavior::Ignore, PropagationErrorBehavior::KIND;
-    /// Free bytes on the disk below which the log warns; 0 for never.
+    /// Free bytes on the disk below which the append-only file is rewritten early, with a warning in the log; 0 for never.
     "disk-soft-limit" => disk_soft_limit: u64 = 0, memory(0, LONG_MAX);
-    /// Free bytes on the disk below which writes are refused; 0 for never.
+    /// Free bytes on the disk below which writes are refused, so that a rewrite still has room; 0 for never. Reads go on, and writes as soon as there is room again.
     "disk-hard-limit" => disk_hard_limit: u64 = 0, memory(0, LONG_MAX);
 
     // What can be seen of the server.
 
+    /// Port of the page with live figures, `/metrics` for Prometheus, `/healthz` and `/readyz`; 0 for none. Anybody who can connect may read.
+    "metrics-port" => metrics_port: u16 = 0, int(0, 65_535), Immutable;
+    /// Addresses that port is open on; a leading `-` marks one that may be missing.
+    "metrics-bind" => metrics_bind: Vec<String> = vec!["127.0.0.1".into(), "-::1".into()], Kind::Special("addresses"), MultiWord, Immutable;
     /// Microseconds from which a command goes into the slow log; negative for never.
     "slowlog-log-slower-than" => slowlog_log_slower_than: i64 = 10_000, int(-1, LONG_MAX);
     /// Entries of the slow log.
@@ -460,14 +462,14 @@ directives! {
     /// Bytes waiting for a node at which its link is given up; 0 for no limit.
     "cluster-link-sendbuf-limit" => cluster_link_sendbuf_limit: u64 = 0, memory(0, ULONG_MAX), NoEffect;
 
-    // TLS: accepted, so that files load; Perdura speaks plain TCP.
+    // TLS. Setting any of these again, to the same value too, reads the files anew for connections to come.
 
     /// TLS port; 0 for none.
-    "tls-port" => tls_port: u16 = 0, int(0, 65_535), NoEffect;
-    /// Certificate.
-    "tls-cert-file" => tls_cert_file: String = text(""), ANY_TEXT, NoEffect;
-    /// Its key.
-    "tls-key-file" => tls_key_file: String = text(""), ANY_TEXT, NoEffect;
+    "tls-port" => tls_port: u16 = 0, int(0, 65_535), Reapplied;
+    /// Our certificate and those it rests on, as PEM.
+    "tls-cert-file" => tls_cert_file: String = text(""), ANY_TEXT, Reapplied;
+    /// Its key, as PEM.
+    "tls-key-file" => tls_key_file: String = text(""), ANY_TEXT, Reapplied;
     /// The key's password.
     "tls-key-file-pass" => tls_key_file_pass: String = text(""), ANY_TEXT, Sensitive, NoEffect;
     /// Certificate for outgoing connections.
@@ -479,17 +481,17 @@ directives! {
     /// Parameters of the key exchange.
     "tls-dh-params-file" => tls_dh_params_file: String = text(""), ANY_TEXT, NoEffect;
     /// Authorities' certificates, in a file.
-    "tls-ca-cert-file" => tls_ca_cert_file: String = text(""), ANY_TEXT, NoEffect;
+    "tls-ca-cert-file" => tls_ca_cert_file: String = text(""), ANY_TEXT, Reapplied;
     /// Authorities' certificates, in a directory.
-    "tls-ca-cert-dir" => tls_ca_cert_dir: String = text(""), ANY_TEXT, NoEffect;
+    "tls-ca-cert-dir" => tls_ca_cert_dir: String = text(""), ANY_TEXT, Reapplied;
     /// Whether clients show certificates.
-    "tls-auth-clients" => tls_auth_clients: TlsAuthClients = TlsAuthClients::Yes, TlsAuthClients::KIND, NoEffect;
+    "tls-auth-clients" => tls_auth_clients: TlsAuthClients = TlsAuthClients::Yes, TlsAuthClients::KIND, Reapplied;
     /// Whether replication is encrypted.
     "tls-replication" => tls_replication: bool = false, Kind::Bool, NoEffect;
     /// Whether the cluster's bus is encrypted.
     "tls-cluster" => tls_cluster: bool = false, Kind::Bool, NoEffect;
-    /// Versions of the protocol.
-    "tls-protocols" => tls_protocols: String = text(""), ANY_TEXT, NoEffect;
+    /// Versions of the protocol, as `TLSv1.2 TLSv1.3`; empty for both.
+    "tls-protocols" => tls_protocols: String = text(""), ANY_TEXT, Reapplied;
     /// Ciphers up to TLS 1.2.
     "tls-ciphers" => tls_ciphers: String = text(""), ANY_TEXT, NoEffect;
     /// Ciphers of TLS 1.3.

@@ -357,13 +357,16 @@ impl Node {
         self.pause.is_some_and(|pause| pause.until_us > self.now.mono_us)
     }
 
-    /// Whether CLIENT PAUSE keeps this command from running now.
+    /// Whether CLIENT PAUSE keeps this command from running now, or a stop that is under way: what ran after its last
+    /// snapshot was cut would be answered and lost.
     pub(super) fn is_paused(&self, session: &Session, row: &Row, args: Args<'_>) -> bool {
         const CHANGES: u32 = flag::WRITE | flag::MAY_REPLICATE;
-        let Some(pause) = self.pause.filter(|_| self.is_data_paused()) else { return false };
-        pause.holds_all
-            || self.flags_of(row, args) & CHANGES != 0
-            || self.has_queued_exec(session, row, CHANGES)
+        let pause = self.pause.filter(|_| self.is_data_paused());
+        if pause.is_none() && !self.is_shutting_down() {
+            return false;
+        }
+        let holds_all = pause.is_some_and(|pause| pause.holds_all);
+        holds_all || self.flags_of(row, args) & CHANGES != 0 || self.has_queued_exec(session, row, CHANGES)
     }
 
     /// Keeps a command until the pause is over: it becomes the first of the client's input again.

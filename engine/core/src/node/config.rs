@@ -115,7 +115,7 @@ impl Node {
     /// Why a change cannot be begun although its values are right.
     fn obstacle(&self, changed: &[Changed], steps: &VecDeque<Step>) -> Option<Error> {
         let name =
-            changed.iter().map(|change| change.name).find(|name| matches!(*name, "dir" | "port" | "bind"))?;
+            changed.iter().map(|change| change.name).find(|name| *name == "dir" || is_of_listeners(name))?;
         let reason = if self.unit.is_some() {
             "it takes effect later than a transaction can wait"
         } else if steps.contains(&Step::Directory) && self.is_aof_on() {
@@ -207,10 +207,15 @@ impl Node {
             }
             Completion::DirChanged(Err(errno)) => Err(("dir", errno_text(errno))),
             Completion::Listening(result) => result.map_err(|_| {
-                let has_port = change.changed.iter().any(|changed| changed.name == "port");
-                match has_port {
-                    true => ("port", "Unable to listen on this port. Check server logs.".to_string()),
-                    false => ("bind", "Failed to bind to specified addresses.".to_string()),
+                let names: Vec<&'static str> = change.changed.iter().map(|changed| changed.name).collect();
+                if names.contains(&"port") {
+                    return ("port", "Unable to listen on this port. Check server logs.".to_string());
+                }
+                match names.into_iter().find(|name| name.starts_with("tls-")) {
+                    Some(name) => {
+                        (name, "Unable to update TLS configuration. Check server logs.".to_string())
+                    }
+                    None => ("bind", "Failed to bind to specified addresses.".to_string()),
                 }
             }),
             _ => return None,
@@ -242,7 +247,11 @@ impl Node {
     fn effect_of(&self, step: Step) -> Effect {
         match step {
             Step::Directory => Effect::ChangeDir(self.config.dir.clone()),
-            Step::Listeners => Effect::Listen { bind: self.config.bind.clone(), port: self.config.port },
+            Step::Listeners => Effect::Listen {
+                bind: self.config.bind.clone(),
+                port: self.config.port,
+                tls: self.config.tls_settings(),
+            },
         }
     }
 
@@ -332,10 +341,15 @@ fn steps_of(changed: &[Changed]) -> VecDeque<Step> {
     if changed.iter().any(|change| change.name == "dir") {
         steps.push_back(Step::Directory);
     }
-    if changed.iter().any(|change| matches!(change.name, "port" | "bind")) {
+    if changed.iter().any(|change| is_of_listeners(change.name)) {
         steps.push_back(Step::Listeners);
     }
     steps
+}
+
+/// Whether a directive changes what is listened on, or how.
+fn is_of_listeners(name: &str) -> bool {
+    matches!(name, "port" | "bind") || name.starts_with("tls-")
 }
 
 fn refused(error: SetError) -> Error {

@@ -11,6 +11,7 @@ use crate::{
     persist::{
         append_only::State,
         snapshot::{Origin, SavePoint},
+        space::Room,
     },
     session::{Session, Waiting},
     store::{Class, DbKey},
@@ -34,6 +35,7 @@ impl Node {
         }
         self.timed("expire-cycle", Node::expire_cycle);
         self.check_save_points(effects);
+        self.space.poll(self.now, effects);
         self.check_aof_growth();
         self.aof.trim_archive(self.now, &mut self.ids, effects);
         self.check_clients(effects);
@@ -108,12 +110,28 @@ impl Node {
             return;
         }
         let percentage = u64::from(self.config.auto_aof_rewrite_percentage);
+        let (current, base) = self.aof.sizes();
         if self.aof.has_grown(percentage, self.config.auto_aof_rewrite_min_size) {
-            let (current, base) = self.aof.sizes();
             let growth = (current as u128 * 100 / u128::from(base.max(1))).saturating_sub(100);
             tracing::info!("Starting automatic rewriting of AOF on {growth}% growth");
             self.aof.schedule_limited();
+        } else if self.frees_space_by_rewriting() {
+            tracing::info!("Starting automatic rewriting of AOF because the disk has little room left");
+            self.aof.schedule_limited();
         }
+    }
+
+    /// Room is scarce, a rewrite would give some back, and what it writes before fits.
+    fn frees_space_by_rewriting(&self) -> bool {
+        /// Growth in percent, and length, from which a rewrite is worth its while.
+        const GROWTH_MIN: u64 = 10;
+        const LENGTH_MIN: u64 = 256 << 10;
+        let logged = self.aof.journal.offset_buffered();
+        let (current, _) = self.aof.sizes();
+        let base_estimate = current.min(self.store.memory() as u64);
+        self.space.room(logged) != Room::Enough
+            && self.space.free(logged).is_some_and(|free| free > base_estimate)
+            && self.aof.has_grown(GROWTH_MIN, LENGTH_MIN)
     }
 
     fn check_clients(&mut self, effects: &mut Effects) {
@@ -261,7 +279,7 @@ impl Node {
 
     /// Lets those go on who waited for the end of CLIENT PAUSE.
     pub(super) fn end_pause_if_due(&mut self, effects: &mut Effects) {
-        if self.is_data_paused() {
+        if self.is_data_paused() || self.is_shutting_down() {
             return;
         }
         self.pause = None;

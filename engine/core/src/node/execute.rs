@@ -15,12 +15,19 @@ use crate::{
     commands::{Action, Args, Call, Context, NodeCommand, printable, spec::flag, table::Row},
     error::{Error, OUT_OF_MEMORY},
     host::{Effects, Offset, errno_text},
+    persist::space::Room,
     resp::{Parser, Protocol, ProtocolLimits},
     session::{OwnedArgs, ReplyMode, Session},
 };
 
+/// Bytes of unfinished requests before AUTH.
+const INPUT_UNAUTHENTICATED_BYTES_MAX: u64 = 1 << 20;
+
 /// Arguments quoted back in the error for an unknown command, bytes.
 const QUOTED_ARGS_BYTES_MAX: usize = 128;
+
+/// How the refusal of a write below `disk-hard-limit` begins.
+pub(super) const NO_ROOM: &str = "MISCONF The disk is almost full:";
 
 /// A command about to run, with the bytes it came as if they can go to the log unchanged.
 pub(super) struct Request<'a> {
@@ -56,7 +63,10 @@ impl Node {
         };
         let consumed = self.run_pipeline(session, input, effects);
         session.input.extend_from_slice(&input[consumed..]);
-        if session.input.len() as u64 > self.config.client_query_buffer_limit {
+        let is_stranger = !session.is_authenticated && self.is_auth_required();
+        let limit = self.config.client_query_buffer_limit;
+        let limit = if is_stranger { limit.min(INPUT_UNAUTHENTICATED_BYTES_MAX) } else { limit };
+        if session.input.len() as u64 > limit {
             self.counters.query_limit_disconnections += 1;
             tracing::warn!("Closing client that reached max query buffer length: {}", session.peer.address);
             self.close_session(session, true, effects);
@@ -271,6 +281,13 @@ impl Node {
                 errno_text(broken.error.errno)
             )));
         }
+        if self.room() == Room::Reserved {
+            return Err(Error::text(format!(
+                "{NO_ROOM} less than {} bytes are free (disk-hard-limit). Commands that may modify the data set are disabled \
+                 until there is room again.",
+                self.space.hard_limit()
+            )));
+        }
         if self.config.appendfsync_lag_action == crate::config::LagAction::Refuse
             && self.aof.journal.is_lagging(self.now)
         {
@@ -279,6 +296,11 @@ impl Node {
             ));
         }
         Ok(())
+    }
+
+    /// How much room the disk has.
+    pub(super) fn room(&self) -> Room {
+        self.space.room(self.aof.journal.offset_buffered())
     }
 
     fn refuse(&mut self, session: &mut Session, row: Option<&Row>, error: &Error) {

@@ -14,8 +14,11 @@ use core::fmt::Write;
 use super::{ChildKind, Node};
 use crate::{
     commands::Args,
-    config::{AppendFsync, REDIS_VERSION},
-    persist::append_only::State,
+    config::{REDIS_VERSION, Supervised},
+    persist::{
+        append_only::State,
+        journal::{JournalStats, SYNC_STEPS},
+    },
     pubsub::Kind,
     session::Session,
 };
@@ -221,7 +224,10 @@ impl Node {
             "atomicvar_api": "none",
             "gcc_version": "0.0.0",
             "process_id": self.seeds.process_id,
-            "process_supervised": "no",
+            "process_supervised": match self.config.supervised {
+                Supervised::No => "no",
+                _ => "systemd",
+            },
             "run_id": self.run_id,
             "tcp_port": self.config.port,
             "server_time_usec": self.now.wall_us,
@@ -240,6 +246,11 @@ impl Node {
             let binds: Vec<String> =
                 self.config.bind.iter().map(|address| format!("bind={address},")).collect();
             fields!(text, "listener0": format!("name=tcp,{}port={}", binds.concat(), self.config.port));
+        }
+        if self.config.tls_port > 0 {
+            let binds: String = self.config.bind.iter().map(|address| format!("bind={address},")).collect();
+            let number = u8::from(self.config.port > 0);
+            let _ = write!(text, "listener{number}:name=tls,{binds}port={}\r\n", self.config.tls_port);
         }
     }
 
@@ -504,6 +515,9 @@ impl Node {
         let seconds_since =
             |us: Option<u64>| us.map_or(-1, |us| (self.now.mono_us.saturating_sub(us) / 1_000_000) as i64);
         let or_none = |seconds: Option<u64>| seconds.map_or(-1, |seconds| seconds as i64);
+        // What was asked for counts as begun where only the end of the one before it is awaited.
+        let is_rewriting =
+            self.aof.is_rewriting() || self.aof.is_about_to_rewrite(self.now) && !self.has_child();
         let child = self.child.as_ref();
         let age_s = child.map_or(0, |child| self.now.mono_us.saturating_sub(child.reported_us) / 1_000_000);
         let done = child.map_or(0.0, |child| 100.0 * child.keys as f64 / child.keys_total.max(1) as f64);
@@ -531,8 +545,8 @@ impl Node {
             "rdb_last_load_keys_expired": self.load_report.keys_expired,
             "rdb_last_load_keys_loaded": self.load_report.keys_loaded,
             "aof_enabled": u8::from(self.aof.state() != State::Off),
-            "aof_rewrite_in_progress": u8::from(self.aof.is_rewriting()),
-            "aof_rewrite_scheduled": u8::from(self.aof.is_scheduled()),
+            "aof_rewrite_in_progress": u8::from(is_rewriting),
+            "aof_rewrite_scheduled": u8::from(self.aof.is_scheduled() && !is_rewriting),
             "aof_last_rewrite_time_sec": or_none(self.aof.stats.last_s),
             "aof_current_rewrite_time_sec": seconds_since(self.aof.rewrite_started_us()),
             "aof_last_bgrewrite_status": word(self.aof.stats.has_failed),
@@ -566,6 +580,7 @@ impl Node {
             "backup_in_progress": u8::from(is_running),
             "backup_last_status": if stats.error.is_some() { "err" } else { "ok" },
             "backup_last_verified_time": stats.last_s.map_or(-1, |second| second as i64),
+            "backup_last_verified_age_sec": stats.last_s.map_or(-1, |second| self.now.wall_s().saturating_sub(second) as i64),
             "backup_last_duration_ms": stats.last_ms,
             "backup_last_bytes": stats.last_bytes,
         );
@@ -585,36 +600,24 @@ impl Node {
     }
 
     fn info_loading(&self, text: &mut String) {
-        let Some(loading) = &self.loading else { return };
-        let elapsed_us = self.now.mono_us.saturating_sub(loading.started_us);
-        let left = loading.total_bytes.saturating_sub(loading.loaded_bytes);
-        let eta_s = match loading.loaded_bytes {
-            0 => 1,
-            loaded => (u128::from(elapsed_us) * u128::from(left) / u128::from(loaded) / 1_000_000) as u64,
-        };
+        let (Some(loading), Some(progress)) = (&self.loading, self.load_progress()) else { return };
         fields!(text,
             "loading_start_time": loading.started_s,
-            "loading_total_bytes": loading.total_bytes,
+            "loading_total_bytes": progress.total,
             "loading_rdb_used_mem": 0,
-            "loading_loaded_bytes": loading.loaded_bytes,
-            "loading_loaded_perc": format!("{:.2}", 100.0 * loading.loaded_bytes as f64 / loading.total_bytes.max(1) as f64),
-            "loading_eta_seconds": eta_s,
+            "loading_loaded_bytes": progress.done,
+            "loading_loaded_perc": format!("{:.2}", progress.percent()),
+            "loading_eta_seconds": progress.eta_s().unwrap_or(1),
         );
     }
 
     /// What a power loss or a kill would take at this moment, and how the disk is doing.
     fn info_exposure(&self, text: &mut String) {
         let journal = &self.aof.journal;
-        let is_logged = self.aof.state() == State::On;
-        let policy = match (is_logged, self.config.appendfsync) {
-            (false, _) => "none",
-            (true, AppendFsync::Always) => "always",
-            (true, AppendFsync::Everysec) => "everysec",
-            (true, AppendFsync::No) => "no",
-        };
-        let unsynced = journal.offset_buffered() - journal.offset_synced();
-        let since_us = journal.oldest_unsynced_us().filter(|_| is_logged);
-        let age_ms = since_us.map_or(0, |since| self.now.mono_us.saturating_sub(since) / 1000);
+        let exposure = self.exposure();
+        let eta_s = self.child_progress().and_then(|progress| progress.eta_s());
+        let syncs = journal.stats();
+        let free = self.space.free(journal.offset_buffered());
         let broken = journal.broken().map(|broken| broken.error.to_string());
         let (cut_bytes, cut_copy) = match &self.load_report.cut {
             Some((bytes, copy)) => (*bytes, copy.as_str()),
@@ -622,25 +625,43 @@ impl Node {
         };
         fields!(text,
             "perdura_promise": self.promise(),
-            "perdura_log_policy": policy,
-            "perdura_power_loss_bytes": if is_logged { unsynced } else { 0 },
-            "perdura_power_loss_changes": if is_logged { 0 } else { self.store.dirty },
-            "perdura_power_loss_ms": age_ms,
-            "perdura_kill_loss_bytes": if is_logged { journal.offset_buffered() - journal.offset_written() } else { 0 },
+            "perdura_log_policy": exposure.policy,
+            "perdura_power_loss_bytes": exposure.power_loss_bytes,
+            "perdura_power_loss_commands": exposure.power_loss_commands,
+            "perdura_power_loss_ms": exposure.power_loss_ms,
+            "perdura_kill_loss_bytes": exposure.kill_loss_bytes,
             "perdura_log_offset_buffered": journal.offset_buffered(),
             "perdura_log_offset_written": journal.offset_written(),
             "perdura_log_offset_synced": journal.offset_synced(),
             "perdura_replies_held": self.gated.len(),
-            "perdura_syncs": journal.stats().syncs,
-            "perdura_last_sync_us": journal.stats().last_sync_us,
-            "perdura_slowest_sync_us": journal.stats().slowest_sync_us,
-            "perdura_sync_failures": journal.stats().failures,
+            "perdura_syncs": syncs.syncs,
+            "perdura_last_sync_us": syncs.last_sync_us,
+            "perdura_slowest_sync_us": syncs.slowest_sync_us,
+            "perdura_sync_histogram_us": sync_histogram(syncs),
+            "perdura_sync_failures": syncs.failures,
+            "perdura_disk_free_bytes": free.map_or(-1, |bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
+            "perdura_disk_state": self.room().word(),
+            "perdura_save_eta_seconds": eta_s.map_or(-1, |seconds| seconds as i64),
             "perdura_log_broken": broken.as_deref().unwrap_or(""),
             "perdura_load_cut_bytes": cut_bytes,
             "perdura_load_cut_copy": cut_copy,
             "perdura_load_failed_commands": self.load_report.failed_commands,
         );
     }
+}
+
+/// `le_<us>=<count>` for each power of two: how many syncs took no longer; steps that add none are left out.
+fn sync_histogram(stats: &JournalStats) -> String {
+    let mut within = 0;
+    let mut steps = Vec::new();
+    for (step, &count) in stats.sync_counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+        within += count;
+        steps.push(match step {
+            _ if step == SYNC_STEPS - 1 => format!("le_inf={within}"),
+            _ => format!("le_{}={within}", 1u64 << step),
+        });
+    }
+    steps.join(",")
 }
 
 /// The sections that words choose; none choose the usual ones, unknown ones nothing.
@@ -732,6 +753,16 @@ mod tests {
         ] {
             assert!(text.contains(&format!("{field}\\r\\n")), "{field} in {text}");
         }
+    }
+
+    #[test]
+    fn syncs_are_counted_by_how_long_they_took() {
+        let mut stats = JournalStats::default();
+        for (step, count) in [(0, 1), (7, 2), (SYNC_STEPS - 1, 3)] {
+            stats.sync_counts[step] = count;
+        }
+        assert_eq!(sync_histogram(&stats), "le_1=1,le_128=3,le_inf=6");
+        assert_eq!(sync_histogram(&JournalStats::default()), "");
     }
 
     #[test]

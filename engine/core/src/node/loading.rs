@@ -28,9 +28,10 @@ use alloc::{
 use super::{Node, blocking::WaitKind};
 use crate::{
     commands::{Action, Call, NodeCommand, Record},
-    host::{Disk, ENOENT, Effect, Effects, Encoder, FileStep, SnapshotForm, write_snapshot},
+    host::{Disk, ENOENT, Effect, Effects, Encoder, FileId, FileStep, SnapshotForm, write_snapshot},
     mutant::{self, Mutant},
     persist::{
+        batch,
         journal::Offset,
         log_reader::{Bad, LogReader, Next},
         manifest::{Manifest, Part},
@@ -915,7 +916,9 @@ impl Node {
             (base_len, closed_len, last_len) = (len, len, 0);
         }
         let was_closed = manifest.closed_at_ms.take().is_some();
-        if is_new || manifest.incrementals.is_empty() {
+        let is_first = is_new || manifest.incrementals.is_empty();
+        let is_behind_bare = self.config.aof_checksum && !is_first && !loading.handover.expects_headers;
+        if is_first {
             self.begin_part(&mut manifest, file, disk)?;
             let first_seq = manifest.incrementals.last().map(|part| part.seq);
             manifest.headed_seq = first_seq.filter(|_| self.config.aof_checksum);
@@ -959,6 +962,9 @@ impl Node {
             recovery::settle(&names, &manifest, loading.is_checked, disk)?;
         }
         let offset = loading.handover.offset.unwrap_or(0);
+        if is_behind_bare {
+            last_len += begin_headers(file, offset, disk)?;
+        }
         self.aof.resume(manifest, file, last_len, closed_len, base_len, offset);
         Ok(())
     }
@@ -967,7 +973,7 @@ impl Node {
     fn begin_part(
         &mut self,
         manifest: &mut Manifest,
-        file: crate::host::FileId,
+        file: FileId,
         disk: &mut dyn Disk,
     ) -> Result<(), Refusal> {
         let part = self.aof.part_after(manifest);
@@ -1014,4 +1020,13 @@ impl Node {
         recovery::perform_all(&steps, disk)?;
         Ok((base, written.len))
     }
+}
+
+/// Puts an empty batch, durable, behind records without headers, where a server of another kind stopped. Without it, a crash
+/// that loses the beginning of our first batch and keeps what follows would look like damage. Gives its length.
+fn begin_headers(file: FileId, offset: Offset, disk: &mut dyn Disk) -> Result<u64, Refusal> {
+    let bytes = batch::seal(offset, offset, &[]);
+    let len = bytes.len() as u64;
+    recovery::perform_all(&[FileStep::Append { file, bytes }, FileStep::Sync { file }], disk)?;
+    Ok(len)
 }

@@ -29,6 +29,7 @@ mod cron;
 mod debug;
 mod digest;
 mod execute;
+mod figures;
 mod function;
 mod info;
 mod latency;
@@ -68,6 +69,7 @@ use crate::{
         journal::{Fsync, JournalSettings},
         manifest::Manifest,
         snapshot::Snapshots,
+        space::{Space, SpaceLimits},
     },
     pubsub::Registry,
     rdb,
@@ -80,6 +82,7 @@ use crate::{
 
 use debug::DebugSwitches;
 pub use digest::value_digest;
+pub use figures::{Exposure, Figures, Progress, Work};
 pub use info::{HostFacts, HostHooks};
 use loading::Loading;
 
@@ -168,6 +171,8 @@ pub struct Node {
     pub(crate) aof: AppendOnly,
     pub(crate) snapshots: Snapshots,
     pub(crate) backups: Backups,
+    /// Room on the disk.
+    pub(crate) space: Space,
     pub(crate) ids: Ids,
     child: Option<Child>,
     loading: Option<Loading>,
@@ -252,6 +257,7 @@ impl Node {
             aof: AppendOnly::new(names, Manifest::default(), JournalSettings::default()),
             snapshots: Snapshots::new(now),
             backups: Backups::default(),
+            space: Space::default(),
             ids: Ids::default(),
             child: None,
             loading: Some(Loading::at_start()),
@@ -325,6 +331,7 @@ impl Node {
             lag_max_ms: config.appendfsync_max_lag,
             sync_paused: config.no_appendfsync_on_rewrite && self.child.is_some(),
         });
+        self.space.configure(SpaceLimits { soft: config.disk_soft_limit, hard: config.disk_hard_limit });
         self.aof.archive.configure(ArchiveSettings {
             dir: config.aof_archive_dir.trim_end_matches('/').into(),
             age_s_max: config.aof_archive_max_age,
@@ -361,6 +368,11 @@ impl Node {
     /// Bytes loaded so far, of a start or a reload.
     pub fn loaded_bytes(&self) -> u64 {
         self.loading.as_ref().map_or(0, |loading| loading.loaded_bytes)
+    }
+
+    /// What a client was answered and has not been sent, whether it may leave or not, for tests and oracles.
+    pub fn answers(&self, client: ClientId) -> &[u8] {
+        self.sessions.get(client).map_or(&[], Session::written)
     }
 
     /// The settings.

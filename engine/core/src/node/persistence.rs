@@ -124,10 +124,10 @@ impl Node {
     }
 
     pub(super) fn bgrewriteaof(&mut self, session: &mut Session) -> CommandResult {
-        if self.aof.is_rewriting() {
+        let waits = self.has_child() || self.unit.is_some();
+        if self.aof.is_rewriting() || self.aof.is_about_to_rewrite(self.now) && !waits {
             return Err(Error::new("ERR Background append only file rewriting already in progress"));
         }
-        let waits = self.has_child() || self.unit.is_some();
         if !waits && self.aof.journal.broken().is_some() {
             return Err(Error::new(
                 "ERR Can't execute an AOF background rewriting. Please check the server logs for more information.",
@@ -342,6 +342,7 @@ impl Node {
     pub(super) fn switch_append_only(&mut self, is_on: bool, effects: &mut Effects) {
         if !is_on {
             // The reply to CONFIG SET waits, like every other, until what was logged so far is durable.
+            self.aof.unschedule();
             self.aof.journal.begin_closing(self.aof.closing_ms(self.now));
             self.finish_closing(effects);
         } else if self.aof.state() == State::Off {
@@ -427,6 +428,9 @@ impl Node {
             }
             Completion::BackupProgress { bytes, .. } => self.backups.progressed(bytes),
             Completion::BackedUp { ticket, result } => self.backed_up(ticket, result, effects),
+            Completion::SpaceMeasured(result) => {
+                self.space.take_in(now, result, self.aof.journal.offset_buffered());
+            }
             Completion::DirChanged(_)
             | Completion::Listening(_)
             | Completion::ConfigRead(_)

@@ -433,6 +433,9 @@ impl Node {
 
     fn check_disk_for_script(&self) -> Result<(), Error> {
         let Err(error) = self.check_disk() else { return Ok(()) };
+        if error.as_str().starts_with(super::execute::NO_ROOM) {
+            return Err(error);
+        }
         const ADVICE: &str = "Writable scripts are blocked. Use 'no-writes' flag for read only scripts.";
         Err(match error.as_str().strip_prefix("MISCONF Errors writing to the AOF file: ") {
             None => Error::text(format!(
@@ -756,6 +759,8 @@ struct Start<'a> {
 /// As whom a script executes commands: its caller, but for what is the connection's own.
 fn session_of_script(caller: &Session, now: Now) -> Session {
     let mut session = Session::new(now, caller.client, caller.number, caller.peer.clone());
+    // What a script changes may be what its own client watches.
+    session.watched.clone_from(&caller.watched);
     session.is_script = true;
     session.name = caller.name.clone();
     session.last_row = caller.last_row;

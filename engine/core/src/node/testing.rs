@@ -41,6 +41,8 @@ pub struct TestServer {
     pub listening: Result<(), String>,
     /// Error number that [`Effect::ChangeDir`] fails with.
     pub dir_errno: Option<i32>,
+    /// Room on the disk, bytes.
+    pub free_bytes: u64,
     main: ClientId,
 }
 
@@ -64,6 +66,7 @@ impl TestServer {
             seen: Vec::new(),
             listening: Ok(()),
             dir_errno: None,
+            free_bytes: u64::MAX,
             main: ClientId(0),
         };
         server.settle();
@@ -218,6 +221,7 @@ impl TestServer {
                 Some(errno) => Err(errno),
                 None => Ok(path.clone()),
             })),
+            Effect::MeasureSpace => Some(Completion::SpaceMeasured(Ok(self.free_bytes))),
             Effect::Listen { .. } => Some(Completion::Listening(self.listening.clone())),
             Effect::ReadConfig { path } => {
                 let bytes = self.disk.files.get(path).cloned().ok_or(ENOENT);

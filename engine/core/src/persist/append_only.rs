@@ -386,6 +386,16 @@ impl AppendOnly {
         self.is_scheduled || self.reopens
     }
 
+    /// A rewrite was asked for and begins as soon as what is being put in place is there.
+    pub fn is_about_to_rewrite(&self, now: Now) -> bool {
+        self.is_scheduled && now.mono_us >= self.retry_at_us && self.journal.broken().is_none()
+    }
+
+    /// Forgets what was scheduled: the log that it was for ends.
+    pub fn unschedule(&mut self) {
+        self.is_scheduled = false;
+    }
+
     /// Asks for a rewrite as soon as no other child runs; by hand, so without the limiter.
     pub fn schedule(&mut self) {
         self.is_scheduled = true;
@@ -469,7 +479,6 @@ impl AppendOnly {
     /// The set is closed, its mark in place.
     fn switch_off(&mut self, ids: &mut Ids, effects: &mut Effects) {
         self.state = State::Off;
-        self.is_scheduled = false;
         self.repair = None;
         if let Some(file) = self.journal.close() {
             let steps = vec![FileStep::Close { file }];
@@ -933,10 +942,10 @@ impl AppendOnly {
         let Some(rewrite) = &self.rewrite else { return Wish::Nothing };
         let ticket = rewrite.job.ticket;
         let is_over = rewrite.end.is_some() || matches!(rewrite.phase, Phase::Forking);
-        let failures = self.stats.clone();
+        let (failures, is_scheduled) = (self.stats.clone(), self.is_scheduled);
         self.fail_rewrite(now, ids, effects);
         // Called off is not failed.
-        self.stats = failures;
+        (self.stats, self.is_scheduled) = (failures, is_scheduled);
         if is_over { Wish::Nothing } else { Wish::KillChild(ticket) }
     }
 

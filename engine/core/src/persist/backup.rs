@@ -333,6 +333,8 @@ enum Phase {
 pub struct BackupStats {
     /// The last one failed, and why.
     pub error: Option<String>,
+    /// Those begun so far.
+    pub count: u64,
     /// When the last verified one was complete, seconds since 1970.
     pub last_s: Option<u64>,
     /// How long it took, milliseconds.
@@ -384,14 +386,25 @@ impl Backups {
 
     /// Begins one of the log, up to this offset.
     pub fn begin_with_log(&mut self, dir: String, cut: u64, now: Now) {
-        self.began_us = now.mono_us;
+        self.began(now);
         self.phase = Phase::Draining { dir, cut };
     }
 
     /// Begins one of a snapshot that is still to be made.
     pub fn begin_with_snapshot(&mut self, dir: String, now: Now) {
-        self.began_us = now.mono_us;
+        self.began(now);
         self.phase = Phase::Snapshotting { dir, has_begun: false };
+    }
+
+    fn began(&mut self, now: Now) {
+        self.began_us = now.mono_us;
+        self.stats.count += 1;
+        (self.stats.done_bytes, self.stats.total_bytes) = (0, 0);
+    }
+
+    /// When the present one began, monotonic microseconds; that of the last one if there is none.
+    pub fn began_us(&self) -> u64 {
+        self.began_us
     }
 
     /// What it waits for.

@@ -159,9 +159,16 @@ pub struct Journal {
     stats: JournalStats,
 }
 
+/// Steps of [`JournalStats::sync_counts`]: up to 2^23 microseconds, eight seconds, and one for what took longer.
+pub const SYNC_STEPS: usize = 25;
+
 /// Figures for INFO and metrics.
 #[derive(Clone, Copy, Default, Debug)]
 pub struct JournalStats {
+    /// How many syncs took more than `2^(index - 1)` and at most `2^index` microseconds; the last has no upper end.
+    pub sync_counts: [u64; SYNC_STEPS],
+    /// Duration of all syncs together, microseconds.
+    pub sync_total_us: u64,
     /// Duration of the last sync, microseconds.
     pub last_sync_us: u64,
     /// Longest sync, microseconds.
@@ -172,6 +179,17 @@ pub struct JournalStats {
     pub failures: u64,
     /// Times that replies had to wait because the disk fell behind (`aof_delayed_fsync`).
     pub lags: u64,
+}
+
+impl JournalStats {
+    fn count_sync(&mut self, elapsed_us: u64) {
+        let step = elapsed_us.clamp(1, 1 << 40).next_power_of_two().ilog2() as usize;
+        self.sync_counts[step.min(SYNC_STEPS - 1)] += 1;
+        self.sync_total_us += elapsed_us;
+        self.last_sync_us = elapsed_us;
+        self.slowest_sync_us = self.slowest_sync_us.max(elapsed_us);
+        self.syncs += 1;
+    }
 }
 
 impl Journal {
@@ -485,9 +503,7 @@ impl Journal {
         }
         let error = error.filter(|error| error.errno != EBADF || !mutant::is(Mutant::SyncOfAnotherFile));
         let Some(covered) = self.syncing.take() else { return };
-        self.stats.last_sync_us = elapsed_us;
-        self.stats.slowest_sync_us = self.stats.slowest_sync_us.max(elapsed_us);
-        self.stats.syncs += 1;
+        self.stats.count_sync(elapsed_us);
         if error.is_some() && mutant::is(Mutant::SyncErrorRetried) {
             return;
         }
@@ -520,6 +536,11 @@ impl Journal {
         while self.unsynced.front().is_some_and(|batch| batch.end <= covered) {
             self.unsynced.pop_front();
         }
+    }
+
+    /// Commands, a transaction counting as one, that are not durable yet.
+    pub fn units_unsynced(&self) -> u64 {
+        if self.is_all_synced() { 0 } else { self.units - self.units_synced }
     }
 
     /// Someone else found that the present file cannot be trusted.
@@ -723,6 +744,7 @@ impl Journal {
         assert!(self.in_flight.is_empty(), "a batch is still on its way to the old file");
         self.syncing = None;
         self.mark_synced(self.offset_written);
+        self.units_synced = self.units_sealed;
         self.file = Some(file);
         self.file_len_written = 0;
         self.is_held = false;
@@ -883,5 +905,28 @@ mod tests {
         journal.synced(at(4_000), FILE, 4_000, None);
         append(&mut journal, 4_100, 1);
         assert_eq!(flush(&mut journal, 4_100), 2);
+    }
+    #[test]
+    fn syncs_are_counted_by_powers_of_two_microseconds() {
+        let mut stats = JournalStats::default();
+        for us in [0, 1, 2, 3, 1024, 1025, 1 << 23, (1 << 23) + 1, u64::MAX / 2] {
+            stats.count_sync(us);
+        }
+        let counted: Vec<(usize, u64)> =
+            stats.sync_counts.into_iter().enumerate().filter(|(_, count)| *count > 0).collect();
+        assert_eq!(counted, [(0, 2), (1, 1), (2, 1), (10, 1), (11, 1), (23, 1), (24, 2)]);
+    }
+
+    #[test]
+    fn commands_are_exposed_until_their_sync_has_ended() {
+        let mut journal = syncing(3);
+        append(&mut journal, 500, 1);
+        assert_eq!(journal.units_unsynced(), 4);
+        journal.synced(at(900), FILE, 900, None);
+        assert_eq!(journal.units_unsynced(), 1);
+        flush(&mut journal, 900);
+        journal.appended(at(900), FILE, None);
+        journal.synced(at(1_500), FILE, 600, None);
+        assert_eq!(journal.units_unsynced(), 0);
     }
 }

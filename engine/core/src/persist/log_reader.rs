@@ -185,6 +185,11 @@ impl LogReader {
         self.has_headers
     }
 
+    /// What came last was a checked batch, or nothing came and one must come first.
+    pub fn follows_checked(&self) -> bool {
+        self.follows_checked
+    }
+
     /// Where reading stands in the file.
     pub fn position(&self) -> u64 {
         self.buffer_at + self.consumed as u64

@@ -13,6 +13,7 @@ pub mod record;
 pub mod recovery;
 pub mod set_files;
 pub mod snapshot;
+pub mod space;
 
 /// The directory that a name stands in.
 fn parent_of(path: &str) -> &str {

@@ -93,7 +93,7 @@ pub fn set_files(
 pub struct Handover {
     /// The log's offset where the next file begins, if one of them told.
     pub offset: Option<Offset>,
-    /// The next file was begun with batch headers, as far as one can know.
+    /// What comes next, in this file or the next one, begins with a batch header, as far as one can know.
     pub expects_headers: bool,
 }
 
@@ -110,7 +110,7 @@ impl Handover {
     pub fn take_over(&mut self, reader: &LogReader) {
         self.offset = reader.offset();
         if reader.valid_to() > 0 {
-            self.expects_headers = reader.has_headers();
+            self.expects_headers = reader.follows_checked();
         }
     }
 

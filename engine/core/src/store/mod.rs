@@ -331,6 +331,16 @@ impl Store {
     ) -> Result<Edited<R>, Error> {
         let hash = self.hash(key);
         self.expire_if_due(self.selected, hash, key);
+        self.edit_found(hash, key, edit)
+    }
+
+    /// [`Store::edit`] of a key that was looked up in the same command.
+    fn edit_found<K: Kind, R>(
+        &mut self,
+        hash: u64,
+        key: &[u8],
+        edit: impl FnOnce(&mut K) -> R,
+    ) -> Result<Edited<R>, Error> {
         let clock = self.limits.touch_clock(self.now_ms);
         let rng = &mut self.rng;
         let limits = &self.limits;
@@ -355,7 +365,9 @@ impl Store {
             let value = create(&self.limits);
             let meta = self.limits.new_meta(self.now_ms);
             self.insert_in(self.selected, key, Value::Object(value.wrap()), meta, None);
-            self.edit(key, &mut edit_once)?
+            // Not looked up again: what was just made is empty still, and a lookup would take it for one that ran empty.
+            let hash = self.hash(key);
+            self.edit_found(hash, key, &mut edit_once)?
         } else {
             edited
         };

@@ -27,7 +27,7 @@ use super::stage::{Manner, Sample, Stage};
 use super::survey::Survey;
 use crate::args::{Args, UsageError};
 use crate::client::Client;
-use crate::model::Keyspace;
+use crate::model::read_keys;
 use crate::process::{Launch, Server, StartError};
 use crate::record::{Chronicle, Family, Pace, Plan};
 use crate::rng::Rng;
@@ -166,7 +166,7 @@ fn record(config: &Config, stage: &Arc<Stage>, report: &mut PowerReport) -> io::
 fn go_on(stage: &Stage, client: &mut Client, policy: Policy, report: &mut PowerReport) -> io::Result<bool> {
     for (number, progress) in stage.progress.iter().enumerate() {
         let chronicle = Chronicle::new(stage.plan().clone(), number as u64, progress.sent());
-        let observed = Keyspace::read(client, &chronicle.recorder().keys())?;
+        let observed = read_keys(client, &chronicle.recorder().keys())?;
         let dating = chronicle.date(&observed, progress.sent());
         // Without a log a kill takes everything back to the last snapshot; the images are judged on that.
         let is_enough = |count: u64| count >= progress.acknowledged() || policy == Policy::Snapshots;

@@ -5,9 +5,14 @@
 //!
 //! Not here: what happened (`../history.rs`), when to ask (`../run.rs`, `../probe.rs`).
 
+pub mod atomicity;
 pub mod durability;
+pub mod exposure;
 pub mod leftovers;
+pub mod memory;
+pub mod once;
 pub mod replies;
+pub mod resurrection;
 pub mod start;
 
 use std::fmt;
@@ -26,10 +31,20 @@ pub enum Violation {
         /// Where the two differ.
         difference: String,
     },
-    /// A start came back with something that never was: a hole, half a unit, a unit twice, or one that was given up.
+    /// A start came back with something that never was: a hole, or a unit that was given up.
     NeverWas(String),
+    /// A start came back with half a unit, or with one and without an earlier one.
+    Torn(String),
+    /// Something that happened once came back twice.
+    Twice(String),
+    /// A key that was gone for good came back.
+    Resurrected(String),
     /// A reply that cannot be.
     Reply(String),
+    /// INFO called safe what it cannot be.
+    Exposure(String),
+    /// Memory is counted wrongly.
+    Memory(String),
     /// The server did not start although nothing is wrong with the disk.
     Refused(String),
     /// The server did not come to serve, or left a client without an answer.
@@ -52,6 +67,11 @@ impl fmt::Display for Violation {
                 "LOST: came back with state {recovered}, may not be below {floor} (last was {last}): {difference}"
             ),
             Violation::NeverWas(why) => write!(f, "NEVER WAS: {why}"),
+            Violation::Torn(why) => write!(f, "TORN: {why}"),
+            Violation::Twice(why) => write!(f, "TWICE: {why}"),
+            Violation::Resurrected(why) => write!(f, "RESURRECTED: {why}"),
+            Violation::Exposure(why) => write!(f, "EXPOSURE: {why}"),
+            Violation::Memory(why) => write!(f, "MEMORY: {why}"),
             Violation::Reply(why) => write!(f, "REPLY: {why}"),
             Violation::Refused(why) => write!(f, "REFUSED TO START: {why}"),
             Violation::Stuck(why) => write!(f, "STUCK: {why}"),
@@ -69,6 +89,11 @@ impl Violation {
         match self {
             Violation::Lost { .. } => "lost",
             Violation::NeverWas(_) => "never-was",
+            Violation::Torn(_) => "torn",
+            Violation::Twice(_) => "twice",
+            Violation::Resurrected(_) => "resurrected",
+            Violation::Exposure(_) => "exposure",
+            Violation::Memory(_) => "memory",
             Violation::Reply(_) => "reply",
             Violation::Refused(_) => "refused",
             Violation::Stuck(_) => "stuck",

@@ -28,3 +28,15 @@ pub fn check_end(end: End, had_disk_errors: bool, reason: &str) -> Result<Start,
         End::Exited(_) | End::Died(_) | End::Restart => Err(Violation::Refused(format!("{end:?} {reason}"))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_without_a_reason_is_noticed() {
+        assert!(check_end(End::Exited(1), false, "").is_err());
+        assert_eq!(check_end(End::Exited(1), true, ""), Ok(Start::RefusedRightly));
+        assert!(check_end(End::Died(11), true, "").is_err());
+    }
+}

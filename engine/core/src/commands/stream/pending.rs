@@ -14,7 +14,7 @@ use crate::{
     error::{Error, SYNTAX},
     resp::Reply,
     store::{
-        Class,
+        Class, Store,
         stream::{ConsumerId, Entries, Group, Pending, Stream, StreamId},
     },
 };
@@ -281,10 +281,10 @@ impl ClaimOptions {
         Ok(options)
     }
 
-    /// The time given, or now where that is none or makes no sense.
-    fn delivered_ms(&self, now_ms: u64) -> u64 {
+    /// The time given, or now where that is none or makes no sense. A log tells what was, whatever the clock says by now.
+    fn delivered_ms(&self, store: &Store) -> u64 {
         let given = self.delivered_ms.and_then(|ms| u64::try_from(ms).ok());
-        given.filter(|&ms| ms <= now_ms).unwrap_or(now_ms)
+        given.filter(|&ms| ms <= store.now_ms || store.is_loading).unwrap_or(store.now_ms)
     }
 }
 
@@ -306,7 +306,7 @@ pub(super) fn xclaim(call: &mut Call) -> CommandResult {
     let terms = Terms {
         now_ms,
         idle_ms_min,
-        delivered_ms: options.delivered_ms(now_ms),
+        delivered_ms: options.delivered_ms(call.store),
         deliveries: options.deliveries,
         only_ids: options.only_ids,
     };

@@ -1,0 +1,61 @@
+//! INFO tells the truth about exposure: what it calls safe is safe.
+//!
+//! An operator who reads that a power loss would take nothing has been promised all that was there at that moment.
+
+use super::Violation;
+use crate::client::Reply;
+use crate::sim::history::History;
+
+/// Takes what INFO said about the state at which it ran into the floors.
+///
+/// # Errors
+/// It says nothing, or what cannot be.
+pub fn hold_to(history: &mut History, reply: &Reply, state: usize) -> Result<(), Violation> {
+    let text = String::from_utf8_lossy(reply.as_bytes().unwrap_or_default()).into_owned();
+    let field = |name: &str| {
+        let found = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        found.map(str::trim).ok_or_else(|| Violation::Exposure(format!("INFO has no {name}")))
+    };
+    let is_logged = field("perdura_log_policy")? != "none";
+    let (power, kill) = (field("perdura_power_loss_bytes")?, field("perdura_kill_loss_bytes")?);
+    if !is_logged {
+        return Ok(());
+    }
+    if power == "0" && kill != "0" {
+        return Err(Violation::Exposure(format!("a kill takes {kill} bytes and a power loss none")));
+    }
+    if power == "0" {
+        history.promise_log(state);
+    }
+    if kill == "0" {
+        history.floors.kill = history.floors.kill.max(state);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn floors_after(power: &str, kill: &str) -> Result<(usize, usize), Violation> {
+        let mut history = History::default();
+        let text = format!(
+            "perdura_log_policy:everysec\r\nperdura_power_loss_bytes:{power}\r\nperdura_kill_loss_bytes:{kill}\r\n"
+        );
+        hold_to(&mut history, &Reply::Bulk(text.into_bytes()), 7)?;
+        Ok((history.floors.power, history.floors.kill))
+    }
+
+    #[test]
+    fn what_info_calls_safe_may_not_be_lost() {
+        assert_eq!(floors_after("0", "0"), Ok((7, 7)));
+        assert_eq!(floors_after("12", "0"), Ok((0, 7)));
+        assert_eq!(floors_after("12", "12"), Ok((0, 0)));
+    }
+
+    #[test]
+    fn what_info_cannot_say_is_a_violation() {
+        assert!(floors_after("0", "12").is_err());
+        assert!(hold_to(&mut History::default(), &Reply::Null, 1).is_err());
+    }
+}
