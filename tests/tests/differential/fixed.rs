@@ -7,6 +7,14 @@
 /// differs by nature (ids, times, sizes, help texts), or 7.2 words it differently (rights).
 pub const DIALOGUES: &[(&str, &[&str])] = &[
     (
+        "a watched key that is set to have expired",
+        &["WATCH k", "SET k v PXAT 1", "MULTI", "PING", "EXEC", "EXISTS k"],
+    ),
+    (
+        "scores that are no place",
+        &["ZADD z inf a -inf b -1 c 1e19 d", "GEOHASH z a b c d", "GEOPOS z a b c d"],
+    ),
+    (
         "connection",
         &[
             "PING",
