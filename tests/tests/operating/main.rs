@@ -1,13 +1,16 @@
-//! What an operator sees and does: figures over HTTP, a disk that fills, TLS, the service manager, clients and their tools.
+//! What an operator sees and does: figures over HTTP, a disk that fills, TLS, the service manager, clients and their
+//! tools, programs that watch.
 //!
 //! Each file is one subject, with the real server. Backups and restores are beside (`backup.rs`, `restore.rs`).
 
+mod clients;
 mod disk;
 mod metrics;
 mod security;
 mod service;
 mod tls;
 mod tools_of_clients;
+mod watchers;
 
 use std::{
     net::TcpListener,

@@ -7,7 +7,7 @@ use std::{
     fs,
     io::{Read, Write},
     net::{Shutdown, TcpStream},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
 };
 
@@ -18,10 +18,10 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, 
 use super::{PATIENCE, free_port, info, say};
 
 /// A directory with an authority, a server's certificate and a client's, removed with the test.
-struct Certificates(PathBuf);
+pub(super) struct Certificates(PathBuf);
 
 impl Certificates {
-    fn new(name: &str) -> Certificates {
+    pub(super) fn new(name: &str) -> Certificates {
         let path = std::env::temp_dir().join(format!("perdura-tls-{name}-{}", std::process::id()));
         fs::create_dir_all(&path).unwrap();
         let made = Certificates(path);
@@ -48,11 +48,13 @@ impl Certificates {
         }
     }
 
-    fn file(&self, name: &str) -> String {
+    /// Where one of them is.
+    pub(super) fn file(&self, name: &str) -> String {
         self.0.join(name).display().to_string()
     }
 
-    fn server(&self, auth_clients: &str, io_uring: &str) -> (Server, u16) {
+    /// A server with a TLS port beside its plain one.
+    pub(super) fn server(&self, auth_clients: &str, io_uring: &str) -> (Server, u16) {
         let port = free_port();
         let server = start_perdura(&[
             ("tls-port", &port.to_string()),
@@ -156,27 +158,4 @@ fn strangers_on_the_tls_port_disturb_nobody() {
     assert_eq!(certificates.cli(port, false, &["PING"], b""), "PONG\n");
     assert_eq!(say(&mut server.client().unwrap(), "PING"), "PONG");
     drop(silent);
-}
-
-#[test]
-fn redis_py_works_over_tls() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients");
-    let is_there =
-        Command::new("python3").args(["-c", "import redis"]).output().is_ok_and(|o| o.status.success());
-    if !is_there {
-        assert!(std::env::var_os("PERDURA_MUST_RUN").is_none(), "redis-py is missing: tests/clients/prepare");
-        println!("NOT RUN: redis-py is not installed (tests/clients/prepare)");
-        return;
-    }
-    let certificates = Certificates::new("py");
-    let (server, port) = certificates.server("no", "yes");
-    assert_eq!(say(&mut server.client().unwrap(), "CONFIG SET requirepass secret"), "OK");
-    let output = Command::new("timeout")
-        .args(["60", "python3", "redis_py.py", &port.to_string(), "secret", &certificates.file("ca.pem")])
-        .current_dir(folder)
-        .output()
-        .unwrap();
-    let text =
-        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(text.trim_end().ends_with("all good"), "{text}");
 }
