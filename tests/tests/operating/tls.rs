@@ -141,6 +141,46 @@ fn certificates_are_renewed_while_the_server_runs_and_bad_ones_change_nothing() 
     assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
 }
 
+/// The server's key in another form; `how` are arguments of `openssl`.
+fn rewrap(certificates: &Certificates, how: &[&str], to: &str) -> String {
+    let (from, to) = (certificates.file("server.key"), certificates.file(to));
+    let mut command = Command::new("openssl");
+    command.args(how).args(["-in", &from, "-out", &to, "-passout", "pass:open-sesame"]);
+    let output = command.output().expect("openssl is installed (.ci/run does it)");
+    assert!(output.status.success(), "{how:?}: {}", String::from_utf8_lossy(&output.stderr));
+    to
+}
+
+#[test]
+fn a_key_under_a_password_opens_with_it_and_not_without() {
+    let certificates = Certificates::new("password");
+    let (server, port) = certificates.server("no", "yes");
+    let mut client = server.client().unwrap();
+    let sealed = rewrap(&certificates, &["pkcs8", "-topk8", "-v2", "aes-256-cbc"], "sealed.key");
+    let by_scrypt = rewrap(&certificates, &["pkcs8", "-topk8", "-scrypt"], "scrypt.key");
+    let old = rewrap(&certificates, &["ec", "-aes256"], "old.key");
+    for (setting, reason) in [
+        (format!("tls-key-file {sealed}"), "it is encrypted, and tls-key-file-pass is not set"),
+        (format!("tls-key-file {sealed} tls-key-file-pass guessed"), "tls-key-file-pass does not open it"),
+        (
+            format!("tls-key-file {old} tls-key-file-pass open-sesame"),
+            "convert it with `openssl pkcs8 -topk8`",
+        ),
+    ] {
+        let refusal = say(&mut client, &format!("CONFIG SET {setting}"));
+        assert!(refusal.contains("Unable to update TLS configuration. Check server logs."), "{refusal}");
+        let log = server.log_tail();
+        assert!(log.contains("Failed to load private key") && log.contains(reason), "{reason} in {log}");
+        assert_eq!(certificates.cli(port, false, &["PING"], b""), "PONG\n", "nothing has changed");
+    }
+    let opened = format!("CONFIG SET tls-key-file {sealed} tls-key-file-pass open-sesame");
+    assert_eq!(say(&mut client, &opened), "OK");
+    assert_eq!(say(&mut client, &format!("CONFIG SET tls-key-file {by_scrypt}")), "OK");
+    assert_eq!(certificates.cli(port, false, &["PING"], b""), "PONG\n");
+    let log = server.log_tail();
+    assert!(!log.contains("open-sesame") && !log.contains("guessed"), "{log}");
+}
+
 #[test]
 fn strangers_on_the_tls_port_disturb_nobody() {
     let certificates = Certificates::new("strangers");

@@ -6,23 +6,13 @@
 use std::{
     io::{Read, Write},
     net::TcpStream,
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
 };
 
 use perdura_harness::client::{Client, Reply};
 use perdura_tests::start_perdura;
 
-use super::{PATIENCE, free_port, port_of, say, wait_for};
-
-/// A program that ends with the test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
+use super::{PATIENCE, Running, free_port, port_of, say, wait_for};
 
 /// What the exporter shows now, if it listens already.
 fn exported(port: u16) -> Option<String> {

@@ -470,8 +470,8 @@ directives! {
     "tls-cert-file" => tls_cert_file: String = text(""), ANY_TEXT, Reapplied;
     /// Its key, as PEM.
     "tls-key-file" => tls_key_file: String = text(""), ANY_TEXT, Reapplied;
-    /// The key's password.
-    "tls-key-file-pass" => tls_key_file_pass: String = text(""), ANY_TEXT, Sensitive, NoEffect;
+    /// The key's password, where it is encrypted (PKCS#8).
+    "tls-key-file-pass" => tls_key_file_pass: String = text(""), ANY_TEXT, Sensitive, Reapplied;
     /// Certificate for outgoing connections.
     "tls-client-cert-file" => tls_client_cert_file: String = text(""), ANY_TEXT, NoEffect;
     /// Its key.
