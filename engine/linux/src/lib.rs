@@ -19,6 +19,7 @@ mod connections;
 mod facts;
 mod files;
 mod host;
+mod io_threads;
 mod listen;
 mod process;
 mod readiness;

@@ -233,7 +233,8 @@ fn pool(name: &str) -> &'static [&'static str] {
         }
         // Without the least 64-bit number, which Redis saturates to the highest value of a field, against its documentation.
         "step" => &["1", "0", "2", "-1", "5", "300", "-300", "9223372036854775807", "x", "1.5", ""],
-        "float" => &["1", "0", "-1", "2.5", "-0.5", "1e3", "inf", "-inf", "nan", "x", "", "1e400", "1000000"],
+        // None too large for a double: a later SORT of Redis takes the error code it leaves behind for its own.
+        "float" => &["1", "0", "-1", "2.5", "-0.5", "1e3", "inf", "-inf", "nan", "x", "", "1000000"],
         "index" => &["0", "1", "2", "-1", "-2", "5", "-100", "9223372036854775807", "x"],
         "offset" => &["0", "1", "7", "8", "100", "-1", "9223372036854775807", "x", "#1"],
         "bit" => &["1", "0", "2", "x"],
