@@ -15,7 +15,7 @@ mod life;
 mod plot;
 mod scaling;
 mod slow_sync;
-mod stock;
+pub(crate) mod stock;
 mod tail;
 
 pub use self::scaling::Sweeps;
