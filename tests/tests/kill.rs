@@ -17,7 +17,8 @@ fn survives_kills(policy: Policy) {
 
 fn survives_kills_with(policy: Policy, settings: &[(&str, &str)]) {
     let command = ServerCommand::perdura().expect("perdura-server is built by cargo test --workspace");
-    let launch = settings.iter().fold(Launch::new(command), |launch, (name, value)| launch.setting(name, value));
+    let launch =
+        settings.iter().fold(Launch::new(command), |launch, (name, value)| launch.setting(name, value));
     let config = Config { rounds: ROUNDS, ..Config::new(launch, policy) };
     let report = kill::run(&config).expect("the harness itself works");
     let stories: Vec<String> = report
