@@ -5,7 +5,7 @@
 //!
 //! Not here: sorted sets (`zset.rs`), what collections are made of (`store/`).
 
-use alloc::{borrow::ToOwned, vec::Vec};
+use alloc::{borrow::ToOwned, boxed::Box, vec::Vec};
 use core::cmp::Ordering;
 
 use perdura_structures::{
@@ -348,7 +348,7 @@ fn list_of(elements: impl Iterator<Item = Vec<u8>>, limits: &Limits) -> List {
     }
     match list.take_only_listpack() {
         Some(pack) => List::Listpack(pack),
-        None => List::Quicklist(list),
+        None => List::Quicklist(Box::new(list)),
     }
 }
 

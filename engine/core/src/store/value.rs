@@ -70,6 +70,9 @@ pub enum Object {
     Stream(Box<Stream>),
 }
 
+/// It stands in the entry of its key: what is larger goes behind a box.
+const _: () = assert!(size_of::<Object>() <= 32);
+
 impl Object {
     /// Its type.
     pub fn type_of(&self) -> Type {
