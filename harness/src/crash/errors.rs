@@ -16,8 +16,9 @@ use super::stage::{Manner, Sample, Stage};
 use super::survey::Survey;
 use super::{EVERYSEC_WINDOW, Policy};
 use crate::args::Args;
+use crate::operations::{Family, Plan};
 use crate::process::{Launch, Server, StartError};
-use crate::record::{Family, Plan, Progress};
+use crate::record::Progress;
 use crate::rng::Rng;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -106,6 +107,8 @@ pub struct Config {
     pub policy: Policy,
     /// On what.
     pub file_system: FileSystem,
+    /// What is written.
+    pub families: Vec<Family>,
     /// What goes wrong.
     pub trouble: Trouble,
     /// Images looked at.
@@ -119,7 +122,7 @@ pub struct Config {
 /// # Errors
 /// When the machine fails. What the server does wrong is a finding.
 pub fn run(config: &Config) -> io::Result<ErrorsReport> {
-    let plan = Plan { seed: config.seed, families: Family::ALL.to_vec() };
+    let plan = Plan::starting_now(config.seed, config.families.clone());
     let stage = Arc::new(Stage::new(plan, CLIENTS));
     let mut report = ErrorsReport::default();
     let start = config.file_system.make()?;
@@ -290,6 +293,7 @@ pub(super) fn survey(mut args: Args, survey: &mut Survey) -> Result<(), Box<dyn 
     let troubles = args.choices("--troubles", &Trouble::ALL, Trouble::name)?;
     let (points, seed) = (args.number("--points", 6)?, args.number("--seed", 1)?);
     args.finish()?;
+    let families = super::known_families(&launch, Family::ALL.to_vec(), survey)?;
     survey.begin(&format!("crash errors: server {}, seed {seed}", launch.command.name), &ERRORS_COLUMNS)?;
     for file_system in systems {
         if let Some(missing) = disk::missing(file_system) {
@@ -298,7 +302,8 @@ pub(super) fn survey(mut args: Args, survey: &mut Survey) -> Result<(), Box<dyn 
         }
         for (policy, trouble) in policies.iter().flat_map(|policy| troubles.iter().map(|one| (*policy, *one)))
         {
-            let config = Config { launch: launch.clone(), policy, file_system, trouble, points, seed };
+            let (launch, families) = (launch.clone(), families.clone());
+            let config = Config { launch, policy, file_system, families, trouble, points, seed };
             let report = run(&config)?;
             let place = [policy.name(), file_system.name(), trouble.name()];
             survey.row(&place, report.outcome())?;

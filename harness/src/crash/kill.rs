@@ -6,7 +6,7 @@
 //! Always true: a round ends with a dated state for every client or with a violation; a violation is never
 //! carried into the next round (it gets a new directory).
 //!
-//! Not here: loss of power, which a kill does not show (`power/`); what clients write (`record.rs`); what is judged
+//! Not here: loss of power, which a kill does not show (`power/`); what clients write (`operations.rs`); what is judged
 //! (`verdict.rs`); how findings are told (`report.rs`).
 
 use super::Policy;
@@ -17,8 +17,9 @@ use super::survey::Survey;
 use super::verdict::{Reached, judge_all, read_until_ended};
 use crate::args::{Args, UsageError};
 use crate::client::{Client, Reply};
+use crate::operations::{Family, Plan};
 use crate::process::{Launch, Server, StartError, Victims};
-use crate::record::{Family, Pace, Plan, Progress, Recorder, Stop};
+use crate::record::{Pace, Progress, Recorder, Stop};
 use crate::rng::Rng;
 use std::collections::BTreeSet;
 use std::io;
@@ -201,7 +202,7 @@ impl Scene {
         let launch = config.policy.apply(config.launch.clone());
         let server = Server::start(launch).map_err(io::Error::other)?;
         write_ballast(&mut server.client()?, config.ballast)?;
-        let plan = Plan { seed: config.seed, families: config.families.clone() };
+        let plan = Plan::starting_now(config.seed, config.families.clone());
         let recorders = (0..config.clients).map(|client| Recorder::new(plan.clone(), client)).collect();
         let known_leftovers = BTreeSet::new();
         Ok(Scene { server, recorders, progress: Vec::new(), asked: None, known_leftovers })
@@ -275,6 +276,7 @@ impl Scene {
         report: &mut Report,
     ) -> io::Result<(Vec<Reached>, Vec<Violation>)> {
         let progress: Vec<Progress> = self.recorders.iter().map(Recorder::progress).collect();
+        self.recorders.iter_mut().for_each(Recorder::begin_life);
         let ending = self.run_clients(config, moment, &progress, rng, report)?;
         let violations = match ending.server {
             // What the clients then saw is only a consequence.
@@ -458,8 +460,11 @@ pub(super) fn survey(mut args: Args, survey: &mut Survey) -> Result<(), Box<dyn 
     };
     let mut config = read_config(&mut args)?;
     args.finish()?;
-    if config.moments.contains(&Moment::Backup) && !backup::is_known(&config.launch)? {
-        survey.skip("kills during a backup", &backup::missing())?;
+    config.families = super::known_families(&config.launch, config.families, survey)?;
+    if config.moments.contains(&Moment::Backup)
+        && let Some(missing) = super::missing_command(&config.launch, backup::COMMAND)?
+    {
+        survey.skip("kills during a backup", &missing)?;
         config.moments.retain(|moment| *moment != Moment::Backup);
     }
     survey.begin(&parameters(&config), &KILL_COLUMNS)?;
@@ -521,6 +526,7 @@ mod tests {
         let command = ServerCommand::stock_redis()?;
         let mut config = Config::new(Launch::new(command), policy);
         config.moments.retain(|moment| *moment != Moment::Backup);
+        config.families.retain(|family| *family != Family::Fields);
         Some(Config { rounds: 5, clients: 2, ballast: 2000, ..config })
     }
 
