@@ -21,7 +21,7 @@ use crate::operations::{Family, Plan};
 use crate::process::{Launch, Server, StartError, Victims};
 use crate::record::{Pace, Progress, Recorder, Stop};
 use crate::rng::Rng;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Range;
 use std::thread;
@@ -48,7 +48,7 @@ const ORPHAN_PATIENCE: Duration = Duration::from_secs(5);
 const START_KILLS_MAX: u64 = 3;
 
 /// What the server is doing when it is killed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Moment {
     /// Anything.
     Any,
@@ -147,7 +147,16 @@ impl Config {
 /// When the machine fails: no directory, no socket, the program missing. What the server does wrong is a
 /// finding.
 pub fn run(config: &Config) -> io::Result<Report> {
-    let mut report = Report::default();
+    let reports = run_by_moment(config)?.into_values();
+    Ok(reports.fold(Report::default(), Report::and))
+}
+
+/// Runs all rounds and tells of each moment apart.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_by_moment(config: &Config) -> io::Result<BTreeMap<Moment, Report>> {
+    let mut reports: BTreeMap<Moment, Report> = BTreeMap::new();
     let mut scene: Option<Scene> = None;
     for round in 0..config.rounds {
         let mut rng = Rng::at(config.seed, u64::MAX, round);
@@ -156,13 +165,14 @@ pub fn run(config: &Config) -> io::Result<Report> {
             None => Scene::open(config)?,
         };
         let moment = *rng.choose(&config.moments);
-        let violations = current.play(config, moment, &mut rng, &mut report)?;
+        let report = reports.entry(moment).or_default();
+        let violations = current.play(config, moment, &mut rng, report)?;
         report.rounds += 1;
         let is_clean = violations.iter().all(|violation| matches!(violation, Violation::Leftovers(_)));
         report.findings.extend(violations.into_iter().map(|violation| Finding { round, moment, violation }));
         scene = is_clean.then_some(current);
     }
-    Ok(report)
+    Ok(reports)
 }
 
 /// A server, its directory and the clients that know what is in it.
@@ -327,9 +337,13 @@ impl Scene {
                 Ok(Some(_)) => Some(Violation::EndedByItself(server.log_tail())),
                 _ => reached.err().map(|error| Violation::WouldNot(moment, error)),
             };
-            report.kills_with_child += u64::from(!server.children().is_empty());
+            let victims = *rng.choose(&[Victims::ServerOnly, Victims::ServerAndChildren]);
+            if !server.children().is_empty() {
+                report.kills_with_child += 1;
+                report.children_killed += u64::from(victims == Victims::ServerAndChildren);
+            }
             let ended_before: Vec<bool> = writers.iter().map(|writer| writer.is_finished()).collect();
-            server.kill(*rng.choose(&[Victims::ServerOnly, Victims::ServerAndChildren]))?;
+            server.kill(victims)?;
 
             let stops = writers.into_iter().map(|writer| writer.join().expect("writers do not panic"));
             Ok(Ending { server: violation, clients: stops.zip(ended_before).collect(), floors })
@@ -446,7 +460,7 @@ fn write_ballast(client: &mut Client, count: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// `crash kill`: a row for each policy, and every finding.
+/// `crash kill`: a row for each policy and moment, and every finding.
 ///
 /// # Errors
 /// A wrong command line, or what [`run`] reports.
@@ -469,12 +483,18 @@ pub(super) fn survey(mut args: Args, survey: &mut Survey) -> Result<(), Box<dyn 
     }
     survey.begin(&parameters(&config), &KILL_COLUMNS)?;
     for policy in policies {
-        let report = run(&Config { policy, ..config.clone() })?;
-        survey.row(&[policy.name()], report.outcome())?;
-        let is_excused =
-            |finding: &&Finding| tolerates_leftovers && matches!(finding.violation, Violation::Leftovers(_));
-        for Finding { round, moment, violation } in report.findings.iter().filter(|f| !is_excused(f)) {
-            survey.finding(format!("{}, round {round}, {}: {violation}", policy.name(), moment.name()))?;
+        for (moment, report) in run_by_moment(&Config { policy, ..config.clone() })? {
+            survey.row(&[policy.name(), moment.name()], report.outcome())?;
+            let is_excused = |finding: &&Finding| {
+                tolerates_leftovers && matches!(finding.violation, Violation::Leftovers(_))
+            };
+            for Finding { round, moment, violation } in report.findings.iter().filter(|f| !is_excused(f)) {
+                survey.finding(format!(
+                    "{}, round {round}, {}: {violation}",
+                    policy.name(),
+                    moment.name()
+                ))?;
+            }
         }
     }
     Ok(())
