@@ -128,7 +128,7 @@ pub fn run(config: &Config) -> io::Result<ErrorsReport> {
     let start = config.file_system.make()?;
     let witness = stage.clone();
     let device = Device::open(start.clone(), Arc::new(move || witness.sample()))?;
-    let mount = Mount::new(config.file_system, &device.path())?;
+    let mount = Mount::without_reserve(config.file_system, &device.path())?;
     let data_dir = mount.path().join(DATA);
     fs::create_dir(&data_dir)?;
     File::open(mount.path())?.sync_all()?;
@@ -205,6 +205,8 @@ fn go_through(
         if config.trouble == Trouble::Full {
             // Again and again: a file system sets space aside and gives it back later.
             fill(&filler);
+        } else if config.policy == Policy::No {
+            write_back(&mount.path());
         }
         thread::sleep(Duration::from_millis(50));
     }
@@ -233,7 +235,14 @@ fn go_through(
     Ok(troubled_from)
 }
 
-/// Takes all space, in smaller and smaller pieces.
+/// A server that never syncs feels the device only as the kernel writes back, which takes half a minute by itself.
+fn write_back(folder: &Path) {
+    // That it fails is the point.
+    let _ = Command::new("sync").arg("--file-system").arg(folder).output();
+}
+
+/// Takes all space, in smaller and smaller pieces, and the last of it by writing: what a file system keeps back from who
+/// asks for room in advance it still gives to who writes.
 fn fill(path: &Path) {
     let mut size = fs::metadata(path).map_or(0, |metadata| metadata.len());
     for piece in [64 << 20, 8 << 20, 1 << 20, 64 << 10, 4 << 10] {
@@ -243,6 +252,11 @@ fn fill(path: &Path) {
         };
         while allocate(size + piece) {
             size += piece;
+        }
+    }
+    if let Ok(mut file) = File::options().append(true).create(true).open(path) {
+        for piece in [64 << 10, 4 << 10] {
+            while file.write_all(&vec![0; piece]).is_ok() {}
         }
     }
 }
