@@ -111,6 +111,7 @@ fn the_log_is_said_to_be_on_once_it_has_all_that_was_answered() {
             })
             .expect("it is switched on soon");
         server.crash(Crash::Power);
+        server.set("appendonly", "yes");
         server.start().unwrap();
         server.check(&[("LLEN k", answered.to_string().as_str())]);
     }
