@@ -114,6 +114,8 @@ fn a_container_takes_its_settings_from_the_environment_and_saves_on_sigterm() {
         let child = Command::new("sh")
             .arg(&entrypoint)
             .args(["--port", &port.to_string()])
+            .env_clear() // Whoever runs the tests may have PERDURA_… variables of his own.
+            .env("PATH", std::env::var("PATH").unwrap())
             .env("PERDURA_SERVER", server())
             .env("PERDURA_SETTINGS_FILE", scratch.0.join("environment.conf"))
             .env("PERDURA_DIR", scratch.0.display().to_string())
