@@ -2,21 +2,24 @@
 //!
 //! Exists so that the tables of docs/DURABILITY.md come from one command.
 //!
-//! Always true: a part that finds something does not keep the later ones from running; what the stock server does wrong
-//! is shown and is no failure of this command.
+//! Always true: a part that finds something does not keep the others from running; what the stock server does wrong
+//! is shown and is no failure of this command; the order of the tables does not depend on who is done first.
 //!
 //! Not here: the parts.
 
-use super::Missing;
-use super::survey::{Columns, Row, Survey, beside};
-use crate::args::Args;
+use super::disk::FileSystem;
+use super::survey::{Columns, Outcome, Row, Survey, beside};
+use super::{Missing, Policy};
+use crate::args::{Args, UsageError};
 use crate::process::ServerCommand;
 use std::io;
 use std::process::{Command, ExitCode};
+use std::sync::Mutex;
+use std::thread;
 
 /// How `crash all` is called.
 pub const USAGE: &str =
-    "perdura-harness crash all [--points 42] [--rounds 170] [--states 400] [--seconds 3] [--seed 1]
+    "perdura-harness crash all [--points 42] [--rounds 170] [--states 400] [--seconds 3] [--seed 1] [--jobs 1]
     [--systems ext4,xfs,btrfs] [--parts kill,power,errors,contract,enumerate] [--without-stock] [--must-run]
     (tables on standard output, progress on standard error)";
 
@@ -24,15 +27,15 @@ const PARTS: [&str; 5] = ["kill", "power", "errors", "contract", "enumerate"];
 /// Those that ask something of every server; the others are about the order that our engine counts on.
 const COMPARED: [&str; 3] = ["kill", "power", "errors"];
 
-/// Runs all parts, one after the other.
+/// Runs all parts, as many at the same time as `--jobs` says.
 ///
 /// # Errors
 /// A wrong command line, or a machine that fails.
 pub(super) fn main(mut args: Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let plan = Plan::read(&mut args)?;
-    let parts = args.choices("--parts", &PARTS, |part| part)?;
     let with_stock = !args.flag("--without-stock");
     let must_run = args.flag("--must-run");
+    let jobs = args.number("--jobs", 1)?;
     args.finish()?;
     let ours = ServerCommand::perdura().ok_or("no perdura-server found")?;
     let installed = ServerCommand::stock_redis();
@@ -40,55 +43,129 @@ pub(super) fn main(mut args: Args) -> Result<ExitCode, Box<dyn std::error::Error
         "{}",
         [Some(&ours), installed.as_ref()].into_iter().flatten().map(version).collect::<Vec<_>>().join("; ")
     );
-    let mut outcome = ExitCode::SUCCESS;
-    for part in parts {
-        let mut progress = io::stderr();
-        let mut survey = Survey::new(&mut progress, must_run);
-        super::run_part(part, plan.words(part, &ours), &mut survey)?;
-        let mut others = io::stderr();
-        let mut other = Survey::new(&mut others, false);
-        let is_compared = with_stock && COMPARED.contains(&part);
-        let stock = installed.as_ref().filter(|_| is_compared);
-        if let Some(stock) = stock {
-            super::run_part(part, plan.words(part, stock), &mut other)?;
-        } else if is_compared {
-            survey.skip("the stock server", &Missing::Program("redis-server".into()))?;
+    let stock = installed.as_ref().filter(|_| with_stock);
+    let tasks: Vec<Task> = plan.tasks(&ours, stock);
+    let mut outcomes = run_tasks(&plan, &tasks, must_run, jobs)?.into_iter();
+    let mut code = ExitCode::SUCCESS;
+    for part in &plan.parts {
+        let (mut mine, mut others) = (Outcome::default(), Outcome::default());
+        for (task, outcome) in tasks.iter().filter(|task| task.part == *part).zip(outcomes.by_ref()) {
+            if task.server == &ours { mine.take_in(outcome) } else { others.take_in(outcome) }
         }
-        println!("\ncrash {part}:\n\n{}", tell(&survey, stock.map(|stock| (stock, &other))));
-        if survey.conclude() != ExitCode::SUCCESS {
-            outcome = ExitCode::FAILURE;
+        let is_compared = with_stock && COMPARED.contains(part);
+        if is_compared && stock.is_none() {
+            let missing = Missing::Program("redis-server".into());
+            mine.not_run.push(format!("NOT RUN: the stock server: {missing}"));
+        }
+        let stock = stock.filter(|_| is_compared).map(|stock| (stock, &others));
+        println!("\ncrash {part}:\n\n{}", tell(&mine, stock));
+        if !mine.is_good(must_run) {
+            code = ExitCode::FAILURE;
         }
     }
-    Ok(outcome)
+    Ok(code)
 }
 
-/// The parts' own options.
+/// A part, or a share of it, for one server.
+#[derive(Debug)]
+struct Task<'a> {
+    part: &'static str,
+    server: &'a ServerCommand,
+    /// What the share is, for its command line.
+    share: Option<[String; 2]>,
+}
+
+/// Runs them all and gives their outcomes, in their order.
+fn run_tasks(
+    plan: &Plan,
+    tasks: &[Task],
+    must_run: bool,
+    jobs: usize,
+) -> Result<Vec<Outcome>, Box<dyn std::error::Error>> {
+    let waiting = Mutex::new(tasks.iter().enumerate());
+    let done = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..jobs.clamp(1, tasks.len().max(1)) {
+            scope.spawn(|| {
+                loop {
+                    let next = waiting.lock().expect("nobody panics holding it").next();
+                    let Some((index, task)) = next else { return };
+                    let mut progress = io::stderr();
+                    let mut survey = Survey::new(&mut progress, must_run);
+                    let result = super::run_part(task.part, plan.words(task), &mut survey);
+                    let result =
+                        result.map(|()| survey.outcome).map_err(|error| format!("{task:?}: {error}"));
+                    done.lock().expect("nobody panics holding it").push((index, result));
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().expect("nobody panics holding it");
+    done.sort_by_key(|(index, _)| *index);
+    Ok(done.into_iter().map(|(_, result)| result).collect::<Result<_, _>>()?)
+}
+
+/// What is run, with the parts' own options.
 struct Plan {
+    parts: Vec<&'static str>,
+    systems: Vec<FileSystem>,
     options: Vec<(&'static [&'static str], [String; 2])>,
 }
 
 impl Plan {
-    fn read(args: &mut Args) -> Result<Plan, Box<dyn std::error::Error>> {
-        const KNOWN: [(&str, &str, &[&str]); 6] = [
+    fn read(args: &mut Args) -> Result<Plan, UsageError> {
+        const KNOWN: [(&str, &str, &[&str]); 5] = [
             ("--points", "42", &["power"]),
             ("--rounds", "170", &["kill"]),
             ("--states", "400", &["enumerate"]),
             ("--seconds", "3", &["power"]),
             ("--seed", "1", &PARTS),
-            ("--systems", "all", &["power", "errors"]),
         ];
         let mut options = Vec::new();
         for (name, default, parts) in KNOWN {
             options.push((parts, [name.to_string(), args.text(name)?.unwrap_or(default.into())]));
         }
-        Ok(Plan { options })
+        Ok(Plan {
+            parts: args.choices("--parts", &PARTS, |part| part)?,
+            systems: args.choices("--systems", &FileSystem::ALL, FileSystem::name)?,
+            options,
+        })
     }
 
-    /// The command line of `part` for `server`.
-    fn words(&self, part: &str, server: &ServerCommand) -> Args {
+    /// In the order of the parts; each for our server and, where it is compared, for the stock one.
+    fn tasks<'a>(&self, ours: &'a ServerCommand, stock: Option<&'a ServerCommand>) -> Vec<Task<'a>> {
+        let mut tasks = Vec::new();
+        for part in self.parts.iter().copied() {
+            let shares = self.shares(part);
+            let stock = stock.filter(|_| COMPARED.contains(&part));
+            for server in [Some(ours), stock].into_iter().flatten() {
+                tasks.extend(shares.iter().map(|share| Task { part, server, share: share.clone() }));
+            }
+        }
+        tasks
+    }
+
+    /// What of a part can be tried beside the rest of it.
+    fn shares(&self, part: &str) -> Vec<Option<[String; 2]>> {
+        let each = |option: &str, names: Vec<&str>| {
+            names.into_iter().map(|name| Some([option.to_string(), name.to_string()])).collect()
+        };
+        match part {
+            "kill" => each("--policies", Policy::PROMISING.iter().map(|policy| policy.name()).collect()),
+            "power" | "errors" => {
+                each("--systems", self.systems.iter().map(|system| system.name()).collect())
+            }
+            _ => vec![None],
+        }
+    }
+
+    /// The command line of a task.
+    fn words(&self, task: &Task) -> Args {
+        let server = task.server;
         let mut words = vec!["--server".to_string(), format!("{}={}", server.name, server.words.join(" "))];
-        let mine = self.options.iter().filter(|(parts, _)| parts.contains(&part));
-        words.extend(mine.flat_map(|(_, option)| option.iter().cloned()));
+        let own = self.options.iter().filter(|(parts, _)| parts.contains(&task.part));
+        words.extend(own.flat_map(|(_, option)| option.iter().cloned()));
+        words.extend(task.share.iter().flatten().cloned());
         Args::new(words)
     }
 }
@@ -101,7 +178,7 @@ fn version(server: &ServerCommand) -> String {
 }
 
 /// The tables side by side, the sums, and what was found.
-fn tell(ours: &Survey, stock: Option<(&ServerCommand, &Survey)>) -> String {
+fn tell(ours: &Outcome, stock: Option<(&ServerCommand, &Outcome)>) -> String {
     let mut lines = Vec::new();
     if let Some(columns) = ours.columns {
         let (name, others) = stock.map_or(("", &[][..]), |(server, other)| (&server.name, &other.rows));
@@ -166,5 +243,17 @@ mod tests {
             sums(&COLUMNS, &rows),
             "ext4 11 crash points, 0 violations; xfs 7 crash points, 0 violations"
         );
+    }
+    #[test]
+    fn each_policy_or_file_system_is_a_task_of_its_own_for_each_server() {
+        let plan = Plan::read(&mut Args::new(["--systems", "ext4,xfs"].map(String::from))).unwrap();
+        let server = |name: &str| ServerCommand::parse(&format!("{name}=program")).unwrap();
+        let (ours, stock) = (server("ours"), server("stock"));
+        let tasks = plan.tasks(&ours, Some(&stock));
+        let of = |part: &str| tasks.iter().filter(|task| task.part == part).count();
+        assert_eq!(PARTS.map(of), [6, 4, 4, 1, 1]);
+        let mut words = plan.words(tasks.iter().find(|task| task.part == "power").unwrap());
+        assert_eq!(words.text("--systems").unwrap().as_deref(), Some("ext4"));
+        assert_eq!(words.text("--server").unwrap().as_deref(), Some("ours=program"));
     }
 }

@@ -7,7 +7,6 @@
 //!
 //! Not here: when backups are asked for (`kill.rs`, `power/scenario.rs`).
 
-use super::Missing;
 use super::report::Violation;
 use super::verdict::{Dated, Reached, judge_all};
 use crate::client::{Client, Reply};
@@ -22,17 +21,8 @@ pub(super) const PREFIX: &str = "backup-";
 /// The file that is there if and only if the backup is complete.
 const INVENTORY: &str = "perdura-backup.sha256";
 
-/// Whether the server knows the command.
-pub(super) fn is_known(launch: &Launch) -> io::Result<bool> {
-    let server = Server::start(launch.clone()).map_err(io::Error::other)?;
-    let described = server.client()?.say("COMMAND INFO BACKUP")?.into_elements().unwrap_or_default();
-    Ok(described.iter().any(|entry| *entry != Reply::Null))
-}
-
-/// What a server lacks that does not know the command.
-pub(super) fn missing() -> Missing {
-    Missing::Command("BACKUP".into())
-}
+/// What asks for one.
+pub(super) const COMMAND: &str = "BACKUP";
 
 /// One backup, in a directory below the server's own.
 #[derive(Clone, Debug)]

@@ -16,8 +16,9 @@ use super::stage::{Manner, Sample, Stage};
 use super::survey::Survey;
 use super::{EVERYSEC_WINDOW, Policy};
 use crate::args::Args;
+use crate::operations::{Family, Plan};
 use crate::process::{Launch, Server, StartError};
-use crate::record::{Family, Plan, Progress};
+use crate::record::Progress;
 use crate::rng::Rng;
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -106,6 +107,8 @@ pub struct Config {
     pub policy: Policy,
     /// On what.
     pub file_system: FileSystem,
+    /// What is written.
+    pub families: Vec<Family>,
     /// What goes wrong.
     pub trouble: Trouble,
     /// Images looked at.
@@ -119,13 +122,13 @@ pub struct Config {
 /// # Errors
 /// When the machine fails. What the server does wrong is a finding.
 pub fn run(config: &Config) -> io::Result<ErrorsReport> {
-    let plan = Plan { seed: config.seed, families: Family::ALL.to_vec() };
+    let plan = Plan::starting_now(config.seed, config.families.clone());
     let stage = Arc::new(Stage::new(plan, CLIENTS));
     let mut report = ErrorsReport::default();
     let start = config.file_system.make()?;
     let witness = stage.clone();
     let device = Device::open(start.clone(), Arc::new(move || witness.sample()))?;
-    let mount = Mount::new(config.file_system, &device.path())?;
+    let mount = Mount::without_reserve(config.file_system, &device.path())?;
     let data_dir = mount.path().join(DATA);
     fs::create_dir(&data_dir)?;
     File::open(mount.path())?.sync_all()?;
@@ -202,6 +205,8 @@ fn go_through(
         if config.trouble == Trouble::Full {
             // Again and again: a file system sets space aside and gives it back later.
             fill(&filler);
+        } else if config.policy == Policy::No {
+            write_back(&mount.path());
         }
         thread::sleep(Duration::from_millis(50));
     }
@@ -230,7 +235,14 @@ fn go_through(
     Ok(troubled_from)
 }
 
-/// Takes all space, in smaller and smaller pieces.
+/// A server that never syncs feels the device only as the kernel writes back, which takes half a minute by itself.
+fn write_back(folder: &Path) {
+    // That it fails is the point.
+    let _ = Command::new("sync").arg("--file-system").arg(folder).output();
+}
+
+/// Takes all space, in smaller and smaller pieces, and the last of it by writing: what a file system keeps back from who
+/// asks for room in advance it still gives to who writes.
 fn fill(path: &Path) {
     let mut size = fs::metadata(path).map_or(0, |metadata| metadata.len());
     for piece in [64 << 20, 8 << 20, 1 << 20, 64 << 10, 4 << 10] {
@@ -240,6 +252,11 @@ fn fill(path: &Path) {
         };
         while allocate(size + piece) {
             size += piece;
+        }
+    }
+    if let Ok(mut file) = File::options().append(true).create(true).open(path) {
+        for piece in [64 << 10, 4 << 10] {
+            while file.write_all(&vec![0; piece]).is_ok() {}
         }
     }
 }
@@ -290,6 +307,7 @@ pub(super) fn survey(mut args: Args, survey: &mut Survey) -> Result<(), Box<dyn 
     let troubles = args.choices("--troubles", &Trouble::ALL, Trouble::name)?;
     let (points, seed) = (args.number("--points", 6)?, args.number("--seed", 1)?);
     args.finish()?;
+    let families = super::known_families(&launch, Family::ALL.to_vec(), survey)?;
     survey.begin(&format!("crash errors: server {}, seed {seed}", launch.command.name), &ERRORS_COLUMNS)?;
     for file_system in systems {
         if let Some(missing) = disk::missing(file_system) {
@@ -298,7 +316,8 @@ pub(super) fn survey(mut args: Args, survey: &mut Survey) -> Result<(), Box<dyn 
         }
         for (policy, trouble) in policies.iter().flat_map(|policy| troubles.iter().map(|one| (*policy, *one)))
         {
-            let config = Config { launch: launch.clone(), policy, file_system, trouble, points, seed };
+            let (launch, families) = (launch.clone(), families.clone());
+            let config = Config { launch, policy, file_system, families, trouble, points, seed };
             let report = run(&config)?;
             let place = [policy.name(), file_system.name(), trouble.name()];
             survey.row(&place, report.outcome())?;

@@ -6,7 +6,7 @@
 //! Always true: a round ends with a dated state for every client or with a violation; a violation is never
 //! carried into the next round (it gets a new directory).
 //!
-//! Not here: loss of power, which a kill does not show (`power/`); what clients write (`record.rs`); what is judged
+//! Not here: loss of power, which a kill does not show (`power/`); what clients write (`operations.rs`); what is judged
 //! (`verdict.rs`); how findings are told (`report.rs`).
 
 use super::Policy;
@@ -17,10 +17,11 @@ use super::survey::Survey;
 use super::verdict::{Reached, judge_all, read_until_ended};
 use crate::args::{Args, UsageError};
 use crate::client::{Client, Reply};
+use crate::operations::{Family, Plan};
 use crate::process::{Launch, Server, StartError, Victims};
-use crate::record::{Family, Pace, Plan, Progress, Recorder, Stop};
+use crate::record::{Pace, Progress, Recorder, Stop};
 use crate::rng::Rng;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::ops::Range;
 use std::thread;
@@ -47,7 +48,7 @@ const ORPHAN_PATIENCE: Duration = Duration::from_secs(5);
 const START_KILLS_MAX: u64 = 3;
 
 /// What the server is doing when it is killed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Moment {
     /// Anything.
     Any,
@@ -146,7 +147,16 @@ impl Config {
 /// When the machine fails: no directory, no socket, the program missing. What the server does wrong is a
 /// finding.
 pub fn run(config: &Config) -> io::Result<Report> {
-    let mut report = Report::default();
+    let reports = run_by_moment(config)?.into_values();
+    Ok(reports.fold(Report::default(), Report::and))
+}
+
+/// Runs all rounds and tells of each moment apart.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_by_moment(config: &Config) -> io::Result<BTreeMap<Moment, Report>> {
+    let mut reports: BTreeMap<Moment, Report> = BTreeMap::new();
     let mut scene: Option<Scene> = None;
     for round in 0..config.rounds {
         let mut rng = Rng::at(config.seed, u64::MAX, round);
@@ -155,13 +165,14 @@ pub fn run(config: &Config) -> io::Result<Report> {
             None => Scene::open(config)?,
         };
         let moment = *rng.choose(&config.moments);
-        let violations = current.play(config, moment, &mut rng, &mut report)?;
+        let report = reports.entry(moment).or_default();
+        let violations = current.play(config, moment, &mut rng, report)?;
         report.rounds += 1;
         let is_clean = violations.iter().all(|violation| matches!(violation, Violation::Leftovers(_)));
         report.findings.extend(violations.into_iter().map(|violation| Finding { round, moment, violation }));
         scene = is_clean.then_some(current);
     }
-    Ok(report)
+    Ok(reports)
 }
 
 /// A server, its directory and the clients that know what is in it.
@@ -201,7 +212,7 @@ impl Scene {
         let launch = config.policy.apply(config.launch.clone());
         let server = Server::start(launch).map_err(io::Error::other)?;
         write_ballast(&mut server.client()?, config.ballast)?;
-        let plan = Plan { seed: config.seed, families: config.families.clone() };
+        let plan = Plan::starting_now(config.seed, config.families.clone());
         let recorders = (0..config.clients).map(|client| Recorder::new(plan.clone(), client)).collect();
         let known_leftovers = BTreeSet::new();
         Ok(Scene { server, recorders, progress: Vec::new(), asked: None, known_leftovers })
@@ -275,6 +286,7 @@ impl Scene {
         report: &mut Report,
     ) -> io::Result<(Vec<Reached>, Vec<Violation>)> {
         let progress: Vec<Progress> = self.recorders.iter().map(Recorder::progress).collect();
+        self.recorders.iter_mut().for_each(Recorder::begin_life);
         let ending = self.run_clients(config, moment, &progress, rng, report)?;
         let violations = match ending.server {
             // What the clients then saw is only a consequence.
@@ -325,9 +337,13 @@ impl Scene {
                 Ok(Some(_)) => Some(Violation::EndedByItself(server.log_tail())),
                 _ => reached.err().map(|error| Violation::WouldNot(moment, error)),
             };
-            report.kills_with_child += u64::from(!server.children().is_empty());
+            let victims = *rng.choose(&[Victims::ServerOnly, Victims::ServerAndChildren]);
+            if !server.children().is_empty() {
+                report.kills_with_child += 1;
+                report.children_killed += u64::from(victims == Victims::ServerAndChildren);
+            }
             let ended_before: Vec<bool> = writers.iter().map(|writer| writer.is_finished()).collect();
-            server.kill(*rng.choose(&[Victims::ServerOnly, Victims::ServerAndChildren]))?;
+            server.kill(victims)?;
 
             let stops = writers.into_iter().map(|writer| writer.join().expect("writers do not panic"));
             Ok(Ending { server: violation, clients: stops.zip(ended_before).collect(), floors })
@@ -444,7 +460,7 @@ fn write_ballast(client: &mut Client, count: u64) -> io::Result<()> {
     Ok(())
 }
 
-/// `crash kill`: a row for each policy, and every finding.
+/// `crash kill`: a row for each policy and moment, and every finding.
 ///
 /// # Errors
 /// A wrong command line, or what [`run`] reports.
@@ -458,18 +474,27 @@ pub(super) fn survey(mut args: Args, survey: &mut Survey) -> Result<(), Box<dyn 
     };
     let mut config = read_config(&mut args)?;
     args.finish()?;
-    if config.moments.contains(&Moment::Backup) && !backup::is_known(&config.launch)? {
-        survey.skip("kills during a backup", &backup::missing())?;
+    config.families = super::known_families(&config.launch, config.families, survey)?;
+    if config.moments.contains(&Moment::Backup)
+        && let Some(missing) = super::missing_command(&config.launch, backup::COMMAND)?
+    {
+        survey.skip("kills during a backup", &missing)?;
         config.moments.retain(|moment| *moment != Moment::Backup);
     }
     survey.begin(&parameters(&config), &KILL_COLUMNS)?;
     for policy in policies {
-        let report = run(&Config { policy, ..config.clone() })?;
-        survey.row(&[policy.name()], report.outcome())?;
-        let is_excused =
-            |finding: &&Finding| tolerates_leftovers && matches!(finding.violation, Violation::Leftovers(_));
-        for Finding { round, moment, violation } in report.findings.iter().filter(|f| !is_excused(f)) {
-            survey.finding(format!("{}, round {round}, {}: {violation}", policy.name(), moment.name()))?;
+        for (moment, report) in run_by_moment(&Config { policy, ..config.clone() })? {
+            survey.row(&[policy.name(), moment.name()], report.outcome())?;
+            let is_excused = |finding: &&Finding| {
+                tolerates_leftovers && matches!(finding.violation, Violation::Leftovers(_))
+            };
+            for Finding { round, moment, violation } in report.findings.iter().filter(|f| !is_excused(f)) {
+                survey.finding(format!(
+                    "{}, round {round}, {}: {violation}",
+                    policy.name(),
+                    moment.name()
+                ))?;
+            }
         }
     }
     Ok(())
@@ -521,6 +546,7 @@ mod tests {
         let command = ServerCommand::stock_redis()?;
         let mut config = Config::new(Launch::new(command), policy);
         config.moments.retain(|moment| *moment != Moment::Backup);
+        config.families.retain(|family| *family != Family::Fields);
         Some(Config { rounds: 5, clients: 2, ballast: 2000, ..config })
     }
 

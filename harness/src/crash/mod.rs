@@ -6,7 +6,7 @@
 //! Always true: a part that this machine cannot run says so and is not counted as run; what the server does wrong is a
 //! finding, what the machine does wrong is an error.
 //!
-//! Not here: each part (`kill.rs`, `power/`, `errors.rs`, `contract/`), what is written (`record.rs`), what is right
+//! Not here: each part (`kill.rs`, `power/`, `errors.rs`, `contract/`), what is written (`operations.rs`), what is right
 //! afterwards (`verdict.rs`), how it is told (`survey.rs`).
 
 mod all;
@@ -26,7 +26,9 @@ mod verdict;
 pub use report::{ErrorsReport, Finding, PowerReport, Report, Violation};
 
 use crate::args::{Args, UsageError};
-use crate::process::{Launch, ServerCommand};
+use crate::client::Reply;
+use crate::operations::Family;
+use crate::process::{Launch, Server, ServerCommand};
 use disk::FileSystem;
 use std::fmt;
 use std::io;
@@ -88,6 +90,30 @@ impl fmt::Display for Missing {
             Missing::Command(what) => write!(f, "the server has no {what}"),
         }
     }
+}
+
+/// What a server lacks that does not know this command.
+fn missing_command(launch: &Launch, name: &str) -> io::Result<Option<Missing>> {
+    let server = Server::start(launch.clone()).map_err(io::Error::other)?;
+    let described =
+        server.client()?.say(&format!("COMMAND INFO {name}"))?.into_elements().unwrap_or_default();
+    let is_known = described.iter().any(|entry| *entry != Reply::Null);
+    Ok((!is_known).then(|| Missing::Command(name.into())))
+}
+
+/// Those of `families` that the server knows; the others are told.
+fn known_families(
+    launch: &Launch,
+    mut families: Vec<Family>,
+    survey: &mut Survey,
+) -> io::Result<Vec<Family>> {
+    if families.contains(&Family::Fields)
+        && let Some(missing) = missing_command(launch, "HPEXPIREAT")?
+    {
+        survey.skip("expiries of fields", &missing)?;
+        families.retain(|family| *family != Family::Fields);
+    }
+    Ok(families)
 }
 
 /// The server that `--server` names, ours if none, with every `--setting`.

@@ -154,6 +154,8 @@ pub struct Report {
     pub rounds: u64,
     /// Kills that hit while a child of the server was running.
     pub kills_with_child: u64,
+    /// Those of them in which the child was killed as well, and not left to find out.
+    pub children_killed: u64,
     /// Starts that were killed.
     pub starts_killed: u64,
     /// Backups that were complete when the server was killed, and were started from.
@@ -171,6 +173,22 @@ pub struct Report {
 }
 
 impl Report {
+    /// Both together.
+    #[must_use]
+    pub fn and(mut self, other: Report) -> Report {
+        self.rounds += other.rounds;
+        self.kills_with_child += other.kills_with_child;
+        self.children_killed += other.children_killed;
+        self.starts_killed += other.starts_killed;
+        self.backups += other.backups;
+        self.acknowledged += other.acknowledged;
+        self.rounds_shown_early += other.rounds_shown_early;
+        self.in_flight_kept += other.in_flight_kept;
+        self.slowest_recovery = self.slowest_recovery.max(other.slowest_recovery);
+        self.findings.extend(other.findings);
+        self
+    }
+
     /// Violations other than refused starts and leftovers, which have columns of their own.
     pub fn state_violations(&self) -> usize {
         self.findings.len() - self.refused_starts() - self.leftovers()
@@ -195,6 +213,7 @@ impl Report {
         let figures = [
             self.rounds,
             self.kills_with_child,
+            self.children_killed,
             self.starts_killed,
             self.backups,
             self.acknowledged,
@@ -211,10 +230,11 @@ impl Report {
 
 /// Of `crash kill`.
 pub(super) static KILL_COLUMNS: Columns = Columns {
-    places: &["policy"],
+    places: &["policy", "moment"],
     outcomes: &[
         "rounds",
         "kills with a child running",
+        "of these, the child too",
         "starts killed",
         "finished backups",
         "acknowledged operations",

@@ -12,8 +12,9 @@ use super::Policy;
 use super::backup::Backup;
 use super::report::Violation;
 use super::verdict::{Reached, read_until_ended};
+use crate::operations::Plan;
 use crate::process::{Server, Victims};
-use crate::record::{Pace, Plan, Progress, Recorder, Stop};
+use crate::record::{Pace, Progress, Recorder, Stop};
 use std::io;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -292,7 +293,7 @@ impl Stage {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Family;
+    use crate::operations::Family;
 
     fn sample(at_ms: u64, acknowledged: u64) -> Sample {
         let client = ClientSample { acknowledged, sent: acknowledged + 4, shown: acknowledged + 1 };
@@ -301,7 +302,7 @@ mod tests {
 
     /// A client that is answered one operation each millisecond.
     fn stage(duties: Vec<(u64, Duty)>) -> Stage {
-        let stage = Stage::new(Plan { seed: 1, families: Family::ALL.to_vec() }, 1);
+        let stage = Stage::new(Plan { seed: 1, families: Family::ALL.to_vec(), epoch_ms: 0 }, 1);
         *stage.timeline.lock().unwrap() = (0..10_000).map(|at_ms| sample(at_ms, at_ms)).collect();
         let at = |(at_ms, duty)| (Duration::from_millis(at_ms), duty);
         stage.duties.lock().unwrap().extend(duties.into_iter().map(at));

@@ -31,6 +31,12 @@ pub(super) struct Survey<'a> {
     /// Where everything is told as it happens.
     out: &'a mut dyn Write,
     must_run: bool,
+    pub(super) outcome: Outcome,
+}
+
+/// What came of it.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
     pub(super) columns: Option<&'static Columns>,
     pub(super) rows: Vec<Row>,
     pub(super) findings: Vec<String>,
@@ -38,34 +44,49 @@ pub(super) struct Survey<'a> {
     pub(super) not_run: Vec<String>,
 }
 
+impl Outcome {
+    /// Adds what came of another share of the same part.
+    pub(super) fn take_in(&mut self, share: Outcome) {
+        self.columns = self.columns.or(share.columns);
+        self.rows.extend(share.rows);
+        self.findings.extend(share.findings);
+        self.not_run.extend(share.not_run);
+    }
+
+    /// Whether nothing was found, and nothing left out that had to run.
+    pub(super) fn is_good(&self, must_run: bool) -> bool {
+        self.findings.is_empty() && (self.not_run.is_empty() || !must_run)
+    }
+}
+
 impl<'a> Survey<'a> {
     /// Nothing tried yet. With `must_run`, whatever is missing is a failure.
     pub(super) fn new(out: &'a mut dyn Write, must_run: bool) -> Survey<'a> {
-        Survey { out, must_run, columns: None, rows: Vec::new(), findings: Vec::new(), not_run: Vec::new() }
+        Survey { out, must_run, outcome: Outcome::default() }
     }
 
     /// Begins the table.
     pub(super) fn begin(&mut self, title: &str, columns: &'static Columns) -> io::Result<()> {
-        self.columns = Some(columns);
+        self.outcome.columns = Some(columns);
         let names: Vec<&str> = columns.places.iter().chain(columns.outcomes).copied().collect();
         writeln!(self.out, "{title}\n\n{}", head(&names))
     }
 
     /// Adds a row.
     pub(super) fn row(&mut self, place: &[&str], outcome: Vec<String>) -> io::Result<()> {
-        let columns = self.columns.expect("the table has begun");
+        let columns = self.outcome.columns.expect("the table has begun");
         assert!(place.len() == columns.places.len() && outcome.len() == columns.outcomes.len());
         let row = Row { place: place.iter().map(|cell| cell.to_string()).collect(), outcome };
         let cells: Vec<&str> = row.place.iter().chain(&row.outcome).map(String::as_str).collect();
         writeln!(self.out, "{}", line(&cells))?;
-        self.rows.push(row);
+        self.outcome.rows.push(row);
         Ok(())
     }
 
     /// Something that the server did wrong.
     pub(super) fn finding(&mut self, what: String) -> io::Result<()> {
         writeln!(self.out, "- {what}")?;
-        self.findings.push(what);
+        self.outcome.findings.push(what);
         Ok(())
     }
 
@@ -80,15 +101,14 @@ impl<'a> Survey<'a> {
         writeln!(self.out, "{text}")?;
         // A server that does not know a command is no less complete a machine.
         if !matches!(missing, Missing::Command(_)) {
-            self.not_run.push(text);
+            self.outcome.not_run.push(text);
         }
         Ok(())
     }
 
     /// Whether all went well.
     pub(super) fn conclude(&self) -> ExitCode {
-        let is_complete = self.not_run.is_empty() || !self.must_run;
-        if self.findings.is_empty() && is_complete { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        if self.outcome.is_good(self.must_run) { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 }
 
@@ -147,7 +167,7 @@ mod tests {
         let mut survey = Survey::new(&mut out, true);
         survey.begin("title", &COLUMNS).unwrap();
         survey.row(&["a"], vec!["5".into(), "0".into()]).unwrap();
-        assert_eq!(survey.rows, [row("a", [5, 0])]);
+        assert_eq!(survey.outcome.rows, [row("a", [5, 0])]);
         assert_eq!(
             String::from_utf8_lossy(&out),
             "title\n\n| where | tried | wrong |\n|---|---|---|\n| a | 5 | 0 |\n"

@@ -7,6 +7,9 @@ use std::sync::Arc;
 use super::{Bytes, DBS, Entry, Keyspace, Value};
 use crate::client::Reply;
 
+/// The time at which [`Keyspace::apply`] does everything, milliseconds of unix time: every other time is to come.
+pub const APPLIED_AT_MS: u64 = 1;
+
 /// What a command must answer.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
@@ -16,6 +19,8 @@ pub enum Answer {
     AtLeast(i64),
     /// These, in any order.
     AnyOrder(Vec<Reply>),
+    /// A list of these, in this order.
+    Each(Vec<Answer>),
     /// An error with this code as its first word.
     Error(&'static str),
     /// Chance decides, or something that the model does not know: the server is asked what became of the key.
@@ -73,6 +78,10 @@ impl Answer {
                             .map(|index| rest.swap_remove(index))
                             .is_some()
                     })
+            }
+            (Answer::Each(answers), Reply::Array(elements)) => {
+                answers.len() == elements.len()
+                    && answers.iter().zip(elements).all(|(answer, element)| answer.allows(element))
             }
             (Answer::Error(code), Reply::Error(text)) => text.split(' ').next() == Some(code),
             (Answer::Chosen(Choice::GroupReads(_, answer)), reply) => answer.allows(reply),
@@ -171,14 +180,23 @@ impl Keyspace {
         })
     }
 
-    /// Carries out a command that cannot fail and that no clock decides, in database 0.
+    /// Carries out a command whose effect neither a clock nor chance decides, in database 0. A HyperLogLog is held as
+    /// [`plain_registers`](super::plain_registers) gives it, and what a group has read is not guessed.
     ///
     /// # Panics
-    /// It can.
-    pub fn apply(&mut self, words: &[Bytes]) -> Reply {
-        match self.run(0, &upper(&words[0]), &words[1..], 0) {
-            Ok(Answer::Exactly(reply)) => reply,
-            other => panic!("{words:?} gave {other:?}"),
+    /// Chance decides.
+    pub fn apply(&mut self, words: &[Bytes]) -> Answer {
+        let name = upper(&words[0]);
+        let outcome = match name.as_str() {
+            "PFADD" => self.pfadd(&words[1..]),
+            "PFMERGE" => self.pfmerge(&words[1..]),
+            _ => self.run(0, &name, &words[1..], APPLIED_AT_MS),
+        };
+        match outcome {
+            Ok(Answer::Chosen(Choice::GroupReads(_, answer))) => *answer,
+            Ok(Answer::Chosen(choice)) => self.choose(0, &choice, None).expect("all of them go"),
+            Ok(answer) => answer,
+            Err(code) => Answer::Error(code),
         }
     }
 

@@ -6,11 +6,12 @@
 //! Always true: a collection never stays behind empty, except a stream; equal keyspaces are equal values; a command that
 //! answers an error has changed nothing; what depends on chance is taken from the server and checked for being possible.
 //!
-//! Not here: which commands are sent (`record.rs`, `sim/workload/`).
+//! Not here: which commands are sent (`operations.rs`, `sim/workload/`).
 
 mod digest;
 mod execute;
 mod hashes;
+mod hyperloglog;
 mod keys;
 mod lists;
 mod read;
@@ -23,7 +24,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 pub use digest::Digest;
-pub use execute::{Answer, Choice};
+pub use execute::{APPLIED_AT_MS, Answer, Choice};
+pub use hyperloglog::plain_registers;
 pub use read::{Ask, read_dbs, read_key, read_keys};
 pub use streams::{Consumer, Group, Pending, Stream, StreamId};
 pub use zsets::Score;
@@ -80,8 +82,17 @@ impl Entry {
         is_due(self.expires_at_ms, now_ms)
     }
 
+    /// When it goes, and each field of it that goes before.
+    pub fn ends(&self) -> impl Iterator<Item = u64> {
+        let fields = match &self.value {
+            Value::Hash(fields) => Some(fields.values().filter_map(|field| field.expires_at_ms)),
+            _ => None,
+        };
+        self.expires_at_ms.into_iter().chain(fields.into_iter().flatten())
+    }
+
     /// The same without fields whose time has come; `None` if nothing is left to see.
-    fn seen_at(&self, now_ms: u64) -> Option<Entry> {
+    pub fn seen_at(&self, now_ms: u64) -> Option<Entry> {
         let mut entry = self.clone();
         if let Value::Hash(fields) = &mut entry.value {
             fields.retain(|_, field| !is_due(field.expires_at_ms, now_ms));

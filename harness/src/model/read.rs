@@ -133,8 +133,10 @@ fn read_fields(
     let time = |index: usize| {
         times.get(index).and_then(Reply::as_integer).and_then(|at_ms| u64::try_from(at_ms).ok())
     };
-    let read = |(index, (name, value))| (name, Field { value, expires_at_ms: time(index) });
-    Ok(pairs.into_iter().enumerate().map(read).collect())
+    // It went between the two looks.
+    let is_gone = |index: usize| times.get(index).and_then(Reply::as_integer) == Some(-2);
+    let there = pairs.into_iter().enumerate().filter(|(index, _)| !is_gone(*index));
+    Ok(there.map(|(index, (name, value))| (name, Field { value, expires_at_ms: time(index) })).collect())
 }
 
 /// XINFO STREAM … FULL

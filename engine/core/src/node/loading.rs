@@ -21,7 +21,6 @@ use alloc::{
     collections::VecDeque,
     format,
     string::{String, ToString},
-    vec,
     vec::Vec,
 };
 
@@ -929,17 +928,21 @@ impl Node {
         {
             self.load_report.cases.push(Case::UnsyncedWrittenAnew);
             let (path, from, to) = (names.path(name), *from, *to);
-            self.begin_part(&mut manifest, file, disk)?;
             let mut select = Vec::new();
             if *db != 0 {
                 // A file begins in database 0, what is copied may not.
                 crate::resp::encode_command(&[b"SELECT", format!("{db}").as_bytes()], &mut select);
-                disk.perform(&FileStep::Append { file, bytes: select.clone().into() })?;
             }
-            recovery::copy_range(&path, from, to, file, disk)?;
-            let mut steps = vec![FileStep::Sync { file }];
-            steps.extend(names.manifest_steps(&manifest, &mut self.ids));
-            recovery::perform_all(&steps, disk)?;
+            let copy = names.path(&self.aof.part_after(&manifest).name);
+            recovery::or_nothing(&copy, disk, |disk| -> Result<(), Refusal> {
+                self.begin_part(&mut manifest, file, disk)?;
+                if !select.is_empty() {
+                    disk.perform(&FileStep::Append { file, bytes: select.clone().into() })?;
+                }
+                recovery::copy_range(&path, from, to, file, disk)?;
+                Ok(disk.perform(&FileStep::Sync { file })?)
+            })?;
+            recovery::perform_all(&names.manifest_steps(&manifest, &mut self.ids), disk)?;
             // Only now: until the manifest names the copy, the original is what counts. And only if it can be: the copy's
             // first header tells our loader where the original ends.
             if let Err(error) = disk.perform(&FileStep::Truncate { path, len: from }) {

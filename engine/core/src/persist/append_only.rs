@@ -263,6 +263,8 @@ pub struct AppendOnly {
     is_scheduled: bool,
     /// Switched on again while it was being closed.
     reopens: bool,
+    /// Where the log stood when it came into force: what is older was answered without waiting for it.
+    in_force_from: Offset,
     retry_at_us: u64,
     /// Bytes of all parts but the present file.
     closed_len: u64,
@@ -296,6 +298,7 @@ impl AppendOnly {
             closing: None,
             is_scheduled: false,
             reopens: false,
+            in_force_from: 0,
             retry_at_us: 0,
             closed_len: 0,
             base_len: 0,
@@ -861,8 +864,17 @@ impl AppendOnly {
     fn finish_enabling(&mut self) {
         if self.state == State::Starting {
             self.state = State::On;
+            self.in_force_from = self.journal.offset_buffered();
             self.journal.set_effective(true);
         }
+    }
+
+    /// The log has come into force, but not yet for all that was answered before: under `always` that is still being synced.
+    /// Who asks whether it is on is told so only afterwards.
+    pub fn is_settling(&self) -> bool {
+        self.state == State::On
+            && self.journal.is_always()
+            && self.journal.offset_synced() < self.in_force_from
     }
 
     /// Archives superseded files if they are to be kept, removes them, then their lines. Called after a rewrite, after a

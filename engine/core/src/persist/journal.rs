@@ -559,6 +559,11 @@ impl Journal {
         self.is_effective = is_effective;
     }
 
+    /// The policy is `appendfsync always`.
+    pub fn is_always(&self) -> bool {
+        self.settings.fsync == Fsync::Always
+    }
+
     /// All that was taken in is durable: no reply has anything to wait for.
     #[inline]
     pub fn is_all_synced(&self) -> bool {

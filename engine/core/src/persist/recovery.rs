@@ -392,15 +392,39 @@ pub fn copy_aside(
     let file = ids.file();
     // A start that crashed may have left one, and with it an error that the kernel still has to tell.
     disk.perform(&FileStep::Remove { path: copy.clone() })?;
-    disk.perform(&FileStep::CreateTemp { file, path: copy.clone() })?;
-    let mut len = copy_range(&names.path(part), offset, u64::MAX, file, disk)?;
-    for follower in followers {
-        len += copy_range(&names.path(&follower.name), 0, u64::MAX, file, disk)?;
-    }
-    let steps =
-        [FileStep::Sync { file }, FileStep::Close { file }, FileStep::SyncDir { path: names.dir.clone() }];
-    perform_all(&steps, disk)?;
+    let len = or_nothing(&copy, disk, |disk| -> Result<u64, IoError> {
+        disk.perform(&FileStep::CreateTemp { file, path: copy.clone() })?;
+        let mut len = copy_range(&names.path(part), offset, u64::MAX, file, disk)?;
+        for follower in followers {
+            len += copy_range(&names.path(&follower.name), 0, u64::MAX, file, disk)?;
+        }
+        let steps = [
+            FileStep::Sync { file },
+            FileStep::Close { file },
+            FileStep::SyncDir { path: names.dir.clone() },
+        ];
+        perform_all(&steps, disk)?;
+        Ok(len)
+    })?;
     Ok((copy, len))
+}
+
+/// Makes the file at `path`, which nothing names yet, or leaves none: a start that ends because the disk is full takes up no
+/// room.
+///
+/// # Errors
+/// What kept `make` from making it.
+pub fn or_nothing<T, E>(
+    path: &str,
+    disk: &mut dyn Disk,
+    make: impl FnOnce(&mut dyn Disk) -> Result<T, E>,
+) -> Result<T, E> {
+    let made = make(disk);
+    if made.is_err() {
+        // If even that fails, the next start removes it.
+        let _ = disk.perform(&FileStep::Remove { path: path.into() });
+    }
+    made
 }
 
 /// Cuts a file at `offset`, durably.

@@ -114,9 +114,22 @@ pub(in crate::crash) struct Mount {
 impl Mount {
     /// Mounts the file `disk`; the file system recovers it first, as after a crash.
     pub(in crate::crash) fn new(file_system: FileSystem, disk: &Path) -> io::Result<Mount> {
+        Mount::with(file_system, disk, "loop,noatime")
+    }
+
+    /// The same where a file gets room only as it is written: XFS otherwise sets aside as much again as a file has, and
+    /// a disk that is full is not felt for long.
+    pub(in crate::crash) fn without_reserve(file_system: FileSystem, disk: &Path) -> io::Result<Mount> {
+        match file_system {
+            FileSystem::Xfs => Mount::with(file_system, disk, "loop,noatime,allocsize=4096"),
+            FileSystem::Ext4 | FileSystem::Btrfs => Mount::new(file_system, disk),
+        }
+    }
+
+    fn with(file_system: FileSystem, disk: &Path, options: &str) -> io::Result<Mount> {
         let folder = TempDir::new("perdura-mount")?;
         run(Command::new("mount")
-            .args(["-t", file_system.name(), "-o", "loop,noatime"])
+            .args(["-t", file_system.name(), "-o", options])
             .arg(disk)
             .arg(folder.path()))?;
         Ok(Mount { folder, is_mounted: true })

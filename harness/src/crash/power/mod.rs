@@ -27,9 +27,9 @@ use super::stage::{Manner, Sample, Stage};
 use super::survey::Survey;
 use crate::args::{Args, UsageError};
 use crate::client::Client;
-use crate::model::read_keys;
+use crate::operations::{Family, Plan};
 use crate::process::{Launch, Server, StartError};
-use crate::record::{Chronicle, Family, Pace, Plan};
+use crate::record::{Chronicle, Observed, Pace};
 use crate::rng::Rng;
 use std::fs::{self, File};
 use std::io;
@@ -56,6 +56,8 @@ pub struct Config {
     pub judged_as: Policy,
     /// On what.
     pub file_system: FileSystem,
+    /// What is written.
+    pub families: Vec<Family>,
     /// Doing what.
     pub scenario: Scenario,
     /// On which disk.
@@ -77,7 +79,7 @@ pub struct Config {
 /// # Errors
 /// When the machine fails. What the server does wrong is a finding.
 pub fn run(config: &Config) -> io::Result<PowerReport> {
-    let plan = Plan { seed: config.seed, families: Family::ALL.to_vec() };
+    let plan = Plan::starting_now(config.seed, config.families.clone());
     let stage = Arc::new(Stage::new(plan, config.clients));
     let mut report = PowerReport::default();
     let recording = record(config, &stage, &mut report)?;
@@ -166,7 +168,7 @@ fn record(config: &Config, stage: &Arc<Stage>, report: &mut PowerReport) -> io::
 fn go_on(stage: &Stage, client: &mut Client, policy: Policy, report: &mut PowerReport) -> io::Result<bool> {
     for (number, progress) in stage.progress.iter().enumerate() {
         let chronicle = Chronicle::new(stage.plan().clone(), number as u64, progress.sent());
-        let observed = read_keys(client, &chronicle.recorder().keys())?;
+        let observed = Observed::read(client, &chronicle.recorder().keys())?;
         let dating = chronicle.date(&observed, progress.sent());
         // Without a log a kill takes everything back to the last snapshot; the images are judged on that.
         let is_enough = |count: u64| count >= progress.acknowledged() || policy == Policy::Snapshots;
@@ -250,10 +252,13 @@ pub(super) fn survey(mut args: Args, survey: &mut Survey) -> Result<(), Box<dyn 
         }
         None => None,
     };
-    let template = read_template(&mut args, launch)?;
+    let mut template = read_template(&mut args, launch)?;
     args.finish()?;
-    if scenarios.contains(&Scenario::Backup) && !backup::is_known(&template.launch)? {
-        survey.skip("loss of power during a backup", &backup::missing())?;
+    template.families = super::known_families(&template.launch, template.families, survey)?;
+    if scenarios.contains(&Scenario::Backup)
+        && let Some(missing) = super::missing_command(&template.launch, backup::COMMAND)?
+    {
+        survey.skip("loss of power during a backup", &missing)?;
         scenarios.retain(|scenario| *scenario != Scenario::Backup);
     }
     let title = format!("crash power: server {}, seed {}", template.launch.command.name, template.seed);
@@ -293,6 +298,7 @@ fn read_template(args: &mut Args, launch: Launch) -> Result<Config, UsageError> 
         policy: Policy::Always,
         judged_as: Policy::Always,
         file_system: FileSystem::Ext4,
+        families: Family::ALL.to_vec(),
         scenario: Scenario::Steady,
         honesty: if args.flag("--lying-device") { Honesty::Lying } else { Honesty::Honest },
         points: args.number("--points", 60)?,
