@@ -15,6 +15,7 @@ pub mod model;
 pub mod os;
 pub mod process;
 pub mod record;
+pub mod reference;
 pub mod rng;
 pub mod sim;
 pub mod steps;
