@@ -207,3 +207,40 @@ fn part_that_is_written_to_is_not_superseded() {
         server.check(&[("MGET a b", "1) 1 2) 2")]);
     });
 }
+
+/// Seed 10651, ours and the stock servers': an entry is pending and trimmed away, and the rewrite writes commands. XCLAIM makes
+/// nothing pending that is not there, so the next start had forgotten who it was delivered to.
+#[test]
+fn pending_entries_that_are_gone_survive_a_rewrite_into_commands() {
+    fails_with(Mutant::GonePendingForgotten, || {
+        for removal in ["XTRIM x MAXLEN 1", "XDEL x 2-0 3-0", "XTRIM x MAXLEN 0"] {
+            let settings = [
+                ("appendonly", "yes"),
+                ("appendfsync", "always"),
+                ("aof-use-rdb-preamble", "no"),
+                ("save", "\"\""),
+            ];
+            let mut server = started(&settings);
+            for entry in ["XADD x 1-0 f v", "XADD x 2-0 f v", "XADD x 3-0 f v", "XADD x 4-0 f v"] {
+                server.say(entry);
+            }
+            server.check(&[("XGROUP CREATE x g 0", "OK")]);
+            server.say("XREADGROUP GROUP g c STREAMS x >");
+            server.say(removal);
+            let seen =
+                ["XPENDING x g - + 9", "XINFO STREAM x FULL"].map(|line| without_times(&server.say(line)));
+            server.check(&[REWRITE]);
+            server.wait_ms(20_000);
+            lose_power_and_start(&mut server);
+            let again =
+                ["XPENDING x g - + 9", "XINFO STREAM x FULL"].map(|line| without_times(&server.say(line)));
+            assert_eq!(seen, again, "after {removal}");
+        }
+    });
+}
+
+/// What counts seconds since somebody was seen, or in what a stream is kept, may be another number.
+fn without_times(reply: &str) -> String {
+    let is_kept = |word: &&str| word.parse::<u64>().is_err();
+    reply.split_whitespace().filter(is_kept).collect::<Vec<_>>().join(" ")
+}
