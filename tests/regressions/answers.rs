@@ -299,7 +299,7 @@ fn client_that_waited_is_served_what_a_power_loss_cannot_take() {
             server.world.send(waiting, request);
             server.wait_ms(10);
             server.send("RPUSH from v");
-            server.world.run_until(5_000_000, |world| !world.received(waiting).is_empty());
+            server.world.run_until(5_000_000, |world| world.received(waiting).len() >= 7);
             assert_eq!(server.world.received(waiting), b"$1\r\nv\r\n");
             lose_power_and_start(&mut server);
             server.check(&[("LRANGE to 0 -1", "1) v")]);

@@ -1,6 +1,7 @@
 //! What lies on disk at a start: W1, W2, W7, W7b, W8, W17, W18, W20, W21, W23, W27, and what peers made of such files.
 
 use perdura_core::mutant::Mutant;
+use perdura_harness::model::Value;
 use perdura_harness::reference::read_set;
 use perdura_sim::faults::{FaultKind, Operation};
 use perdura_sim::world::{Crash, End};

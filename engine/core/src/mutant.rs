@@ -51,6 +51,8 @@ mutants! {
     SyncOfAnotherFile,
     /// Switching to `always` takes the backlog for synced.
     SwitchTrustsBacklog,
+    /// `appendonly no` forgets a first base that is being put in place (seed 100555).
+    InstalledWhileOff,
     /// `appendonly no` does not wait for the tail.
     DisableDropsTail,
     /// SHUTDOWN does not flush the log.

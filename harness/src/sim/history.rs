@@ -133,6 +133,8 @@ pub struct History {
     pub(super) is_off_asked: bool,
     /// The disk was told to lose pages: what a kill leaves is then no better known than what a power loss leaves.
     pub is_cache_doubtful: bool,
+    /// A stop held commands back; if it fails, they run in an order that nobody saw.
+    pub has_held_back: bool,
     /// Told what clients do and are told, line by line.
     pub narrate: Option<fn(String)>,
     /// CONFIG SETs that were carried out.
@@ -173,6 +175,7 @@ impl Default for History {
             is_closing: false,
             is_off_asked: false,
             is_cache_doubtful: false,
+            has_held_back: false,
             narrate: None,
         }
     }
@@ -409,6 +412,7 @@ impl History {
         self.promised = None;
         self.fresh_replies = 0;
         self.is_cache_doubtful = false;
+        self.has_held_back = false;
         self.is_closing = false;
         self.is_off_asked = false;
     }

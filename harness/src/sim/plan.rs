@@ -311,6 +311,18 @@ const PERSISTENCE: [(&str, &[&str]); 12] = [
     ("appendfsync-lag-action", &["wait", "wait", "refuse"]),
 ];
 
+/// The same, changed at run time only; what forbids to cut a torn tail is taken back before each start.
+const AT_RUN_TIME: [(&str, &[&str]); 8] = [
+    ("stop-writes-on-bgsave-error", &["yes", "no"]),
+    ("aof-load-truncated", &["yes", "no"]),
+    ("rdb-key-save-delay", &["0", "0", "1000"]),
+    ("rdb-del-sync-files", &["yes", "no"]),
+    ("aof-archive-max-age", &["0", "60"]),
+    ("aof-archive-max-bytes", &["0", "100000"]),
+    ("disk-soft-limit", &["0", "4000"]),
+    ("disk-hard-limit", &["0", "0", "2000"]),
+];
+
 const ENCODINGS: [(&str, &str); 8] = [
     ("hash-max-listpack-entries", "2"),
     ("hash-max-listpack-value", "16"),
@@ -469,7 +481,9 @@ impl Drawing {
             };
         }
         if rng.chance(250) {
-            let (name, values) = PERSISTENCE[rng.index(PERSISTENCE.len())];
+            let all = PERSISTENCE.len() + AT_RUN_TIME.len();
+            let (name, values) =
+                *PERSISTENCE.iter().chain(&AT_RUN_TIME).nth(rng.index(all)).expect("in range");
             return Op::Config(name, values[rng.index(values.len())]);
         }
         match (self.policy, rng.below(14)) {

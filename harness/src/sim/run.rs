@@ -240,6 +240,11 @@ impl Runner {
                 Some(end) => end,
                 None => self.end(&round.ending)?,
             };
+            let is_refused_stop = self.stop.is_some() && matches!(end, End::Crashed(_));
+            if is_refused_stop && self.notes.borrow().has_held_back {
+                // What it had held back has run since, in an order that nobody saw: from here on nothing is known.
+                return Ok(());
+            }
             self.settle_end(end)?;
             death = death_of(end, Death::Kill);
         }
@@ -712,6 +717,8 @@ impl Runner {
     /// The settings an operator would start with now.
     fn settings_now(&self) -> Settings {
         let mut settings = self.settings.clone();
+        // Torn tails are what crashes leave: an operator who wants to start has them cut.
+        settings.insert("aof-load-truncated", "yes");
         let has_set = self.world.disk().files().contains_key(MANIFEST);
         if self.notes.borrow().logging != Logging::Off || has_set {
             settings.insert("appendonly", "yes");
@@ -813,7 +820,10 @@ impl Runner {
 
     /// What if all ended now: a kill, a loss of power, or both with a start in between.
     fn probe(&mut self) -> Result<(), Violation> {
-        if self.is_damaged || self.world.engine().is_none_or(Engine::is_loading) {
+        if self.is_damaged
+            || self.notes.borrow().has_held_back
+            || self.world.engine().is_none_or(Engine::is_loading)
+        {
             return Ok(());
         }
         let now = self.world.now();
