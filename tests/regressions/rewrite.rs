@@ -250,20 +250,19 @@ fn without_times(reply: &str) -> String {
 #[test]
 fn set_that_is_installed_while_it_is_switched_off_gets_its_mark() {
     fails_with(Mutant::InstalledWhileOff, || {
-        for wait_ms in 0..40 {
-            let mut server = started(&[("save", "\"\"")]);
-            let kind = FaultKind::Slow(300_000);
-            let (operation, path) = (Operation::Fdatasync, "temp-appendonly.aof.manifest".into());
-            server.world.disk_mut().add_fault(Fault { operation, path, skip: 0, kind });
-            server.check(&[("SET a 1", "OK"), ("CONFIG SET appendonly yes", "OK")]);
+        for wait_ms in 0..80 {
+            let mut server = started(ALWAYS);
+            server.check(&[("SET a 1", "OK"), ("CONFIG SET appendonly no", "OK"), ("SET a 2", "OK")]);
+            server.wait_ms(200);
+            server.check(&[("CONFIG SET appendonly yes", "OK")]);
             server.wait_ms(wait_ms);
-            server.check(&[("CONFIG SET appendonly no", "OK"), ("SET a 2", "OK")]);
+            server.check(&[("CONFIG SET appendonly no", "OK"), ("SET a 3", "OK")]);
             server.wait_ms(2_000);
             server.check(&[("SAVE", "OK")]);
             server.crash(Crash::Power);
             server.set("appendonly", "yes");
             server.start().unwrap();
-            server.check(&[("GET a", "2")]);
+            server.check(&[("GET a", "3")]);
         }
     });
 }
