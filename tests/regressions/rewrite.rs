@@ -257,7 +257,8 @@ fn set_that_is_installed_while_it_is_switched_off_gets_its_mark() {
             server.check(&[("CONFIG SET appendonly yes", "OK")]);
             server.wait_ms(wait_ms);
             server.check(&[("CONFIG SET appendonly no", "OK"), ("SET a 3", "OK")]);
-            server.wait_ms(2_000);
+            wait_for(&mut server, "aof_enabled", "0");
+            server.wait_ms(200);
             server.check(&[("SAVE", "OK")]);
             server.crash(Crash::Power);
             server.set("appendonly", "yes");
