@@ -12,6 +12,7 @@
 mod always;
 mod fleet;
 mod life;
+mod memory;
 mod plot;
 mod scaling;
 mod slow_sync;
@@ -175,7 +176,10 @@ pub fn run(config: &Config) -> io::Result<Table> {
             Section::Latency => add_latency(config, &mut table)?,
             Section::Stock => stock::add_stock(config, &mut table)?,
             Section::Always => always::add_always(config, &mut table)?,
-            Section::Persistence => life::add_persistence(config, &mut table)?,
+            Section::Persistence => {
+                life::add_persistence(config, &mut table)?;
+                memory::add_collections(config, &mut table)?;
+            }
             Section::Tail => tail::add_tail(config, &mut table)?,
             Section::Scaling => scaling::add_scaling(config, &mut table)?,
         }

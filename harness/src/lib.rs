@@ -10,6 +10,7 @@ pub mod bench;
 pub mod client;
 pub mod crash;
 pub mod histogram;
+pub mod instructions;
 pub mod load;
 pub mod model;
 pub mod os;

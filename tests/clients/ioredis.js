@@ -1,9 +1,10 @@
-// ioredis does what applications do: node ioredis.js PORT PASSWORD
+// ioredis does what applications do: node ioredis.js PORT PASSWORD [CA_FILE]
 "use strict";
 const assert = require("assert");
 const Redis = require("ioredis");
 const [port, password] = [Number(process.argv[2]), process.argv[3]];
-const connect = () => new Redis({ port, password, host: "127.0.0.1", maxRetriesPerRequest: 1 });
+const tls = process.argv[4] && { ca: require("fs").readFileSync(process.argv[4]) };
+const connect = () => new Redis({ port, password, host: "localhost", family: 4, tls, maxRetriesPerRequest: 1 });
 
 (async () => {
   const r = connect();

@@ -1,11 +1,13 @@
-// node-redis does what applications do, in both protocols: node node_redis.js PORT PASSWORD
+// node-redis does what applications do, in both protocols: node node_redis.js PORT PASSWORD [CA_FILE]
 "use strict";
 const assert = require("assert");
 const { createClient } = require("redis");
 const [port, password] = [Number(process.argv[2]), process.argv[3]];
+const tls = process.argv[4] ? { tls: true, ca: require("fs").readFileSync(process.argv[4]) } : {};
 
 async function connect(RESP) {
-  const client = createClient({ socket: { port, host: "127.0.0.1", reconnectStrategy: false }, password, RESP });
+  const socket = { port, host: "localhost", family: 4, reconnectStrategy: false, ...tls };
+  const client = createClient({ socket, password, RESP });
   client.on("error", error => { throw error; });
   return client.connect();
 }

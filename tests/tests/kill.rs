@@ -12,8 +12,14 @@ use perdura_harness::{
 const ROUNDS: u64 = 4;
 
 fn survives_kills(policy: Policy) {
+    survives_kills_with(policy, &[]);
+}
+
+fn survives_kills_with(policy: Policy, settings: &[(&str, &str)]) {
     let command = ServerCommand::perdura().expect("perdura-server is built by cargo test --workspace");
-    let config = Config { rounds: ROUNDS, ..Config::new(Launch::new(command), policy) };
+    let launch =
+        settings.iter().fold(Launch::new(command), |launch, (name, value)| launch.setting(name, value));
+    let config = Config { rounds: ROUNDS, ..Config::new(launch, policy) };
     let report = kill::run(&config).expect("the harness itself works");
     let stories: Vec<String> = report
         .findings
@@ -36,4 +42,9 @@ fn w04_everysec_survives_kill_9() {
 #[test]
 fn fsync_no_survives_kill_9() {
     survives_kills(Policy::No);
+}
+
+#[test]
+fn always_survives_kill_9_with_io_threads() {
+    survives_kills_with(Policy::Always, &[("io-threads", "3")]);
 }

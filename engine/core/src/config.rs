@@ -21,7 +21,7 @@ use alloc::{format, string::String, vec::Vec};
 
 use crate::{
     bytes::glob,
-    host::{ClientCertificates, TlsSettings},
+    host::{ClientCertificates, Secret, TlsSettings},
 };
 
 pub use file::{IncludedFile, LoadError};
@@ -131,6 +131,7 @@ impl Config {
             port: self.tls_port,
             cert_file: self.tls_cert_file.clone(),
             key_file: self.tls_key_file.clone(),
+            key_password: Secret(self.tls_key_file_pass.clone()),
             ca_cert_file: self.tls_ca_cert_file.clone(),
             ca_cert_dir: self.tls_ca_cert_dir.clone(),
             client_certificates: match self.tls_auth_clients {

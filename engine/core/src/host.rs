@@ -302,6 +302,16 @@ pub enum ClientCertificates {
     Required,
 }
 
+/// A text that no log shows.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("Secret")
+    }
+}
+
 /// What connections of the TLS port are made with.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct TlsSettings {
@@ -311,6 +321,8 @@ pub struct TlsSettings {
     pub cert_file: String,
     /// Its key, as PEM.
     pub key_file: String,
+    /// The key's password; empty where it is not encrypted.
+    pub key_password: Secret,
     /// Authorities of clients' certificates, in one file…
     pub ca_cert_file: String,
     /// …and in the files of a directory.

@@ -51,8 +51,19 @@ pub struct WatchedKey {
     pub db: usize,
     /// The key.
     pub key: Vec<u8>,
-    /// It was missing, or expired though not yet removed, when WATCH was called: its removal is no change.
-    pub was_absent: bool,
+    /// What it was when WATCH was called.
+    pub was: WatchedAs,
+}
+
+/// What a watched key was when WATCH was called.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub enum WatchedAs {
+    /// A key like any other.
+    There,
+    /// Expired, though not yet removed: its removal is no change.
+    Expired,
+    /// Not there.
+    Missing,
 }
 
 /// Which replies a client wants (CLIENT REPLY).

@@ -23,6 +23,7 @@ use perdura_core::time::Now;
 use crate::child::{self, Child, News};
 use crate::connections::{Connection, Connections, Slot};
 use crate::files::{DirLock, LinuxDisk};
+use crate::io_threads::IoThreads;
 use crate::listen::{Listeners, Ports, describe};
 use crate::process::{self, PidFile};
 use crate::readiness::{self, Event, Interest, Received, Sockets};
@@ -100,8 +101,7 @@ impl<E: Engine> Host<E> {
         let mut host = Host {
             engine,
             now: clock::now(),
-            sockets: readiness::sockets(settings.io_uring)
-                .map_err(in_words("Can't create an epoll instance"))?,
+            sockets: open_sockets(&settings).map_err(in_words("Can't wait for sockets"))?,
             listeners: Listeners::new(settings.tcp_backlog, settings.tcp_keepalive),
             connections: Connections::default(),
             disk,
@@ -625,6 +625,13 @@ impl<E: Engine> Host<E> {
         }
         self.sockets.flush();
         self.listeners.remove_unix_path();
+    }
+}
+
+fn open_sockets(settings: &HostSettings) -> io::Result<Box<dyn Sockets>> {
+    match settings.io_threads {
+        0 | 1 => readiness::sockets(settings.io_uring),
+        count => Ok(Box::new(IoThreads::start(count - 1, settings.io_uring)?)),
     }
 }
 

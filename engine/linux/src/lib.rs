@@ -12,12 +12,14 @@ pub mod limits;
 pub mod settings;
 pub mod signals;
 
+mod allocator;
 mod child;
 mod clock;
 mod connections;
 mod facts;
 mod files;
 mod host;
+mod io_threads;
 mod listen;
 mod process;
 mod readiness;
@@ -26,6 +28,7 @@ mod sys;
 mod tls;
 mod workers;
 
+pub use allocator::Allocator;
 pub use clock::{nanoseconds, now};
 pub use facts::{facts, purge_memory};
 pub use files::{DirLock, LinuxDisk};

@@ -16,28 +16,31 @@ pub struct OpenFiles {
     pub wanted: u64,
     /// What the kernel grants.
     pub granted: u64,
+    /// Descriptors one client takes: its socket, and where I/O threads serve it, their own for the same.
+    pub per_client: u64,
 }
 
 impl OpenFiles {
     /// Clients that fit.
     pub fn clients_max(self) -> u64 {
-        self.granted.min(self.wanted).saturating_sub(DESCRIPTORS_RESERVED)
+        self.granted.min(self.wanted).saturating_sub(DESCRIPTORS_RESERVED) / self.per_client
     }
 }
 
 /// Raises the limit of open files so that `maxclients` clients fit, as far as the kernel lets us.
-pub fn raise_open_files(maxclients: u64) -> OpenFiles {
-    let wanted = maxclients.saturating_add(DESCRIPTORS_RESERVED);
+pub fn raise_open_files(maxclients: u64, has_io_threads: bool) -> OpenFiles {
+    let per_client = if has_io_threads { 2 } else { 1 };
+    let wanted = maxclients.saturating_mul(per_client).saturating_add(DESCRIPTORS_RESERVED);
     let Ok((soft, hard)) = sys::open_files_limit() else {
-        return OpenFiles { wanted, granted: wanted };
+        return OpenFiles { wanted, granted: wanted, per_client };
     };
     if soft >= wanted {
-        return OpenFiles { wanted, granted: soft };
+        return OpenFiles { wanted, granted: soft, per_client };
     }
     let is_raised = sys::set_open_files_limit(wanted, hard.max(wanted)).is_ok()
         || sys::set_open_files_limit(wanted.min(hard), hard).is_ok();
     let granted = sys::open_files_limit().map_or(soft, |(soft, _)| soft);
-    OpenFiles { wanted, granted: if is_raised { granted } else { soft } }
+    OpenFiles { wanted, granted: if is_raised { granted } else { soft }, per_client }
 }
 
 /// A state of the machine that makes the server slow or its snapshots fail.
@@ -83,8 +86,9 @@ mod tests {
     #[test]
     fn what_is_granted_leaves_room_for_clients_only() {
         let check = |wanted, granted, expected| {
-            assert_eq!(OpenFiles { wanted, granted }.clients_max(), expected);
+            assert_eq!(OpenFiles { wanted, granted, per_client: 1 }.clients_max(), expected);
         };
+        assert_eq!(OpenFiles { wanted: 20_032, granted: 10_032, per_client: 2 }.clients_max(), 5_000);
         check(10_032, 10_032, 10_000);
         check(10_032, 1_000_000, 10_000);
         check(10_032, 1024, 992);

@@ -41,6 +41,8 @@ pub struct HostSettings {
     pub bgsave_cpulist: Option<String>,
     /// Serve connections by io_uring where the kernel lets us; otherwise, and if this is off, by epoll.
     pub io_uring: bool,
+    /// Threads that read and write connections, the engine's included: 1 for none beside it.
+    pub io_threads: usize,
     /// Ask the kernel not to use huge pages for this process.
     pub disable_thp: bool,
     /// Take over SIGINT, SIGTERM, SIGHUP and the crash signals. Off where several hosts share a process (tests).
@@ -81,6 +83,7 @@ impl Default for HostSettings {
             bio_cpulist: None,
             bgsave_cpulist: None,
             io_uring: true,
+            io_threads: 1,
             disable_thp: true,
             catch_signals: true,
             crash_log: None,

@@ -16,8 +16,9 @@ use std::path::Path;
 use std::sync::Arc;
 
 use perdura_core::host::{ClientCertificates, TlsSettings};
+use pkcs8::{EncryptedPrivateKeyInfoRef, SecretDocument};
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig, ServerConnection, SupportedProtocolVersion};
 
@@ -25,6 +26,9 @@ use crate::readiness::Sockets;
 
 /// Bytes of replies encrypted at once: a few records, and as much as may wait here for the socket.
 const ENCRYPTED_AT_ONCE: usize = 64 * 1024;
+
+/// How an encrypted key begins (PKCS#8, as OpenSSL writes it since 1.0).
+const ENCRYPTED_KEY: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----";
 
 /// What new connections are made from.
 #[derive(Clone)]
@@ -59,7 +63,7 @@ impl TlsAcceptor {
             }
         };
         let chain = certificates(Path::new(&settings.cert_file))?;
-        let key = PrivateKeyDer::from_pem_file(&settings.key_file)
+        let key = private_key(settings)
             .map_err(|error| format!("Failed to load private key: {}: {error}", settings.key_file))?;
         let config = builder
             .with_single_cert(chain, key)
@@ -92,6 +96,32 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
         CertificateDer::pem_file_iter(path).map_err(|error| in_words(error.to_string()))?.collect();
     let all = all.map_err(|error| in_words(error.to_string()))?;
     if all.is_empty() { Err(in_words("no certificate in it".into())) } else { Ok(all) }
+}
+
+/// The key of the certificate; one that is encrypted is opened with the password of the settings.
+///
+/// # Errors
+/// It cannot be read, is none, or the password does not open it, in words.
+fn private_key(settings: &TlsSettings) -> Result<PrivateKeyDer<'static>, String> {
+    let text = fs::read_to_string(&settings.key_file).map_err(|error| error.to_string())?;
+    let password = &settings.key_password.0;
+    match text.find(ENCRYPTED_KEY) {
+        Some(_) if password.is_empty() => Err("it is encrypted, and tls-key-file-pass is not set".into()),
+        Some(at) => decrypted(&text[at..], password),
+        None if text.contains("\nDEK-Info:") => {
+            Err("it is encrypted in a form that is not read: convert it with `openssl pkcs8 -topk8`".into())
+        }
+        None => PrivateKeyDer::from_pem_slice(text.as_bytes()).map_err(|error| error.to_string()),
+    }
+}
+
+fn decrypted(pem: &str, password: &str) -> Result<PrivateKeyDer<'static>, String> {
+    let (_, sealed) = SecretDocument::from_pem(pem).map_err(|error| error.to_string())?;
+    let sealed =
+        EncryptedPrivateKeyInfoRef::try_from(sealed.as_bytes()).map_err(|error| error.to_string())?;
+    let key =
+        sealed.decrypt(password).map_err(|error| format!("tls-key-file-pass does not open it: {error}"))?;
+    Ok(PrivatePkcs8KeyDer::from(key.as_bytes().to_vec()).into())
 }
 
 /// Those whose signature on a client's certificate counts.

@@ -507,7 +507,7 @@ fn file_of(step: &FileStep) -> Option<FileId> {
 }
 
 /// A worker that panics would leave its file stuck for ever and replies unsent: the process ends instead.
-struct AbortOnPanic;
+pub(crate) struct AbortOnPanic;
 
 impl Drop for AbortOnPanic {
     fn drop(&mut self) {

@@ -23,9 +23,8 @@ use perdura_server::{
     settings,
 };
 
-/// jemalloc may be forked at any time, and tells how much memory it has.
 #[global_allocator]
-static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+static ALLOCATOR: perdura_linux::Allocator = perdura_linux::Allocator;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> =

@@ -83,7 +83,7 @@ fn leave_terminal(config: &Config) -> std::io::Result<()> {
 
 /// Makes room for all clients, or lowers `maxclients` to those that fit.
 fn fit_clients(config: &mut Config) {
-    let files = limits::raise_open_files(config.maxclients.into());
+    let files = limits::raise_open_files(config.maxclients.into(), config.io_threads > 1);
     let fitting = u32::try_from(files.clients_max()).unwrap_or(u32::MAX).max(1);
     if fitting < config.maxclients {
         tracing::warn!(
@@ -150,6 +150,7 @@ pub fn host_settings(config: &Config, start_dir: Option<PathBuf>) -> HostSetting
         bio_cpulist: some(&config.bio_cpulist),
         bgsave_cpulist: some(&config.bgsave_cpulist),
         io_uring: config.io_uring,
+        io_threads: config.io_threads as usize,
         disable_thp: config.disable_thp,
         crash_log: some(&config.logfile),
         start_dir,

@@ -663,8 +663,8 @@ impl Segment {
         let bytes = header + self.len() - start;
         debug_assert!(self.len() > 0 && start < header + self.len());
         // SAFETY: header and tags in use end `bytes` after `start`. What is read up to the next multiple of 16 is
-        // either padding of the tags, which is written, or part of the first entry, which is in use; 16 bytes in
-        // all lie behind the last tag of even the smallest segment, because it has room for two entries.
+        // either padding of the tags, which is written, or the first entry, which is in use: tags end at a multiple of 8,
+        // so that is at most eight bytes behind them, and even the smallest segment has one entry there.
         let hits =
             unsafe { equal_bytes_of(self.header.as_ptr().cast::<u8>().add(start), bytes.min(LINE), tag) };
         let in_use = if bytes < LINE { hits & ((1 << bytes) - 1) } else { hits };
@@ -832,7 +832,7 @@ mod tests {
             assert!(capacity >= entries && segment_bytes(capacity) <= class, "{entries} entries");
             assert!(segment_bytes(capacity + 1) > class, "{entries} entries");
         }
-        assert_eq!((capacity_for(1), capacity_for(5), capacity_for(49)), (2, 6, SEGMENT_ENTRIES_MAX));
+        assert_eq!((capacity_for(1), capacity_for(5), capacity_for(49)), (1, 5, SEGMENT_ENTRIES_MAX));
     }
 
     #[test]

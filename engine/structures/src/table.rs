@@ -1122,10 +1122,10 @@ mod tests {
             table.entry_bytes
         };
         let value = || Content::Bytes(alloc::vec![b'x'; 16]);
-        assert_eq!(entry_size(value(), None), 48);
+        assert_eq!(entry_size(value(), None), 40);
         assert_eq!(entry_size(value(), Some(1)), 48);
         assert_eq!(entry_size(Content::Int(1), None), 32);
-        assert_eq!(entry_size(Content::Int(1), Some(1)), 48);
+        assert_eq!(entry_size(Content::Int(1), Some(1)), 40);
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub(super) fn add_persistence(config: &Config, table: &mut Table) -> io::Result<
         remark: String::new(),
     };
     table.add(row("resident memory, empty", "MiB", None, |life| life.empty_size as f64 / MEBIBYTE));
-    table.add(row("memory per key", "bytes", None, |life| life.bytes_per_key));
+    table.add(row("memory per key", "bytes", Some(1.25), |life| life.bytes_per_key));
     table.add(row("BGSAVE", "s", Some(5.0), |life| life.snapshot.as_secs_f64()));
     table.add(row("fork for it", "ms", None, |life| life.fork.as_secs_f64() * 1e3));
     table.add(row("fork per GiB resident", "ms", Some(1.0), |life| {

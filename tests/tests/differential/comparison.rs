@@ -116,8 +116,8 @@ fn sorted(reply: &Reply, size: usize) -> Reply {
 /// How errors begin that 7.2 words differently.
 const REWORDED: &[&str] = &["ERR Unbalanced "];
 
-/// Equal, but for how a double is written: 7.2 writes the shortest digits that read back as the same number, 7.0
-/// writes seventeen.
+/// Equal, but for how a double is written: 7.2 writes the shortest digits that read back as the same number, and
+/// sooner with an exponent; 7.0 writes seventeen.
 fn same(ours: &Reply, theirs: &Reply) -> bool {
     let all = |ours: &[Reply], theirs: &[Reply]| {
         ours.len() == theirs.len() && ours.iter().zip(theirs).all(|(ours, theirs)| same(ours, theirs))
@@ -143,8 +143,5 @@ fn same(ours: &Reply, theirs: &Reply) -> bool {
 /// Whether `theirs` is the same double in seventeen digits.
 fn is_long_form(ours: &[u8], theirs: &[u8]) -> bool {
     let number = |text: &[u8]| std::str::from_utf8(text).ok()?.parse::<f64>().ok();
-    theirs.len() >= 17
-        && ours.len() < theirs.len()
-        && number(ours).is_some()
-        && number(ours) == number(theirs)
+    theirs.len() >= 17 && number(ours).is_some() && number(ours) == number(theirs)
 }

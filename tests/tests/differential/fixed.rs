@@ -6,6 +6,15 @@
 /// Dialogues, each on a connection of its own. A line that begins with `?` is compared by kind only: what it says
 /// differs by nature (ids, times, sizes, help texts), or 7.2 words it differently (rights).
 pub const DIALOGUES: &[(&str, &[&str])] = &[
+    ("a blank before a number", &["RPUSH l \t2 1", "SORT l", "RPUSH l \t", "SORT l"]),
+    (
+        "a watched key that is set to have expired",
+        &["WATCH k", "SET k v PXAT 1", "MULTI", "PING", "EXEC", "EXISTS k"],
+    ),
+    (
+        "scores that are no place",
+        &["ZADD z inf a -inf b -1 c 1e19 d", "GEOHASH z a b c d", "GEOPOS z a b c d"],
+    ),
     (
         "connection",
         &[

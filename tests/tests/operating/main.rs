@@ -1,16 +1,21 @@
-//! What an operator sees and does: figures over HTTP, a disk that fills, TLS, the service manager, clients and their tools.
+//! What an operator sees and does: figures over HTTP, a disk that fills, TLS, the service manager, clients and their
+//! tools, programs that watch, backups in S3.
 //!
 //! Each file is one subject, with the real server. Backups and restores are beside (`backup.rs`, `restore.rs`).
 
+mod clients;
 mod disk;
 mod metrics;
+mod object_store;
 mod security;
 mod service;
 mod tls;
 mod tools_of_clients;
+mod watchers;
 
 use std::{
     net::TcpListener,
+    process::Child,
     thread,
     time::{Duration, Instant},
 };
@@ -22,6 +27,16 @@ use perdura_harness::{
 
 /// Long enough for a machine that is busy with other tests.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A program that ends with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
 
 /// A port nobody listens on.
 fn free_port() -> u16 {

@@ -7,7 +7,7 @@ use std::{
     fs,
     os::unix::net::UnixDatagram,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -16,7 +16,7 @@ use perdura_harness::{
     process::ServerCommand,
 };
 
-use super::{PATIENCE, free_port, say, wait_for};
+use super::{PATIENCE, Running, free_port, say, wait_for};
 
 /// A directory of its own for one test, removed with it.
 struct Scratch(PathBuf);
@@ -35,9 +35,6 @@ impl Drop for Scratch {
     }
 }
 
-/// A process that ends with the test.
-struct Running(Child);
-
 impl Running {
     fn terminate(&mut self) -> i32 {
         let id = self.0.id().to_string();
@@ -50,13 +47,6 @@ impl Running {
             assert!(Instant::now() < deadline, "it leaves");
             std::thread::sleep(Duration::from_millis(20));
         }
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
     }
 }
 
@@ -124,6 +114,8 @@ fn a_container_takes_its_settings_from_the_environment_and_saves_on_sigterm() {
         let child = Command::new("sh")
             .arg(&entrypoint)
             .args(["--port", &port.to_string()])
+            .env_clear() // Whoever runs the tests may have PERDURA_… variables of his own.
+            .env("PATH", std::env::var("PATH").unwrap())
             .env("PERDURA_SERVER", server())
             .env("PERDURA_SETTINGS_FILE", scratch.0.join("environment.conf"))
             .env("PERDURA_DIR", scratch.0.display().to_string())

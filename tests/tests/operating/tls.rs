@@ -7,7 +7,7 @@ use std::{
     fs,
     io::{Read, Write},
     net::{Shutdown, TcpStream},
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, Stdio},
 };
 
@@ -18,10 +18,10 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, 
 use super::{PATIENCE, free_port, info, say};
 
 /// A directory with an authority, a server's certificate and a client's, removed with the test.
-struct Certificates(PathBuf);
+pub(super) struct Certificates(PathBuf);
 
 impl Certificates {
-    fn new(name: &str) -> Certificates {
+    pub(super) fn new(name: &str) -> Certificates {
         let path = std::env::temp_dir().join(format!("perdura-tls-{name}-{}", std::process::id()));
         fs::create_dir_all(&path).unwrap();
         let made = Certificates(path);
@@ -48,11 +48,13 @@ impl Certificates {
         }
     }
 
-    fn file(&self, name: &str) -> String {
+    /// Where one of them is.
+    pub(super) fn file(&self, name: &str) -> String {
         self.0.join(name).display().to_string()
     }
 
-    fn server(&self, auth_clients: &str, io_uring: &str) -> (Server, u16) {
+    /// A server with a TLS port beside its plain one.
+    pub(super) fn server(&self, auth_clients: &str, io_uring: &str) -> (Server, u16) {
         let port = free_port();
         let server = start_perdura(&[
             ("tls-port", &port.to_string()),
@@ -139,6 +141,46 @@ fn certificates_are_renewed_while_the_server_runs_and_bad_ones_change_nothing() 
     assert!(TcpStream::connect(("127.0.0.1", port)).is_err());
 }
 
+/// The server's key in another form; `how` are arguments of `openssl`.
+fn rewrap(certificates: &Certificates, how: &[&str], to: &str) -> String {
+    let (from, to) = (certificates.file("server.key"), certificates.file(to));
+    let mut command = Command::new("openssl");
+    command.args(how).args(["-in", &from, "-out", &to, "-passout", "pass:open-sesame"]);
+    let output = command.output().expect("openssl is installed (.ci/run does it)");
+    assert!(output.status.success(), "{how:?}: {}", String::from_utf8_lossy(&output.stderr));
+    to
+}
+
+#[test]
+fn a_key_under_a_password_opens_with_it_and_not_without() {
+    let certificates = Certificates::new("password");
+    let (server, port) = certificates.server("no", "yes");
+    let mut client = server.client().unwrap();
+    let sealed = rewrap(&certificates, &["pkcs8", "-topk8", "-v2", "aes-256-cbc"], "sealed.key");
+    let by_scrypt = rewrap(&certificates, &["pkcs8", "-topk8", "-scrypt"], "scrypt.key");
+    let old = rewrap(&certificates, &["ec", "-aes256"], "old.key");
+    for (setting, reason) in [
+        (format!("tls-key-file {sealed}"), "it is encrypted, and tls-key-file-pass is not set"),
+        (format!("tls-key-file {sealed} tls-key-file-pass guessed"), "tls-key-file-pass does not open it"),
+        (
+            format!("tls-key-file {old} tls-key-file-pass open-sesame"),
+            "convert it with `openssl pkcs8 -topk8`",
+        ),
+    ] {
+        let refusal = say(&mut client, &format!("CONFIG SET {setting}"));
+        assert!(refusal.contains("Unable to update TLS configuration. Check server logs."), "{refusal}");
+        let log = server.log_tail();
+        assert!(log.contains("Failed to load private key") && log.contains(reason), "{reason} in {log}");
+        assert_eq!(certificates.cli(port, false, &["PING"], b""), "PONG\n", "nothing has changed");
+    }
+    let opened = format!("CONFIG SET tls-key-file {sealed} tls-key-file-pass open-sesame");
+    assert_eq!(say(&mut client, &opened), "OK");
+    assert_eq!(say(&mut client, &format!("CONFIG SET tls-key-file {by_scrypt}")), "OK");
+    assert_eq!(certificates.cli(port, false, &["PING"], b""), "PONG\n");
+    let log = server.log_tail();
+    assert!(!log.contains("open-sesame") && !log.contains("guessed"), "{log}");
+}
+
 #[test]
 fn strangers_on_the_tls_port_disturb_nobody() {
     let certificates = Certificates::new("strangers");
@@ -156,27 +198,4 @@ fn strangers_on_the_tls_port_disturb_nobody() {
     assert_eq!(certificates.cli(port, false, &["PING"], b""), "PONG\n");
     assert_eq!(say(&mut server.client().unwrap(), "PING"), "PONG");
     drop(silent);
-}
-
-#[test]
-fn redis_py_works_over_tls() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients");
-    let is_there =
-        Command::new("python3").args(["-c", "import redis"]).output().is_ok_and(|o| o.status.success());
-    if !is_there {
-        assert!(std::env::var_os("PERDURA_MUST_RUN").is_none(), "redis-py is missing: tests/clients/prepare");
-        println!("NOT RUN: redis-py is not installed (tests/clients/prepare)");
-        return;
-    }
-    let certificates = Certificates::new("py");
-    let (server, port) = certificates.server("no", "yes");
-    assert_eq!(say(&mut server.client().unwrap(), "CONFIG SET requirepass secret"), "OK");
-    let output = Command::new("timeout")
-        .args(["60", "python3", "redis_py.py", &port.to_string(), "secret", &certificates.file("ca.pem")])
-        .current_dir(folder)
-        .output()
-        .unwrap();
-    let text =
-        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
-    assert!(text.trim_end().ends_with("all good"), "{text}");
 }

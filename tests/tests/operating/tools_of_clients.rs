@@ -1,11 +1,9 @@
-//! redis-cli's own programs against our server, and whole clients, each doing what applications do.
+//! redis-cli's own programs against our server.
 //!
-//! What could go wrong: a program reads INFO, SCAN or MEMORY in a way that nobody types by hand; a library negotiates,
-//! pipelines or reconnects differently from redis-cli.
+//! What could go wrong: a program reads INFO, SCAN or MEMORY in a way that nobody types by hand.
 
 use std::{
     io::Write,
-    path::Path,
     process::{Command, Output, Stdio},
 };
 
@@ -29,7 +27,8 @@ fn cli(server: &Server, arguments: &[&str], input: &str) -> String {
     text(&child.wait_with_output().unwrap())
 }
 
-fn text(output: &Output) -> String {
+/// All that a program printed.
+pub(super) fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
@@ -74,37 +73,4 @@ fn redis_cli_scans_pipes_and_watches() {
     shows(&watched(&["--stat"]), &["keys", "mem", "2000"]);
     shows(&cli(&server, &["--json", "GET", "key:7"], ""), &["\"7\""]);
     shows(&cli(&server, &["-3", "HELLO"], ""), &["proto", "3"]);
-}
-
-/// Libraries that are not installed are named in the output; with `PERDURA_MUST_RUN`, as in `.ci/run`, they must be there.
-#[test]
-fn clients_do_what_applications_do() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients");
-    let is_forced = std::env::var_os("PERDURA_MUST_RUN").is_some();
-    let matrix = [
-        ("redis-py", "python3", "redis_py.py", ["-c", "import redis"]),
-        ("ioredis", "node", "ioredis.js", ["-e", "require('ioredis')"]),
-        ("node-redis", "node", "node_redis.js", ["-e", "require('redis')"]),
-    ];
-    for (name, program, script, probe) in matrix {
-        let mut prepared = Command::new("timeout");
-        prepared.current_dir(&folder);
-        let is_there =
-            prepared.args(["60", program]).args(probe).output().is_ok_and(|output| output.status.success());
-        if !is_there {
-            assert!(!is_forced, "{name} is not installed: tests/clients/prepare does it");
-            println!("NOT RUN: {name} is not installed (tests/clients/prepare)");
-            continue;
-        }
-        let server = start_perdura(&[("appendonly", "yes")]);
-        assert_eq!(say(&mut server.client().unwrap(), "CONFIG SET requirepass secret"), "OK");
-        let port = port_of(&server).to_string();
-        let output = Command::new("timeout")
-            .current_dir(&folder)
-            .args(["60", program, script, &port, "secret"])
-            .output()
-            .unwrap();
-        let text = text(&output);
-        assert!(output.status.success() && text.trim_end().ends_with("all good"), "{name}: {text}");
-    }
 }

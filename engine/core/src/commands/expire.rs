@@ -210,13 +210,16 @@ pub(super) fn log_expiry(call: &mut Call, key: &[u8], at_ms: u64, conditions: Ar
 
 impl Call<'_> {
     /// Removes a key that was given an expiry in the past; the log gets the removal, or nothing if there was no key.
-    pub(super) fn remove_past(&mut self, key: &[u8]) {
+    /// Whether there was one.
+    pub(super) fn remove_past(&mut self, key: &[u8]) -> bool {
         self.record.suppress();
-        if self.store.remove(key) {
+        let is_removed = self.store.remove(key);
+        if is_removed {
             self.store.touch_removed(key);
             let word: &[u8] = if self.context.lazyfree_server_del { b"UNLINK" } else { b"DEL" };
             self.record.replace(&[word, key]);
         }
+        is_removed
     }
 }
 

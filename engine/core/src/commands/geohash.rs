@@ -48,8 +48,7 @@ impl Place {
 
     /// The middle of the cell that a score means.
     pub fn of_score(score: f64) -> Place {
-        // Below zero is no place, but shown as one, from the other end of the world, as in Redis.
-        let cell = Cell::of_bits(score as i64 as u64, STEP_MAX);
+        let cell = Cell::of_bits(bits_of(score), STEP_MAX);
         let Bounds { west, east, south, north } = cell.bounds();
         Place {
             longitude: ((west + east) / 2.0).clamp(-LONGITUDE_MAX, LONGITUDE_MAX),
@@ -309,6 +308,21 @@ fn is_covered(middle: Cell, bounds: Bounds) -> bool {
         && middle.neighbor(0, -1).bounds().south <= bounds.south
         && middle.neighbor(1, 0).bounds().east >= bounds.east
         && middle.neighbor(-1, 0).bounds().west <= bounds.west
+}
+
+/// The bits of any score. What is no place is shown as one all the same, as by Redis on x86-64: below zero from the other
+/// end of the world, and what no integer of 64 bits holds as that processor converts it.
+fn bits_of(score: f64) -> u64 {
+    const TWO_POW_63: f64 = 9_223_372_036_854_775_808.0;
+    if score < -TWO_POW_63 {
+        1 << 63
+    } else if score < TWO_POW_63 {
+        score as i64 as u64
+    } else if score < 2.0 * TWO_POW_63 {
+        score as u64
+    } else {
+        0
+    }
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //!
 //! Not here: sorted sets (`zset.rs`), what collections are made of (`store/`).
 
-use alloc::{borrow::ToOwned, vec::Vec};
+use alloc::{borrow::ToOwned, boxed::Box, vec::Vec};
 use core::cmp::Ordering;
 
 use perdura_structures::{
@@ -231,7 +231,9 @@ fn parse_weight(text: &[u8]) -> Result<f64, Error> {
     if text.is_empty() {
         return Ok(0.0);
     }
-    parse_f64(text).ok_or(Error::new("ERR One or more scores can't be converted into double"))
+    // The standard library of C, which Redis asks here, passes over blanks in front.
+    parse_f64(text.trim_ascii_start())
+        .ok_or(Error::new("ERR One or more scores can't be converted into double"))
 }
 
 /// The value a pattern means for an element: `#` itself, `a*b` a string, `a*b->field` a field of a hash.
@@ -346,7 +348,7 @@ fn list_of(elements: impl Iterator<Item = Vec<u8>>, limits: &Limits) -> List {
     }
     match list.take_only_listpack() {
         Some(pack) => List::Listpack(pack),
-        None => List::Quicklist(list),
+        None => List::Quicklist(Box::new(list)),
     }
 }
 

@@ -299,8 +299,11 @@ fn store(call: &mut Call, value: &[u8], keep_expiry: bool) {
 fn store_expiring(call: &mut Call, value: &[u8], at_ms: u64, log: Log) {
     let key = call.args[1];
     if call.store.is_past(at_ms) {
-        // The value would be gone before anybody saw it: what remains is the deletion of the old one.
-        call.remove_past(key);
+        // The value would be gone before anybody saw it: what remains is the deletion of the old one. Whoever watches the key
+        // is told even if there was none, as by Redis.
+        if !call.remove_past(key) {
+            call.store.touch(key, 1);
+        }
         return;
     }
     store(call, value, false);
@@ -390,7 +393,9 @@ fn getex(call: &mut Call) -> CommandResult {
     let text = call.store.peek(key).and_then(|entry| StringRef::of(entry.content()));
     reply_text(call.reply, text);
     match (expiry, option) {
-        (Some(at), _) if call.store.is_past(at) => call.remove_past(key),
+        (Some(at), _) if call.store.is_past(at) => {
+            call.remove_past(key);
+        }
         (Some(at), _) => {
             call.store.set_expiry(key, Some(at));
             call.store.touch(key, 1);

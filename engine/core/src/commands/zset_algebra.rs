@@ -423,9 +423,11 @@ mod tests {
         ints.insert(1);
         ints.insert(7);
         let pack: Listpack = [&b"1"[..], b"x"].into_iter().collect();
-        for (key, set) in
-            [("table", Set::Table(table)), ("ints", Set::Intset(ints)), ("pack", Set::Listpack(pack))]
-        {
+        for (key, set) in [
+            ("table", Set::Table(alloc::boxed::Box::new(table))),
+            ("ints", Set::Intset(ints)),
+            ("pack", Set::Listpack(pack)),
+        ] {
             bench.store.set(key.as_bytes(), Value::Object(set.wrap()), false);
         }
         bench.check(&[

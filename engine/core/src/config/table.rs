@@ -165,9 +165,9 @@ directives! {
     "bgsave_cpulist" | "bgsave-cpulist" => bgsave_cpulist: String = text(""), ANY_TEXT, Immutable;
     /// Serve connections by io_uring where the kernel allows it, otherwise by epoll. Not a directive of Redis.
     "io-uring" => io_uring: bool = true, Kind::Bool, Immutable;
-    /// Threads that talk to clients. Accepted for the sake of configuration files; one thread serves all.
-    "io-threads" => io_threads: u32 = 1, int(1, 128), Immutable, NoEffect;
-    /// Whether those threads read as well as write. Accepted in the same way.
+    /// Threads that talk to clients, the one that runs commands included: 1 for no other.
+    "io-threads" => io_threads: u32 = 1, int(1, 128), Immutable;
+    /// Whether those threads read as well as write: they always do.
     "io-threads-do-reads" => io_threads_do_reads: bool = false, Kind::Bool, Immutable, NoEffect;
     /// Times a second that timed work is done.
     "hz" => hz: u32 = 10, Kind::Hint { min: 1, max: 500 };
@@ -470,8 +470,8 @@ directives! {
     "tls-cert-file" => tls_cert_file: String = text(""), ANY_TEXT, Reapplied;
     /// Its key, as PEM.
     "tls-key-file" => tls_key_file: String = text(""), ANY_TEXT, Reapplied;
-    /// The key's password.
-    "tls-key-file-pass" => tls_key_file_pass: String = text(""), ANY_TEXT, Sensitive, NoEffect;
+    /// The key's password, where it is encrypted (PKCS#8).
+    "tls-key-file-pass" => tls_key_file_pass: String = text(""), ANY_TEXT, Sensitive, Reapplied;
     /// Certificate for outgoing connections.
     "tls-client-cert-file" => tls_client_cert_file: String = text(""), ANY_TEXT, NoEffect;
     /// Its key.

@@ -191,3 +191,54 @@ pub(super) fn set_name(session: &mut Session, name: &[u8]) -> CommandResult {
     session.name = name.to_vec();
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::node::conversation::Conversation;
+
+    #[test]
+    fn strangers_are_turned_away_while_nobody_needs_a_password() {
+        let mut server = Conversation::new("");
+        let stranger = server.connect_stranger();
+        assert!(server.hears(stranger).starts_with("-DENIED Redis is running in protected mode"));
+        assert!(server.is_closing(stranger));
+        let local = server.connect();
+        assert_eq!(server.says(local, "PING"), "+PONG");
+        assert_eq!(server.says(local, "CONFIG SET protected-mode no"), "+OK");
+        let stranger = server.connect_stranger();
+        assert_eq!(server.says(stranger, "PING"), "+PONG");
+    }
+
+    #[test]
+    fn a_password_lets_strangers_knock() {
+        let mut server = Conversation::new("requirepass secret");
+        let stranger = server.connect_stranger();
+        assert_eq!(server.says(stranger, "PING"), "-NOAUTH Authentication required.");
+        assert_eq!(server.says(stranger, "AUTH secret"), "+OK");
+        assert_eq!(server.says(stranger, "PING"), "+PONG");
+    }
+
+    #[test]
+    fn one_client_too_many_is_told_so() {
+        let mut server = Conversation::new("maxclients 2");
+        let first = server.connect();
+        server.connect();
+        let third = server.connect();
+        assert_eq!(server.hears(third), "-ERR max number of clients reached");
+        assert!(server.is_closing(third));
+        assert!(server.says(first, "INFO stats").contains("rejected_connections:1"));
+    }
+
+    #[test]
+    fn idle_clients_leave_after_the_timeout_and_subscribers_stay() {
+        let mut server = Conversation::new("timeout 10");
+        let (idle, busy, listening) = (server.connect(), server.connect(), server.connect());
+        server.says(listening, "SUBSCRIBE news");
+        for _ in 0..12 {
+            server.wait_ms(1_000);
+            assert_eq!(server.says(busy, "PING"), "+PONG");
+        }
+        assert!(server.is_closing(idle));
+        assert!(!server.is_closing(busy) && !server.is_closing(listening));
+    }
+}

@@ -103,11 +103,20 @@ impl Conversation {
 
     /// A client, connected from this machine.
     pub fn connect(&mut self) -> ClientId {
+        self.connect_from("127.0.0.1:5000", true)
+    }
+
+    /// A client, connected from another machine.
+    pub fn connect_stranger(&mut self) -> ClientId {
+        self.connect_from("192.0.2.7:5000", false)
+    }
+
+    fn connect_from(&mut self, address: &str, is_local: bool) -> ClientId {
         let peer = Peer {
-            address: "127.0.0.1:5000".into(),
+            address: address.into(),
             local_address: "127.0.0.1:6379".into(),
             is_unix: false,
-            is_local: true,
+            is_local,
             descriptor: 8,
         };
         self.node.connect(self.now, peer, &mut self.effects)

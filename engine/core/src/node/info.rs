@@ -238,7 +238,7 @@ impl Node {
             "lru_clock": self.now.wall_s() & 0x00ff_ffff,
             "executable": facts.executable,
             "config_file": self.config.config_file.as_deref().unwrap_or(""),
-            "io_threads_active": 0,
+            "io_threads_active": u8::from(self.config.io_threads > 1),
             "server_name": "perdura",
             "perdura_version": env!("CARGO_PKG_VERSION"),
         );

@@ -230,9 +230,18 @@ impl Node {
 
     /// Watched keys of a database that exist count as changed.
     pub(super) fn touch_watched_in(&mut self, db: usize) {
+        self.touch_watched_if(db, |node, key| node.store.db(db).get(key).is_some());
+    }
+
+    /// The same for those that have not expired: in place of none, an expired key is no change.
+    fn touch_watched_alive_in(&mut self, db: usize) {
+        self.touch_watched_if(db, |node, key| !node.is_absent(db, key));
+    }
+
+    fn touch_watched_if(&mut self, db: usize, counts: impl Fn(&Self, &[u8]) -> bool) {
         let keys: Vec<DbKey> = self.watchers.keys().filter(|key| key.db == db).cloned().collect();
         for key in keys {
-            if self.store.db(db).get(&key.key).is_some() {
+            if counts(self, &key.key) {
                 self.store.touch_in(db, &key.key, 0);
             }
         }
@@ -259,8 +268,8 @@ impl Node {
         self.touch_watched_in(first);
         self.touch_watched_in(second);
         self.store.swap(first, second);
-        self.touch_watched_in(first);
-        self.touch_watched_in(second);
+        self.touch_watched_alive_in(first);
+        self.touch_watched_alive_in(second);
         self.store.dirty += 1;
         self.log_forced(session, request);
         self.note_swapped_keys(first, second);

@@ -13,7 +13,7 @@ use crate::{
     commands::{Action, Args, CommandResult, NodeCommand, table::Row},
     error::Error,
     host::Effects,
-    session::{Session, Transaction, WatchedKey},
+    session::{Session, Transaction, WatchedAs, WatchedKey},
     store::DbKey,
 };
 
@@ -47,10 +47,14 @@ impl Node {
         }
         for key in &args[1..] {
             let db = session.db;
-            let was_absent = self.is_absent(db, key);
+            let was = match self.store.db(db).get(key) {
+                None => WatchedAs::Missing,
+                Some(_) if self.is_absent(db, key) => WatchedAs::Expired,
+                Some(_) => WatchedAs::There,
+            };
             let is_known = session.watched.iter().any(|watched| watched.db == db && watched.key == *key);
             if !is_known {
-                session.watched.insert(WatchedKey { db, key: key.to_vec(), was_absent });
+                session.watched.insert(WatchedKey { db, key: key.to_vec(), was });
                 self.watchers.entry(DbKey { db, key: key.to_vec() }).or_default().insert(session.client);
             }
         }
@@ -160,21 +164,21 @@ impl Node {
     fn has_watched_key_expired(&self, session: &Session) -> bool {
         session.watched.iter().any(|watched| {
             let entry = self.store.db(watched.db).get(&watched.key);
-            !watched.was_absent && entry.is_some_and(|entry| self.store.is_due(entry.expiry_ms()))
+            watched.was == WatchedAs::There && entry.is_some_and(|entry| self.store.is_due(entry.expiry_ms()))
         })
     }
 
     /// Whether a key is missing, or there only because nobody has removed it since it expired.
-    fn is_absent(&self, db: usize, key: &[u8]) -> bool {
+    pub(super) fn is_absent(&self, db: usize, key: &[u8]) -> bool {
         self.store.db(db).get(key).is_none_or(|entry| self.store.is_due(entry.expiry_ms()))
     }
 
     /// Whether a change of a key is one to somebody who watches it. That an expired key goes away is none.
     pub(super) fn concerns(&self, session: &Session, key: &DbKey) -> bool {
-        let watches = |was_absent| {
-            session.watched.contains(&WatchedKey { db: key.db, key: key.key.clone(), was_absent })
-        };
-        watches(false) || (watches(true) && !self.is_absent(key.db, &key.key))
+        let watches = |was| session.watched.contains(&WatchedKey { db: key.db, key: key.key.clone(), was });
+        watches(WatchedAs::There)
+            || watches(WatchedAs::Missing)
+            || (watches(WatchedAs::Expired) && !self.is_absent(key.db, &key.key))
     }
 
     /// Whether a queued command has a flag.

@@ -8,7 +8,7 @@
 //!
 //! Always true: no member occurs twice.
 
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 
 use perdura_structures::{dict::Dict, intset::Intset, listpack::Item};
 
@@ -102,5 +102,5 @@ fn table_of<'a>(members: impl Iterator<Item = Item<'a>>, limits: &Limits) -> Set
     members.for_each(|member| {
         table.insert(member.text(&mut Default::default()), ());
     });
-    Set::Table(table)
+    Set::Table(Box::new(table))
 }

@@ -341,12 +341,12 @@ impl Db {
 
 /// Bytes of one key with its value, as MEMORY USAGE counts them.
 pub fn entry_memory(entry: Entry<'_>) -> usize {
-    let own = match entry.content() {
-        ContentRef::Int(_) => 8,
-        ContentRef::Bytes(bytes) => bytes.len() + 1,
-        ContentRef::Object(object) => core::mem::size_of::<Object>() + object.memory(),
+    let (own, outside) = match entry.content() {
+        ContentRef::Int(_) => (8, 0),
+        ContentRef::Bytes(bytes) => (bytes.len() + 1, 0),
+        ContentRef::Object(object) => (core::mem::size_of::<Object>(), object.memory()),
     };
     let expiry = if entry.expiry_ms().is_some() { 8 + EXPIRY_BYTES } else { 0 };
     // 4: meta, 2: key length and flags, 9: slot and tag in the table.
-    perdura_structures::alloc_size::alloc_size(entry.key().len() + own + 6) + 9 + expiry
+    perdura_structures::alloc_size::alloc_size(entry.key().len() + own + 6) + outside + 9 + expiry
 }

@@ -5,9 +5,10 @@
 //!
 //! Not here: nodes and their limits (`engine/structures/quicklist.rs`), replies and events (`commands/list.rs`).
 
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 
 use perdura_structures::{
+    alloc_size::alloc_size,
     listpack::{self, Item, Listpack},
     quicklist::{self, Fill, NodeRef, Quicklist},
 };
@@ -30,7 +31,7 @@ pub enum List {
     /// `listpack`
     Listpack(Listpack),
     /// `quicklist`
-    Quicklist(Quicklist),
+    Quicklist(Box<Quicklist>),
 }
 
 /// The size a node may have, by `list-max-listpack-size`.
@@ -46,7 +47,7 @@ impl List {
 
     /// The list of these nodes: one that keeps within the limit becomes a listpack of its own.
     pub fn from_nodes(list: Quicklist, fill: Fill) -> List {
-        let mut list = List::Quicklist(list);
+        let mut list = List::Quicklist(Box::new(list));
         list.unwrap_only_node(|elements, bytes| fill.allows(elements, bytes));
         list
     }
@@ -97,7 +98,7 @@ impl List {
         let bytes: usize = values.iter().map(|value| value.len()).sum();
         if !fill.allows(pack.len() + values.len(), pack.byte_len() + bytes) {
             let pack = core::mem::take(pack);
-            *self = List::Quicklist(Quicklist::from_listpack(pack, fill));
+            *self = List::Quicklist(Box::new(Quicklist::from_listpack(pack, fill)));
         }
     }
 
@@ -284,7 +285,7 @@ impl Kind for List {
     fn memory(&self) -> usize {
         match self {
             List::Listpack(pack) => pack.memory(),
-            List::Quicklist(list) => list.memory(),
+            List::Quicklist(list) => alloc_size(size_of::<Quicklist>()) + list.memory(),
         }
     }
 }

@@ -11,9 +11,10 @@
 //!
 //! Not here: the algorithms over several sets, replies and events (`commands/set.rs`).
 
-use alloc::vec::Vec;
+use alloc::{boxed::Box, vec::Vec};
 
 use perdura_structures::{
+    alloc_size::alloc_size,
     dict::{self, Dict},
     intset::Intset,
     listpack::{self, Item, Listpack},
@@ -33,7 +34,7 @@ pub enum Set {
     /// `listpack`
     Listpack(Listpack),
     /// `hashtable`
-    Table(Dict<()>),
+    Table(Box<Dict<()>>),
 }
 
 /// Most integers an intset takes, whatever the configuration says: its size must stay within 32 bits.
@@ -74,7 +75,7 @@ impl Set {
 
     /// An empty set in the encoding that is never converted.
     pub fn new_table(limits: SetLimits) -> Set {
-        Set::Table(Dict::new(limits.hash_seed))
+        Set::Table(Box::new(Dict::new(limits.hash_seed)))
     }
 
     /// Number of members.
@@ -273,7 +274,7 @@ impl Set {
             for member in self.iter() {
                 table.insert(member.text(&mut DecimalBuffer::default()), ());
             }
-            *self = Set::Table(table);
+            *self = Set::Table(Box::new(table));
         }
         let Set::Table(table) = self else { unreachable!("it was just made one") };
         table
@@ -346,7 +347,7 @@ impl Kind for Set {
         match self {
             Set::Intset(ints) => ints.memory(),
             Set::Listpack(pack) => pack.memory(),
-            Set::Table(table) => table.memory(),
+            Set::Table(table) => alloc_size(size_of::<Dict<()>>()) + table.memory(),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What a key can hold: a string in one of three encodings, or a collection.
 //!
-//! Integers and short strings live inside the table's entry (`int`, `embstr`); everything else is an
+//! Integers and strings that are not long live inside the table's entry; everything else is an
 //! [`Object`]. A collection type plugs in by implementing [`Kind`].
 //!
 //! Not here: the collections themselves (`list.rs`, `hash.rs` …), how they are written to RDB (`rdb/`).
@@ -15,8 +15,12 @@ use perdura_structures::{
 use super::{hash::Hash, list::List, set::Set, stream::Stream, zset::ZSet};
 use crate::{bytes::number, rng::Rng};
 
-/// Longest string kept inside its entry (`embstr`), bytes. Redis's own limit, visible in OBJECT ENCODING.
-pub const EMBEDDED_BYTES_MAX: usize = 44;
+/// Longest string that OBJECT ENCODING calls `embstr`, bytes: Redis's own limit.
+const EMBSTR_BYTES_MAX: usize = 44;
+
+/// Longest string kept inside its entry, bytes. One allocation and one cache miss less than on its own, and short enough
+/// that moving it with its entry, when the key gets an expiry, costs little.
+pub const EMBEDDED_BYTES_MAX: usize = 1024;
 
 /// The types clients see.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,6 +69,9 @@ pub enum Object {
     /// A stream.
     Stream(Box<Stream>),
 }
+
+/// It stands in the entry of its key: what is larger goes behind a box.
+const _: () = assert!(size_of::<Object>() <= 32);
 
 impl Object {
     /// Its type.
@@ -188,7 +195,8 @@ pub fn type_of(content: ContentRef<'_, Object>) -> Type {
 pub fn encoding(content: ContentRef<'_, Object>) -> &'static str {
     match content {
         ContentRef::Int(_) => "int",
-        ContentRef::Bytes(_) => "embstr",
+        ContentRef::Bytes(text) if text.len() <= EMBSTR_BYTES_MAX => "embstr",
+        ContentRef::Bytes(_) => "raw",
         ContentRef::Object(object) => object.encoding(),
     }
 }

@@ -222,6 +222,7 @@ impl Server {
             catch_signals: false,
             disable_thp: false,
             io_uring: !module_path!().starts_with("run_on_epoll"),
+            io_threads: if module_path!().starts_with("run_with_io_threads") { 3 } else { 1 },
             ..HostSettings::default()
         };
         adjust(&mut settings);

@@ -2,13 +2,13 @@
 //!
 //! ```text
 //!   perdura-backup to DIR [-h HOST] [-p PORT] [-s SOCKET] [--user NAME]   asks a live server for a backup, shows how far it is
-//!   perdura-backup verify DIR                                            reads one again, from the first byte to the last
+//!   perdura-backup verify DIR | URL                                      reads one again, from the first byte to the last
 //!   perdura-backup push DIR URL                                          verifies it and uploads it
 //!   perdura-backup pull URL DIR                                          downloads it and verifies it
 //! ```
 //!
-//! URL is `file:///…`, or `s3://bucket/path` where the tool is built with the feature `s3`; credentials come from the
-//! environment (`AWS_…`). The password of a server comes from `REDISCLI_AUTH`: a command line can be read by everybody.
+//! URL is `file:///…` or `s3://bucket/path`, of Amazon or whoever speaks its language; credentials, region and endpoint
+//! come from the environment (`AWS_…`). The password of a server comes from `REDISCLI_AUTH`: a command line can be read by everybody.
 //!
 //! Always true: what is called a backup was read in full by this program or by the server; an upload or download that was
 //! interrupted has no inventory, or another name.
@@ -30,13 +30,14 @@ pub use verify::{Inventory, verify};
 
 const USAGE: &str = "\
 Usage: perdura-backup to DIR [-h HOST] [-p PORT] [-s SOCKET] [--user NAME]
-       perdura-backup verify DIR
+       perdura-backup verify DIR | URL
        perdura-backup push DIR URL
        perdura-backup pull URL DIR
 
   to      DIR is the server's: below its data directory, unless enable-protected-configs allows more.
           A password is taken from the environment, REDISCLI_AUTH.
-  URL     file:///directory, or s3://bucket/path in a tool built with --features s3 (AWS_* in the environment)";
+  URL     file:///directory or s3://bucket/path; from the environment come AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY,
+          AWS_REGION and, for stores other than Amazon's, AWS_ENDPOINT_URL (with AWS_ALLOW_HTTP=true if it has no TLS)";
 
 /// The tool.
 ///
@@ -53,6 +54,7 @@ pub fn run(arguments: Vec<OsString>, out: Out<'_>) -> io::Result<Outcome> {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words[..] {
         ["to", dir] => live::back_up(&server, dir, out),
+        ["verify", url] if url.contains("://") => say(remote::verify(url), url, out),
         ["verify", dir] => say(verify(Path::new(dir)), dir, out),
         ["push", dir, url] => {
             verify(Path::new(dir))?;
@@ -107,8 +109,8 @@ fn parse(arguments: Vec<OsString>) -> Result<(Vec<String>, ServerAddress), Strin
 fn say(verified: io::Result<Inventory>, dir: &str, out: Out<'_>) -> io::Result<Outcome> {
     match verified {
         Ok(inventory) => {
-            let bytes: u64 = inventory.files.iter().map(|file| file.len).sum();
-            writeln!(out, "{dir} is complete and sound: {} files, {bytes} bytes", inventory.files.len())?;
+            let (files, bytes) = (inventory.files.len(), inventory.bytes());
+            writeln!(out, "{dir} is complete and sound: {files} files, {bytes} bytes")?;
             writeln!(out, "{}", inventory.title.trim_start_matches("# "))?;
             Ok(Outcome::Good)
         }

@@ -52,19 +52,36 @@ impl Inventory {
             }
             result => result?,
         };
+        let mut inventory = Inventory::parse(&text)?;
+        for file in &mut inventory.files {
+            let found = fs::metadata(dir.join(&file.path));
+            file.len = found.map_err(|error| other(format!("{}: {error}", file.path)))?.len();
+        }
+        Ok(inventory)
+    }
+
+    /// Reads the text of one; how long the files are nobody has looked yet.
+    ///
+    /// # Errors
+    /// It is none, or names a file that is not below the backup's directory.
+    pub fn parse(text: &str) -> io::Result<Inventory> {
         let mut files = Vec::new();
         for line in text.lines().filter(|line| !line.starts_with('#')) {
             let (sum, path) = line.split_once("  ").ok_or_else(|| other(format!("{INVENTORY}: '{line}'")))?;
             if path.split('/').any(|name| matches!(name, "" | "." | "..")) {
                 return Err(other(format!("{INVENTORY}: '{path}' is no file of a backup")));
             }
-            let len = fs::metadata(dir.join(path)).map_err(|error| other(format!("{path}: {error}")))?.len();
-            files.push(Listed { path: path.into(), sum: sum.into(), len });
+            files.push(Listed { path: path.into(), sum: sum.into(), len: 0 });
         }
         if files.is_empty() {
             return Err(other(format!("{INVENTORY} names no file")));
         }
         Ok(Inventory { title: text.lines().next().unwrap_or_default().into(), files })
+    }
+
+    /// Bytes of all its files.
+    pub fn bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.len).sum()
     }
 }
 
@@ -74,13 +91,9 @@ impl Inventory {
 /// What is wrong with it.
 pub fn verify(dir: &Path) -> io::Result<Inventory> {
     let inventory = Inventory::read(dir)?;
-    let total = inventory.files.iter().map(|file| file.len).sum();
-    let mut progress = Progress::new("Verifying", total);
+    let mut progress = Progress::new("Verifying", inventory.bytes());
     for file in &inventory.files {
-        let sum = sum_of(&dir.join(&file.path), &mut progress)?;
-        if sum != file.sum {
-            return Err(other(format!("{}: its bytes are not those that were backed up", file.path)));
-        }
+        compare(file, sum_of(&dir.join(&file.path), &mut progress)?)?;
     }
     progress.finish();
     let mut artefact = Artefact::open(dir)?;
@@ -92,13 +105,24 @@ pub fn verify(dir: &Path) -> io::Result<Inventory> {
     }
 }
 
-fn sum_of(path: &Path, progress: &mut Progress) -> io::Result<String> {
+/// Says whether what was read is what was backed up.
+///
+/// # Errors
+/// It is not.
+pub fn compare(file: &Listed, read: Sha256) -> io::Result<()> {
+    if perdura_core::bytes::sha::hex(&read.finalize()) == file.sum {
+        return Ok(());
+    }
+    Err(other(format!("{}: its bytes are not those that were backed up", file.path)))
+}
+
+fn sum_of(path: &Path, progress: &mut Progress) -> io::Result<Sha256> {
     let mut file = File::open(path)?;
     let (mut hasher, mut buffer) = (Sha256::new(), vec![0; READ_BYTES]);
     loop {
         let count = file.read(&mut buffer)?;
         if count == 0 {
-            return Ok(perdura_core::bytes::sha::hex(&hasher.finalize()));
+            return Ok(hasher);
         }
         hasher.update(&buffer[..count]);
         progress.add(count as u64);
