@@ -284,10 +284,9 @@ impl Keyspace {
         let group = self.group_mut(db, &args[0], &args[1])?;
         if let Some(deliveries) = after(args, "RETRYCOUNT") {
             let deliveries = number(deliveries)? as u64;
-            claimed
-                .iter()
-                .filter_map(|id| Some(group.pending.get_mut(id)?.count = deliveries))
-                .for_each(drop);
+            for id in &claimed {
+                group.pending.entry(*id).and_modify(|pending| pending.count = deliveries);
+            }
         }
         if let Some(last_id) = after(args, "LASTID") {
             group.last_id = group.last_id.max(parse_id(last_id)?);
