@@ -6,9 +6,8 @@
 set -eu
 umask 077
 
-if [ "${1:-}" = sh ] || [ "${1:-}" = bash ] || [ "${1#perdura}" != "${1:-}" ] && [ -n "${1:-}" ]; then
-    exec "$@"
-fi
+# A shell, or one of the programs by name, is run as it is.
+case ${1:-} in sh | bash | perdura*) exec "$@" ;; esac
 
 settings=${PERDURA_SETTINGS_FILE:-/tmp/perdura-environment.conf}
 : >"$settings"

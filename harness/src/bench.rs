@@ -16,7 +16,7 @@ mod memory;
 mod plot;
 mod scaling;
 mod slow_sync;
-mod stock;
+pub(crate) mod stock;
 mod tail;
 
 pub use self::scaling::Sweeps;

@@ -475,20 +475,6 @@ impl Drop for Server {
     }
 }
 
-/// CPU time of all threads of `pid` so far.
-///
-/// # Errors
-/// When the process is gone.
-pub fn cpu_time(pid: u32) -> io::Result<Duration> {
-    let mut nanoseconds = 0;
-    for thread in fs::read_dir(format!("/proc/{pid}/task"))? {
-        // A thread that ended since the listing has nothing to add.
-        let Ok(schedstat) = fs::read_to_string(thread?.path().join("schedstat")) else { continue };
-        nanoseconds += schedstat.split(' ').next().and_then(|field| field.parse::<u64>().ok()).unwrap_or(0);
-    }
-    Ok(Duration::from_nanos(nanoseconds))
-}
-
 /// Memory of `pid` resident now, in bytes.
 ///
 /// # Errors
@@ -684,7 +670,7 @@ mod tests {
         let mut server = Server::start(launch).unwrap();
         let mut client = server.client().unwrap();
         assert!(client.say("SET a 1").unwrap().is_ok());
-        assert!(cpu_time(server.pid()).unwrap() > Duration::ZERO);
+        assert!(os::process_cpu_time(server.pid()).unwrap() > Duration::ZERO);
         assert!(resident_size(server.pid()).unwrap() > 1_000_000);
         server.kill(Victims::ServerAndChildren).unwrap();
         server.restart().unwrap();

@@ -1,8 +1,8 @@
 //! What the tools and the metrics endpoint cost: `perdura-harness tools`.
 //!
-//! Prints megabytes a second of a backup, a restore and a check of a log of `--megabytes`, and commands a second with
-//! the endpoint off, on, and on while it is read ten times a second. Servers with and without the endpoint take turns, so
-//! that what else the machine does meets both.
+//! Prints megabytes a second of a backup, a restore and a check of a log of `--megabytes`; and what the endpoint costs a
+//! server under full load, open and scraped once a second, as ratios of runs that take turns: what else the machine does
+//! meets all of them.
 //!
 //! Not here: comparison with other servers (`bench.rs`).
 
@@ -12,25 +12,30 @@ use std::{
     net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::{Command, ExitCode},
-    sync::atomic::{AtomicBool, Ordering},
+    sync::mpsc,
     thread,
     time::{Duration, Instant},
 };
 
 use crate::args::{Args, UsageError};
-use crate::client::{Client, Reply};
+use crate::bench::stock::{self, Load, Run};
+use crate::os;
 use crate::process::{Launch, Server, ServerCommand};
 use crate::table::median;
 
 /// How it is called.
-pub const USAGE: &str = "perdura-harness tools [--megabytes 512] [--seconds 2] [--rounds 5]";
+pub const USAGE: &str = "perdura-harness tools [--sections all|files,endpoint] [--megabytes 512] [--requests 1000000] [--rounds 5]";
 
 /// Bytes of a value that fills the log.
 const VALUE_BYTES: usize = 1000;
 /// Commands in flight at once.
 const PIPELINE: usize = 64;
-/// Time between two reads of the endpoint: fifty times as often as a scraper.
-const SCRAPE_PAUSE: Duration = Duration::from_millis(100);
+/// Time between two reads of the endpoint: fifteen times as often as Prometheus by default.
+const SCRAPE_PAUSE: Duration = Duration::from_secs(1);
+/// Scrapes by which the cost of one is told.
+const SCRAPES_TIMED: u32 = 300;
+/// What can be measured.
+const SECTIONS: [&str; 2] = ["files", "endpoint"];
 
 /// Runs it and prints the figures.
 ///
@@ -38,13 +43,18 @@ const SCRAPE_PAUSE: Duration = Duration::from_millis(100);
 /// Bad arguments; a server or a tool that fails.
 pub fn main(mut args: Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let megabytes: u64 = args.number("--megabytes", 512)?;
-    let seconds: u64 = args.number("--seconds", 2)?;
+    let sections = args.choices("--sections", &SECTIONS, |section| section)?;
+    let requests: u64 = args.number("--requests", 1_000_000)?;
     let rounds: usize = args.number("--rounds", 5)?;
     args.finish()?;
     let command = ServerCommand::perdura().ok_or_else(|| UsageError("perdura-server is not built".into()))?;
     let tool = Path::new(command.raw_command().get_program()).with_file_name("perdura");
-    files(&command, &tool, megabytes)?;
-    endpoint(&command, Duration::from_secs(seconds), rounds)?;
+    for section in sections {
+        match section {
+            "files" => files(&command, &tool, megabytes)?,
+            _ => endpoint(&command, requests, rounds)?,
+        }
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -124,56 +134,97 @@ fn report(what: &str, bytes: u64, took: Duration) {
     );
 }
 
-/// Commands a second without the endpoint, with it, and while it is read.
-fn endpoint(command: &ServerCommand, length: Duration, rounds: usize) -> io::Result<()> {
-    let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-    let without = start(command, &[("save", "")])?;
-    let with = start(command, &[("save", ""), ("metrics-port", &port.to_string())])?;
-    let mut rates = [const { Vec::new() }; 3];
-    for _ in 0..rounds {
-        rates[0].push(rate(&without, length)?);
-        rates[1].push(rate(&with, length)?);
-        let is_over = AtomicBool::new(false);
-        let read = thread::scope(|scope| {
-            scope.spawn(|| scrape(port, &is_over));
-            let read = rate(&with, length);
-            is_over.store(true, Ordering::Relaxed);
-            read
-        });
-        rates[2].push(read?);
+/// What the endpoint costs a server under full load by redis-benchmark, scraped once a second as Prometheus does.
+///
+/// In each round three servers take turns, each round beginning with another; a round's figures are compared with each
+/// other only.
+fn endpoint(command: &ServerCommand, requests: u64, rounds: usize) -> io::Result<()> {
+    let mut servers = Vec::new();
+    for has_endpoint in [false, true, true] {
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let port = if has_endpoint { port } else { 0 };
+        servers.push((start(command, &[("save", ""), ("metrics-port", &port.to_string())])?, port));
     }
-    let [off, on, read] = rates.map(|rates| median(&rates).unwrap_or(f64::NAN));
-    println!("commands/s, endpoint off                 {off:10.0}");
-    println!("commands/s, endpoint on                  {on:10.0}  ({:+.1} %)", 100.0 * (on / off - 1.0));
-    println!("commands/s, read 10 times a second       {read:10.0}  ({:+.1} %)", 100.0 * (read / off - 1.0));
+    let mut ratios = [const { [const { Vec::new() }; 2] }; 2];
+    let mut scrapes = 0;
+    for round in 0..rounds {
+        let mut runs = [const { None }; 3];
+        for turn in 0..3 {
+            let number = (round + turn) % 3;
+            let (server, port) = &servers[number];
+            runs[number] = Some(match number {
+                2 => while_scraped(*port, &mut scrapes, || load(server, requests))?,
+                _ => load(server, requests)?,
+            });
+        }
+        let [Some(off), on, scraped] = runs else { unreachable!("each has had its turn") };
+        println!(
+            "round {round}: {:8.0} commands/s, {:5.0} ns of CPU each",
+            off.throughput, off.cpu_per_request
+        );
+        for (ratios, run) in ratios.iter_mut().zip([on, scraped].into_iter().flatten()) {
+            ratios[0].push(run.throughput / off.throughput);
+            ratios[1].push(run.cpu_per_request / off.cpu_per_request);
+        }
+    }
+    println!("against no endpoint, median of {rounds} rounds (lowest – highest); {scrapes} scrapes");
+    for (what, [throughput, cpu]) in ["open, nobody asks", "scraped each second"].iter().zip(&ratios) {
+        println!("{what:20} commands/s x {}, CPU per command x {}", spread(throughput), spread(cpu));
+    }
+    let (server, port) = &servers[2];
+    let each = scrape_cost(server, *port)?;
+    println!("one scrape costs {:.0} us of CPU, in a thread of its own", each.as_secs_f64() * 1e6);
     Ok(())
 }
 
-fn rate(server: &Server, length: Duration) -> io::Result<f64> {
-    let mut client: Client = server.client()?;
-    let commands: Vec<Vec<String>> = (0..PIPELINE)
-        .map(|number| vec!["SET".into(), format!("key:{number}"), "0123456789".into()])
-        .collect();
-    let begun = Instant::now();
-    let mut count = 0;
-    while begun.elapsed() < length {
-        let replies = client.pipeline(&commands)?;
-        if replies.iter().any(|reply| matches!(reply, Reply::Error(_))) {
-            return Err(io::Error::other("the server answers with errors"));
-        }
-        count += replies.len();
+/// CPU time of one scrape, of many that nothing else goes on beside: exact even where the machine is not quiet.
+fn scrape_cost(server: &Server, port: u16) -> io::Result<Duration> {
+    let before = os::process_cpu_time(server.pid())?;
+    for _ in 0..SCRAPES_TIMED {
+        scrape(port)?;
     }
-    Ok(count as f64 / begun.elapsed().as_secs_f64())
+    Ok((os::process_cpu_time(server.pid())? - before) / SCRAPES_TIMED)
 }
 
-/// Reads `/metrics` until told to end. Errors show in the figures of nobody: they are only fewer reads.
-fn scrape(port: u16, is_over: &AtomicBool) {
-    while !is_over.load(Ordering::Relaxed) {
-        if let Ok(mut stream) = TcpStream::connect(("127.0.0.1", port)) {
-            let mut text = String::new();
-            let asked = stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n");
-            let _ = asked.and_then(|()| stream.read_to_string(&mut text));
-        }
-        thread::sleep(SCRAPE_PAUSE);
-    }
+fn load(server: &Server, requests: u64) -> io::Result<Run> {
+    let load = Load { command: "SET", requests, keys: 100_000, clients: 50, pipeline: 16, value_size: 16 };
+    stock::run(server, &load)
+}
+
+fn spread(samples: &[f64]) -> String {
+    let middle = median(samples).unwrap_or(f64::NAN);
+    let lowest = samples.iter().copied().fold(f64::INFINITY, f64::min);
+    let highest = samples.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    format!("{middle:.3} ({lowest:.3} – {highest:.3})")
+}
+
+/// Does the work while `/metrics` of that port is read once a second, from the first moment on.
+fn while_scraped<T>(port: u16, scrapes: &mut u64, work: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    let (stop, stopped) = mpsc::channel::<()>();
+    thread::scope(|scope| {
+        let scraper = scope.spawn(move || -> io::Result<u64> {
+            let mut count = 0;
+            loop {
+                scrape(port)?;
+                count += 1;
+                if stopped.recv_timeout(SCRAPE_PAUSE) != Err(mpsc::RecvTimeoutError::Timeout) {
+                    return Ok(count);
+                }
+            }
+        });
+        let done = work();
+        drop(stop);
+        *scrapes += scraper.join().expect("it does not panic")?;
+        done
+    })
+}
+
+/// Reads `/metrics` once, and looks that it is that.
+fn scrape(port: u16) -> io::Result<()> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n")?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    let is_whole = text.contains("perdura_commands_total");
+    is_whole.then_some(()).ok_or_else(|| io::Error::other(format!("/metrics gave {text}")))
 }

@@ -4,6 +4,7 @@
 //! Not here: the tests (`tests/`), the judge of crashes (`perdura-harness`).
 
 pub mod fuzz;
+pub mod killed;
 pub mod simulated;
 
 use perdura_harness::process::{Launch, Server, ServerCommand};

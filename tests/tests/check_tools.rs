@@ -12,7 +12,7 @@ use std::{
 };
 
 use perdura_harness::process::{Server, Victims};
-use perdura_tests::{start_perdura, start_redis, tool};
+use perdura_tests::{killed, start_perdura, start_redis, tool};
 
 /// A directory of our own below the server's, which goes away with it.
 fn scratch(server: &Server) -> PathBuf {
@@ -158,6 +158,44 @@ fn a_flipped_bit_is_found_that_no_stock_tool_sees() {
 }
 
 #[test]
+fn a_fix_killed_at_any_step_leaves_the_file_whole_or_cut_and_nothing_is_lost() {
+    let server = start_perdura(&[("appendonly", "yes")]);
+    for line in ["SET a 1", "SET b 2"] {
+        assert!(server.client().unwrap().say(line).unwrap().is_ok());
+    }
+    let dir = scratch(&server);
+    let path = dir.join("appendonly.aof");
+    let log = fs::read(server.data_dir().join("appendonlydir/appendonly.aof.1.incr.aof")).unwrap();
+    let torn = &log[..log.len() - 3];
+    let good = log.windows(3).rposition(|window| window == b"#C:").unwrap();
+    let copy = dir.join(format!("cut-appendonly.aof-{good}"));
+    fs::write(&path, torn).unwrap();
+    let mut program = tool("check-aof");
+    program.args(["--fix", path.to_str().unwrap()]);
+    let mut fixed = 0;
+    let kills = killed::at_each_step(&program, "y\n", |step| {
+        let found = fs::read(&path).unwrap();
+        if found != torn {
+            assert_eq!(found, &torn[..good], "{step}");
+            assert_eq!(fs::read(&copy).unwrap(), &torn[good..], "{step}: what was cut is kept");
+            fixed += 1;
+        }
+        fs::write(&path, torn).unwrap();
+        for entry in fs::read_dir(&dir).unwrap() {
+            let entry = entry.unwrap();
+            if entry.file_name().to_string_lossy().starts_with("cut-") {
+                fs::remove_file(entry.path()).unwrap();
+            }
+        }
+    });
+    assert!(kills >= 5 && fixed >= 2, "{kills} kills, {fixed} times fixed");
+    // A copy that an earlier, killed run left half written is in nobody's way.
+    fs::write(&copy, &torn[good..good + 2]).unwrap();
+    assert!(output(&mut program, "y\n").status.success());
+    assert_eq!(fs::read(&path).unwrap(), &torn[..good]);
+}
+
+#[test]
 fn sets_are_judged_as_by_the_stock_tool() {
     let (mut server, log) = stock_log();
     server.kill(Victims::ServerAndChildren).unwrap();
@@ -259,6 +297,41 @@ fn a_snapshot_cut_anywhere_is_judged_as_by_the_stock_tool() {
     *damaged.last_mut().unwrap() ^= 1;
     fs::write(&path, &damaged).unwrap();
     assert!(!is_agreed("check-rdb", &path, "checksum"));
+}
+
+/// Long work, made long by a delay of each read: on a terminal a bar with rate and time left, elsewhere plain lines.
+#[test]
+fn long_work_shows_how_far_it_is() {
+    let server = start_perdura(&[]);
+    let path = scratch(&server).join("appendonly.aof");
+    let record = format!("*3\r\n$3\r\nSET\r\n$3\r\nkey\r\n$1000\r\n{}\r\n", "x".repeat(1000));
+    fs::write(&path, record.repeat(16_000)).unwrap();
+    let check = tool("check-aof");
+    let reads = "read,pread64";
+    let slowed = format!(
+        "strace -f -qq -o /dev/null -e trace={reads} -e inject={reads}:delay_enter=100000 {} check-aof {}",
+        check.get_program().display(),
+        path.display()
+    );
+    let plain = output(Command::new("sh").args(["-c", &slowed]), "");
+    let said = String::from_utf8_lossy(&plain.stderr).into_owned();
+    assert!(plain.status.success() && text(&plain).contains("is valid"), "{said}");
+    assert!(said.contains(": 100% (") && said.contains("/s, 0 s left"), "{said}");
+    assert!(!said.contains('\u{1b}'), "no bar where there is no terminal: {said}");
+    // `script` gives it a terminal.
+    let on_terminal = format!("stty cols 200; {slowed}");
+    let shown = text(&output(Command::new("script").args(["-qec", &on_terminal, "/dev/null"]), ""));
+    assert!(shown.contains("is valid") && shown.contains("[="), "{shown}");
+    // At 100 ms for each MiB: that is the rate, and what is left is a second or two.
+    let paces = shown.split("/15.73 MiB ").skip(1).map(|rest| rest.split(" s left").next().unwrap_or(""));
+    let paces: Vec<&str> = paces.collect();
+    let is_true = |pace: &&str| {
+        let Some((rate, left)) = pace.split_once("iB/s ") else { return false };
+        let is_slow = rate.ends_with('K')
+            || rate.strip_suffix(" M").is_some_and(|rate| rate.parse::<f64>().is_ok_and(|rate| rate < 30.0));
+        is_slow && left.parse::<u64>().is_ok_and(|left| left <= 60)
+    };
+    assert!(!paces.is_empty() && paces.iter().all(is_true), "{paces:?}");
 }
 
 #[test]

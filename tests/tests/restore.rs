@@ -7,7 +7,7 @@ use std::{
     collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::Output,
     time::Duration,
 };
 
@@ -15,7 +15,7 @@ use perdura_harness::{
     client::{Client, Reply},
     process::{Server, Victims},
 };
-use perdura_tests::{start_perdura, tool};
+use perdura_tests::{killed, start_perdura, tool};
 
 fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
@@ -207,33 +207,18 @@ fn a_restore_killed_at_any_step_leaves_no_target_or_a_whole_one() {
     server.kill(Victims::ServerAndChildren).unwrap();
     let before = contents(&server.data_dir());
     let target = beside(&server, "restored");
-    let program = tool("restore").get_program().to_owned();
-    let mut kills = 0;
-    for call in ["mkdir", "openat", "write", "copy_file_range", "fsync", "rename", "unlinkat"] {
-        for count in 1..60 {
-            let inject = format!("inject={call}:signal=SIGKILL:when={count}");
-            let output = Command::new("strace")
-                .args(["-qq", "-o", "/dev/null", "-e", &format!("trace={call}"), "-e", &inject])
-                .arg(&program)
-                .args(["restore", "--to", "before:FLUSHALL"])
-                .args([server.data_dir(), target.clone()])
-                .output()
-                .expect("strace is installed (.ci/run does it)");
-            assert_eq!(contents(&server.data_dir()), before, "{call} {count}");
-            let is_there = target.join("appendonlydir/appendonly.aof.manifest").exists();
-            assert_eq!(target.exists(), is_there, "killed at {call} {count}: a target that is not whole");
-            if is_there {
-                let manifest = target.join("appendonlydir/appendonly.aof.manifest");
-                let check = tool("check-aof").arg(manifest).output().unwrap();
-                assert!(check.status.success(), "{call} {count}: {}", text(&check));
-                fs::remove_dir_all(&target).unwrap();
-            }
-            if output.status.success() {
-                break;
-            }
-            kills += 1;
+    let manifest = target.join("appendonlydir/appendonly.aof.manifest");
+    let mut program = tool("restore");
+    program.args(["--to", "before:FLUSHALL"]).args([server.data_dir(), target.clone()]);
+    let kills = killed::at_each_step(&program, "", |step| {
+        assert_eq!(contents(&server.data_dir()), before, "{step}");
+        assert_eq!(target.exists(), manifest.exists(), "{step}: a target that is not whole");
+        if target.exists() {
+            let check = tool("check-aof").arg(&manifest).output().unwrap();
+            assert!(check.status.success(), "{step}: {}", text(&check));
+            fs::remove_dir_all(&target).unwrap();
         }
-    }
-    assert!(kills > 20, "{kills} kills only");
+    });
+    assert!(kills > 10, "{kills} kills only");
     restored("before:FLUSHALL", &server.data_dir(), &target);
 }

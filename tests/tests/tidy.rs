@@ -301,11 +301,17 @@ fn tests_that_the_book_names_exist() {
         .map(|(_, text)| text)
         .collect();
     let mut offenders = Vec::new();
-    for page in ["drills.md", "SECURITY.md", "migrating.md"] {
+    for page in ["backup-and-restore.md", "drills.md", "SECURITY.md", "migrating.md"] {
         let text = fs::read_to_string(root().join("docs").join(page)).expect("a page");
+        // A section of a page of drills is a drill.
+        if ["backup-and-restore.md", "drills.md"].contains(&page) {
+            let untested = text.split("\n## ").skip(1).filter(|section| !section.contains("*Test"));
+            offenders
+                .extend(untested.map(|section| format!("{page}: {}", section.lines().next().unwrap_or(""))));
+        }
         for name in text.split('`').skip(1).step_by(2) {
             // Fields of INFO are written alike.
-            let is_field = name.starts_with("perdura_");
+            let is_field = ["perdura_", "backup_last_"].iter().any(|start| name.starts_with(start));
             let is_test = !is_field
                 && name.matches('_').count() >= 3
                 && name.chars().all(|c| c.is_alphanumeric() || c == '_');
@@ -338,4 +344,32 @@ fn nothing_is_left_open() {
         }
     }
     complain("open marks", &offenders);
+}
+
+/// A directive that nothing reads is accepted, and does nothing: then it says so, at the start and in `perdura.conf`.
+#[test]
+fn directives_that_nothing_reads_say_so() {
+    let table = "engine/core/src/config/table.rs";
+    let text = fs::read_to_string(root().join(table)).expect("a readable file");
+    let programs: Vec<String> = sources("engine")
+        .iter()
+        .filter(|(name, _)| name != table && !name.ends_with("config/tests.rs"))
+        .map(|(_, text)| text.clone())
+        .collect();
+    let reads = |text: &str, field: &str| {
+        let is_whole =
+            |rest: &str| !rest.starts_with(|next: char| next == '_' || next.is_ascii_alphanumeric());
+        text.split(&format!(".{field}")).skip(1).any(is_whole)
+    };
+    let is_read = |field: &str| programs.iter().any(|text| reads(text, field));
+    let rows = text.lines().filter_map(|line| {
+        let (name, rest) = line.trim_start().strip_prefix('"')?.split_once('"')?;
+        let (field, _) = rest.split_once("=> ")?.1.split_once(':')?;
+        Some((name, field, line.contains("NoEffect")))
+    });
+    let rows: Vec<(&str, &str, bool)> = rows.collect();
+    assert!(rows.len() > 150, "{} directives", rows.len());
+    let silent = rows.iter().filter(|(_, field, is_without)| !is_without && !is_read(field));
+    let silent: Vec<String> = silent.map(|(name, ..)| (*name).into()).collect();
+    complain("directives without effect have the flag NoEffect", &silent);
 }

@@ -92,7 +92,7 @@ impl<E: Engine> Host<E> {
         let in_words = |what: &'static str| move |error: io::Error| format!("{what}: {}", describe(&error));
         let disk = LinuxDisk::open(&settings.dir).map_err(in_words("Can't open the data directory"))?;
         let signals = if settings.catch_signals {
-            Some(Signals::catch(settings.crash_log.as_deref()).map_err(in_words("Can't catch signals"))?)
+            Some(Signals::catch(&settings.crash_log).map_err(in_words("Can't catch signals"))?)
         } else {
             None
         };

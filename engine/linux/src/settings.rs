@@ -47,12 +47,23 @@ pub struct HostSettings {
     pub disable_thp: bool,
     /// Take over SIGINT, SIGTERM, SIGHUP and the crash signals. Off where several hosts share a process (tests).
     pub catch_signals: bool,
-    /// Where the report of a crash goes; standard output if `None`.
-    pub crash_log: Option<String>,
+    /// Where the report of a crash goes.
+    pub crash_log: CrashLog,
     /// Working directory at the start of the process, for DEBUG RESTART.
     pub start_dir: Option<PathBuf>,
     /// Test aid: microseconds by which each sync of a file is made slower.
     pub sync_delay_us: u64,
+}
+
+/// Where the report of a crash goes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum CrashLog {
+    /// There is none: the signal does what it does by itself.
+    Nowhere,
+    /// To the standard output.
+    Output,
+    /// To the end of this file.
+    File(String),
 }
 
 /// Likelihood of being killed when memory runs out, −1000 (never) to 1000.
@@ -86,7 +97,7 @@ impl Default for HostSettings {
             io_threads: 1,
             disable_thp: true,
             catch_signals: true,
-            crash_log: None,
+            crash_log: CrashLog::Output,
             start_dir: None,
             sync_delay_us: 0,
         }

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 use perdura_core::host::Signal;
 
+use crate::settings::CrashLog;
 use crate::sys::{self, Action};
 
 /// Written by handlers, which can reach nothing but statics.
@@ -30,25 +31,30 @@ pub struct Signals {
 }
 
 impl Signals {
-    /// Takes over the signals; a crash is reported to the file `crash_log`, or to standard output.
+    /// Takes over the signals; those of a crash only where it is to be reported.
     ///
     /// # Errors
     /// A descriptor or a handler was refused.
-    pub fn catch(crash_log: Option<&str>) -> io::Result<Signals> {
+    pub fn catch(crash_log: &CrashLog) -> io::Result<Signals> {
         let doorbell = sys::event_fd()?;
         DOORBELL.store(doorbell.as_raw_fd(), Ordering::Relaxed);
-        let crash_log = crash_log.map(open_crash_log).transpose()?;
-        if let Some(fd) = &crash_log {
+        let opened = match crash_log {
+            CrashLog::File(path) => Some(open_crash_log(path)?),
+            CrashLog::Output | CrashLog::Nowhere => None,
+        };
+        if let Some(fd) = &opened {
             CRASH_LOG.store(fd.as_raw_fd(), Ordering::Relaxed);
         }
         sys::set_action(libc::SIGINT, Action::Handle(on_interrupt))?;
         sys::set_action(libc::SIGTERM, Action::Handle(on_terminate))?;
         sys::set_action(libc::SIGHUP, Action::Ignore)?;
         sys::set_action(libc::SIGPIPE, Action::Ignore)?;
-        for signal in CRASH_SIGNALS {
-            sys::set_action(signal, Action::HandleOnce(on_crash))?;
+        if *crash_log != CrashLog::Nowhere {
+            for signal in CRASH_SIGNALS {
+                sys::set_action(signal, Action::HandleOnce(on_crash))?;
+            }
         }
-        Ok(Signals { doorbell, _crash_log: crash_log })
+        Ok(Signals { doorbell, _crash_log: opened })
     }
 
     /// Readable when a signal waits to be taken.

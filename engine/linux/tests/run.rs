@@ -730,7 +730,7 @@ fn serve(dir: String, first: Vec<Effect>, mut react: impl FnMut(Told) -> Vec<Eff
     let settings = perdura_linux::HostSettings {
         bind: vec!["127.0.0.1".into()],
         port: free_port(),
-        crash_log: Some(format!("{dir}/crash")),
+        crash_log: perdura_linux::CrashLog::File(format!("{dir}/crash")),
         dir,
         ..Default::default()
     };

@@ -12,3 +12,4 @@ pub mod notify;
 pub mod reference;
 pub mod serve;
 pub mod settings;
+pub mod trade_offs;

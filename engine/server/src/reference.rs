@@ -1,4 +1,4 @@
-//! `perdura.conf`: every directive that does something, with what it is for and its default.
+//! `perdura.conf`: every directive that does something, with what it is for, its trade-off and its default.
 //!
 //! Exists so that an operator has a file to begin with, made from the same table that the server reads by.
 //!
@@ -7,6 +7,8 @@
 //! Not here: the table (`perdura_core::config`).
 
 use perdura_core::config::{Config, DIRECTIVES, Directive, Flag, Kind};
+
+use crate::trade_offs;
 
 const HEAD: &str = "\
 # Configuration of perdura-server, with all defaults: take away the '#' before a line to change it.
@@ -47,6 +49,9 @@ pub fn default_config() -> String {
 
 fn entry(directive: &Directive, default: &Config) -> String {
     let mut text = format!("\n#{}{}\n", directive.doc, restriction(directive));
+    if let Some(trade_off) = trade_offs::of(directive.name) {
+        text.push_str(&format!("# {trade_off}\n"));
+    }
     if let Some(values) = values(directive.kind) {
         text.push_str(&format!("# {values}\n"));
     }
@@ -54,14 +59,10 @@ fn entry(directive: &Directive, default: &Config) -> String {
     text
 }
 
-/// The default, or what could stand there where the default is to have no line at all.
+/// The default, as it would stand in a file.
 fn example(directive: &Directive, default: &Config) -> String {
     let value = directive.print(default);
-    match (directive.kind, value.as_str()) {
-        (Kind::Special(words), "") if directive.is(Flag::AbsentAtDefault) => format!("<{words}>"),
-        (_, text) if text.is_empty() || text.contains('{') => format!("\"{text}\""),
-        _ => value,
-    }
+    if value.is_empty() || value.contains('{') { format!("\"{value}\"") } else { value }
 }
 
 fn restriction(directive: &Directive) -> &'static str {
@@ -105,6 +106,14 @@ mod tests {
     }
 
     #[test]
+    fn each_directive_that_does_something_has_a_trade_off_and_nothing_else_has() {
+        let is_active = |directive: &&Directive| !directive.is(Flag::NoEffect) && !directive.is(Flag::Hidden);
+        let active: Vec<&str> = DIRECTIVES.iter().filter(is_active).map(|directive| directive.name).collect();
+        let named: Vec<&str> = trade_offs::TRADE_OFFS.iter().map(|(name, _)| *name).collect();
+        assert_eq!(named, active);
+    }
+
+    #[test]
     fn what_it_shows_are_the_defaults() {
         // Without the '#', each line that names a directive must be valid and change nothing.
         let shown: Vec<&str> = DIRECTIVES.iter().map(|directive| directive.name).collect();
@@ -114,10 +123,8 @@ mod tests {
             .lines()
             .filter_map(|line| line.strip_prefix("# "))
             .filter(|line| line.split_once(' ').is_some_and(|(name, _)| shown.contains(&name)))
-            // There is no line for having no primary.
-            .filter(|line| *line != "replicaof <host port>")
             .collect();
-        assert!(lines.len() > 100);
+        assert!(lines.len() > 95, "{}", lines.len());
         assert_eq!(load(&lines.join("\n")), Config::default());
         assert_eq!(load(&text), Config::default());
     }

@@ -18,7 +18,7 @@ use perdura_core::{
     time::Now,
 };
 use perdura_linux::{
-    HostSettings, OomScores,
+    CrashLog, HostSettings, OomScores,
     limits::{self, Warning},
 };
 
@@ -152,9 +152,17 @@ pub fn host_settings(config: &Config, start_dir: Option<PathBuf>) -> HostSetting
         io_uring: config.io_uring,
         io_threads: config.io_threads as usize,
         disable_thp: config.disable_thp,
-        crash_log: some(&config.logfile),
+        crash_log: crash_log(config),
         start_dir,
         ..HostSettings::default()
+    }
+}
+
+fn crash_log(config: &Config) -> CrashLog {
+    match config.logfile.as_str() {
+        _ if !config.crash_log_enabled => CrashLog::Nowhere,
+        "" => CrashLog::Output,
+        path => CrashLog::File(path.into()),
     }
 }
 
@@ -268,7 +276,7 @@ mod tests {
         assert_eq!((settings.port, settings.unixsocketperm), (0, Some(0o700)));
         assert_eq!(settings.bind, ["127.0.0.1"]);
         assert_eq!(settings.unixsocket.as_deref(), Some("/s"));
-        assert_eq!(settings.crash_log.as_deref(), Some("l"));
+        assert_eq!(settings.crash_log, CrashLog::File("l".into()));
         assert_eq!(settings.bgsave_cpulist.as_deref(), Some("1-2"));
         assert_eq!((settings.pidfile, settings.server_cpulist), (None, None));
     }

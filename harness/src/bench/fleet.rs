@@ -9,6 +9,7 @@
 
 use super::{CLIENT_BUSY_MAX, Config, FILL_CLIENTS, FILL_PIPELINE, WARM_UP_SHARE};
 use crate::load::{self, Limit, Load, Outcome, Pace};
+use crate::os;
 use crate::process::{self, Launch, Server, ServerCommand};
 use crate::table::{Better, Row, Table};
 use crate::workload::Workload;
@@ -138,9 +139,9 @@ pub(super) fn measure_one(
     };
     load::run(&load)?;
     load.limit = Limit::Time(config.duration);
-    let cpu_before = process::cpu_time(server.pid())?;
+    let cpu_before = os::process_cpu_time(server.pid())?;
     let outcome = load::run(&load)?;
-    let server_cpu = process::cpu_time(server.pid())?.saturating_sub(cpu_before);
+    let server_cpu = os::process_cpu_time(server.pid())?.saturating_sub(cpu_before);
     Ok(Sample { outcome, server_cpu })
 }
 

@@ -8,7 +8,8 @@
 use super::fleet::Fleet;
 use super::{AOF_MODES, Config, aof_goal};
 use crate::client::Address;
-use crate::process::{self, Server};
+use crate::os;
+use crate::process::Server;
 use crate::table::{Better, Row, Table};
 use std::io;
 use std::process::Command;
@@ -18,9 +19,27 @@ const RATE_EXPECTED: f64 = 40_000.0;
 const PIPELINE_SCALING_MAX: u64 = 16;
 
 /// What one run of redis-benchmark gave.
-struct Run {
-    throughput: f64,
-    cpu_per_request: f64,
+pub(crate) struct Run {
+    /// Requests a second.
+    pub throughput: f64,
+    /// CPU time of the server for one of them, nanoseconds.
+    pub cpu_per_request: f64,
+}
+
+/// What redis-benchmark is to send.
+pub(crate) struct Load<'a> {
+    /// The test's name, which is the command's.
+    pub command: &'a str,
+    /// Requests in all.
+    pub requests: u64,
+    /// Different keys.
+    pub keys: u64,
+    /// Connections.
+    pub clients: usize,
+    /// Requests sent at once on each.
+    pub pipeline: u64,
+    /// Bytes of a value.
+    pub value_size: usize,
 }
 
 /// Adds throughput and server CPU of every workload redis-benchmark shares with us, policy and pipeline.
@@ -57,24 +76,33 @@ pub(super) fn add_stock(config: &Config, table: &mut Table) -> io::Result<()> {
 }
 
 fn run_once(config: &Config, server: &mut Server, command: &str, pipeline: u64) -> io::Result<Run> {
+    let scale = pipeline.min(PIPELINE_SCALING_MAX) as f64;
+    let requests = (config.duration.as_secs_f64() * RATE_EXPECTED * scale).ceil() as u64;
+    let (keys, clients, value_size) = (config.keys[0], config.clients, config.value_size);
+    run(server, &Load { command, requests, keys, clients, pipeline, value_size })
+}
+
+/// Runs redis-benchmark once.
+///
+/// # Errors
+/// It is not installed, or says nothing that can be read; the server is gone.
+pub(crate) fn run(server: &Server, load: &Load<'_>) -> io::Result<Run> {
     let Address::Tcp(address) = server.address() else {
         return Err(io::Error::new(io::ErrorKind::Unsupported, "redis-benchmark goes over TCP"));
     };
-    let scale = pipeline.min(PIPELINE_SCALING_MAX) as f64;
-    let requests = (config.duration.as_secs_f64() * RATE_EXPECTED * scale).ceil() as u64;
-    let cpu_before = process::cpu_time(server.pid())?;
+    let cpu_before = os::process_cpu_time(server.pid())?;
     let output = Command::new("redis-benchmark")
-        .args(["--csv", "-t", command])
+        .args(["--csv", "-t", load.command])
         .args(["-h", &address.ip().to_string(), "-p", &address.port().to_string()])
-        .args(["-n", &requests.to_string(), "-r", &config.keys[0].to_string()])
-        .args(["-c", &config.clients.to_string(), "-P", &pipeline.to_string()])
-        .args(["-d", &config.value_size.to_string()])
+        .args(["-n", &load.requests.to_string(), "-r", &load.keys.to_string()])
+        .args(["-c", &load.clients.to_string(), "-P", &load.pipeline.to_string()])
+        .args(["-d", &load.value_size.to_string()])
         .output()?;
-    let server_cpu = process::cpu_time(server.pid())?.saturating_sub(cpu_before);
+    let server_cpu = os::process_cpu_time(server.pid())?.saturating_sub(cpu_before);
     let text = String::from_utf8_lossy(&output.stdout);
-    let throughput = throughput_in(&text, command)
-        .ok_or_else(|| io::Error::other(format!("redis-benchmark -t {command} said: {text}")))?;
-    Ok(Run { throughput, cpu_per_request: server_cpu.as_nanos() as f64 / requests as f64 })
+    let throughput = throughput_in(&text, load.command)
+        .ok_or_else(|| io::Error::other(format!("redis-benchmark -t {} said: {text}", load.command)))?;
+    Ok(Run { throughput, cpu_per_request: server_cpu.as_nanos() as f64 / load.requests as f64 })
 }
 
 /// The second field of the line that begins with the command, both in quotes.

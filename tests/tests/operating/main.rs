@@ -1,12 +1,14 @@
-//! What an operator sees and does: figures over HTTP, a disk that fills, TLS, the service manager, clients and their
+//! What an operator sees and does: INFO, figures over HTTP, signals and the log, a disk that fills, TLS, the service manager, clients and their
 //! tools, programs that watch, backups in S3.
 //!
 //! Each file is one subject, with the real server. Backups and restores are beside (`backup.rs`, `restore.rs`).
 
 mod clients;
 mod disk;
+mod exposure;
 mod metrics;
 mod object_store;
+mod process;
 mod security;
 mod service;
 mod tls;

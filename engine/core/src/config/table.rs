@@ -148,7 +148,7 @@ directives! {
     /// Locale by which SORT ALPHA compares; only byte order is known.
     "locale-collate" => locale_collate: String = text(""), ANY_TEXT, NoEffect;
     /// Warnings to leave out at start.
-    "ignore-warnings" => ignore_warnings: String = text(""), ANY_TEXT;
+    "ignore-warnings" => ignore_warnings: String = text(""), ANY_TEXT, NoEffect;
     /// Whether the kernel's large pages are turned off for the process.
     "disable-thp" => disable_thp: bool = true, Kind::Bool, Immutable;
     /// Whether the kernel's out-of-memory score is adjusted.
@@ -172,9 +172,9 @@ directives! {
     /// Times a second that timed work is done.
     "hz" => hz: u32 = 10, Kind::Hint { min: 1, max: 500 };
     /// Whether timed work is done more often for many clients.
-    "dynamic-hz" => dynamic_hz: bool = true, Kind::Bool;
+    "dynamic-hz" => dynamic_hz: bool = true, Kind::Bool, NoEffect;
     /// Seconds a shutdown waits for replicas to catch up.
-    "shutdown-timeout" => shutdown_timeout: u32 = 10, int(0, INT_MAX);
+    "shutdown-timeout" => shutdown_timeout: u32 = 10, int(0, INT_MAX), NoEffect;
     /// What SIGINT asks of the shutdown.
     "shutdown-on-sigint" => shutdown_on_sigint: ShutdownFlags = ShutdownFlags::default(), ShutdownFlags::KIND, MultiWord;
     /// What SIGTERM asks of the shutdown.
@@ -208,9 +208,9 @@ directives! {
     /// Keys compared for each one that gives way.
     "maxmemory-samples" => maxmemory_samples: u32 = 5, int(1, INT_MAX);
     /// How long one round of eviction may take, 0 to 100.
-    "maxmemory-eviction-tenacity" => maxmemory_eviction_tenacity: u32 = 10, int(0, 100);
+    "maxmemory-eviction-tenacity" => maxmemory_eviction_tenacity: u32 = 10, int(0, 100), NoEffect;
     /// Memory all clients together may take: bytes, or a share of `maxmemory`; 0 for no limit.
-    "maxmemory-clients" => maxmemory_clients: MemoryOrPercent = MemoryOrPercent::Bytes(0), Kind::MemoryOrPercent;
+    "maxmemory-clients" => maxmemory_clients: MemoryOrPercent = MemoryOrPercent::Bytes(0), Kind::MemoryOrPercent, NoEffect;
     /// How slowly the use counter of LFU grows.
     "lfu-log-factor" => lfu_log_factor: u32 = 10, int(0, INT_MAX);
     /// Minutes after which the use counter of LFU drops by one.
@@ -226,7 +226,7 @@ directives! {
     /// Whether DEL is UNLINK.
     "lazyfree-lazy-user-del" => lazyfree_lazy_user_del: bool = false, Kind::Bool;
     /// Whether FLUSHALL, FLUSHDB and their kin are ASYNC unless they say SYNC.
-    "lazyfree-lazy-user-flush" => lazyfree_lazy_user_flush: bool = false, Kind::Bool;
+    "lazyfree-lazy-user-flush" => lazyfree_lazy_user_flush: bool = false, Kind::Bool, NoEffect;
     /// Whether a growing table is rehashed in idle moments.
     "activerehashing" => activerehashing: bool = true, Kind::Bool, NoEffect;
     /// Whether the allocator frees in a thread of its own.
@@ -255,7 +255,7 @@ directives! {
     /// Size of a node of a list: entries, or -1 to -5 for 4 to 64 kb.
     "list-max-listpack-size" | "list-max-ziplist-size" => list_max_listpack_size: i32 = -2, int(INT_MIN, INT_MAX);
     /// Nodes at each end of a list that are not compressed; 0 compresses none.
-    "list-compress-depth" => list_compress_depth: u32 = 0, int(0, INT_MAX);
+    "list-compress-depth" => list_compress_depth: u32 = 0, int(0, INT_MAX), NoEffect;
     /// Most integers of a set kept as an intset.
     "set-max-intset-entries" => set_max_intset_entries: u64 = 512, int(0, LONG_MAX);
     /// Most members of a set kept as a listpack.
@@ -290,17 +290,17 @@ directives! {
     /// Directory of all files.
     "dir" => dir: String = text("./"), Kind::Text(check_dir), Protected, NotWhileLoading, AlwaysWritten;
     /// Whether snapshots that were only for replication are removed.
-    "rdb-del-sync-files" => rdb_del_sync_files: bool = false, Kind::Bool;
+    "rdb-del-sync-files" => rdb_del_sync_files: bool = false, Kind::Bool, NoEffect;
     /// Whether a snapshot is synced bit by bit while it is written.
-    "rdb-save-incremental-fsync" => rdb_save_incremental_fsync: bool = true, Kind::Bool;
+    "rdb-save-incremental-fsync" => rdb_save_incremental_fsync: bool = true, Kind::Bool, NoEffect;
     /// Whether a dumped value is examined in depth before it is used.
-    "sanitize-dump-payload" => sanitize_dump_payload: SanitizeDumpPayload = SanitizeDumpPayload::No, SanitizeDumpPayload::KIND;
+    "sanitize-dump-payload" => sanitize_dump_payload: SanitizeDumpPayload = SanitizeDumpPayload::No, SanitizeDumpPayload::KIND, NoEffect;
     /// Microseconds to wait after each key written; negative: one for that many keys.
     "rdb-key-save-delay" => rdb_key_save_delay: i32 = 0, int(INT_MIN, INT_MAX), Hidden;
     /// Microseconds to wait after each key loaded; negative: one for that many keys.
-    "key-load-delay" => key_load_delay: i32 = 0, int(INT_MIN, INT_MAX), Hidden;
+    "key-load-delay" => key_load_delay: i32 = 0, int(INT_MIN, INT_MAX), Hidden, NoEffect;
     /// Bytes loaded between two looks at the clients.
-    "loading-process-events-interval-bytes" => loading_process_events_interval_bytes: u64 = 2 << 20, int(KIB, INT_MAX), Hidden;
+    "loading-process-events-interval-bytes" => loading_process_events_interval_bytes: u64 = 2 << 20, int(KIB, INT_MAX), Hidden, NoEffect;
 
     // The append-only file.
 
@@ -331,9 +331,9 @@ directives! {
     /// Whether the time is noted in the file.
     "aof-timestamp-enabled" => aof_timestamp_enabled: bool = false, Kind::Bool;
     /// Whether a rewrite is synced bit by bit while it is written.
-    "aof-rewrite-incremental-fsync" => aof_rewrite_incremental_fsync: bool = true, Kind::Bool;
+    "aof-rewrite-incremental-fsync" => aof_rewrite_incremental_fsync: bool = true, Kind::Bool, NoEffect;
     /// Whether files no longer needed are kept.
-    "aof-disable-auto-gc" => aof_disable_auto_gc: bool = false, Kind::Bool, Hidden;
+    "aof-disable-auto-gc" => aof_disable_auto_gc: bool = false, Kind::Bool, Hidden, NoEffect;
     /// Directory that files no longer needed are moved to; empty removes them.
     "aof-archive-dir" => aof_archive_dir: String = text(""), ANY_TEXT, Protected;
     /// Seconds after which archived files are removed; 0 for never.
@@ -341,7 +341,7 @@ directives! {
     /// Bytes of archived files above which the oldest are removed; 0 for no limit.
     "aof-archive-max-bytes" => aof_archive_max_bytes: u64 = 0, memory(0, LONG_MAX);
     /// What to do about an error reply to a command from the file or the primary.
-    "propagation-error-behavior" => propagation_error_behavior: PropagationErrorBehavior = PropagationErrorBehavior::Ignore, PropagationErrorBehavior::KIND;
+    "propagation-error-behavior" => propagation_error_behavior: PropagationErrorBehavior = PropagationErrorBehavior::Ignore, PropagationErrorBehavior::KIND, NoEffect;
     /// Free bytes on the disk below which the append-only file is rewritten early, with a warning in the log; 0 for never.
     "disk-soft-limit" => disk_soft_limit: u64 = 0, memory(0, LONG_MAX);
     /// Free bytes on the disk below which writes are refused, so that a rewrite still has room; 0 for never. Reads go on, and writes as soon as there is room again.
@@ -372,49 +372,49 @@ directives! {
 
     // Replication.
 
-    /// The primary to follow, or none.
-    "replicaof" | "slaveof" => replicaof: Option<Primary> = None, Kind::Special("host port"), Immutable, MultiWord, AbsentAtDefault;
+    /// The primary to follow, or none. This server follows nobody.
+    "replicaof" | "slaveof" => replicaof: Option<Primary> = None, Kind::Special("host port"), Immutable, MultiWord, AbsentAtDefault, NoEffect;
     /// Password for the primary.
-    "masterauth" => masterauth: String = text(""), ANY_TEXT, Sensitive;
+    "masterauth" => masterauth: String = text(""), ANY_TEXT, Sensitive, NoEffect;
     /// User for the primary; empty for the default user.
-    "masteruser" => masteruser: String = text(""), ANY_TEXT, Sensitive;
+    "masteruser" => masteruser: String = text(""), ANY_TEXT, Sensitive, NoEffect;
     /// Whether a replica answers while it has lost its primary.
-    "replica-serve-stale-data" | "slave-serve-stale-data" => replica_serve_stale_data: bool = true, Kind::Bool;
+    "replica-serve-stale-data" | "slave-serve-stale-data" => replica_serve_stale_data: bool = true, Kind::Bool, NoEffect;
     /// Whether a replica refuses writes.
-    "replica-read-only" | "slave-read-only" => replica_read_only: bool = true, Kind::Bool;
+    "replica-read-only" | "slave-read-only" => replica_read_only: bool = true, Kind::Bool, NoEffect;
     /// Whether a replica ignores `maxmemory`.
-    "replica-ignore-maxmemory" | "slave-ignore-maxmemory" => replica_ignore_maxmemory: bool = true, Kind::Bool;
+    "replica-ignore-maxmemory" | "slave-ignore-maxmemory" => replica_ignore_maxmemory: bool = true, Kind::Bool, NoEffect;
     /// Whether a replica empties itself bit by bit before it loads.
-    "replica-lazy-flush" | "slave-lazy-flush" => replica_lazy_flush: bool = false, Kind::Bool;
+    "replica-lazy-flush" | "slave-lazy-flush" => replica_lazy_flush: bool = false, Kind::Bool, NoEffect;
     /// Whether a replica goes on when its disk fails.
-    "replica-ignore-disk-write-errors" => replica_ignore_disk_write_errors: bool = false, Kind::Bool;
+    "replica-ignore-disk-write-errors" => replica_ignore_disk_write_errors: bool = false, Kind::Bool, NoEffect;
     /// Rank among replicas when a primary is chosen; 0 for never.
-    "replica-priority" | "slave-priority" => replica_priority: u32 = 100, int(0, INT_MAX);
+    "replica-priority" | "slave-priority" => replica_priority: u32 = 100, int(0, INT_MAX), NoEffect;
     /// Whether the primary tells others of this replica.
-    "replica-announced" => replica_announced: bool = true, Kind::Bool;
+    "replica-announced" => replica_announced: bool = true, Kind::Bool, NoEffect;
     /// Address by which others reach this replica; empty for the one they see.
-    "replica-announce-ip" | "slave-announce-ip" => replica_announce_ip: String = text(""), ANY_TEXT;
+    "replica-announce-ip" | "slave-announce-ip" => replica_announce_ip: String = text(""), ANY_TEXT, NoEffect;
     /// Port by which others reach this replica; 0 for `port`.
-    "replica-announce-port" | "slave-announce-port" => replica_announce_port: u16 = 0, int(0, 65_535);
+    "replica-announce-port" | "slave-announce-port" => replica_announce_port: u16 = 0, int(0, 65_535), NoEffect;
     /// Whether replicas get their snapshot without a file.
-    "repl-diskless-sync" => repl_diskless_sync: bool = true, Kind::Bool;
+    "repl-diskless-sync" => repl_diskless_sync: bool = true, Kind::Bool, NoEffect;
     /// Seconds to wait for more replicas before that.
-    "repl-diskless-sync-delay" => repl_diskless_sync_delay: u32 = 5, int(0, INT_MAX);
+    "repl-diskless-sync-delay" => repl_diskless_sync_delay: u32 = 5, int(0, INT_MAX), NoEffect;
     /// Replicas at which there is no more waiting; 0 for no such number.
-    "repl-diskless-sync-max-replicas" => repl_diskless_sync_max_replicas: u32 = 0, int(0, INT_MAX);
+    "repl-diskless-sync-max-replicas" => repl_diskless_sync_max_replicas: u32 = 0, int(0, INT_MAX), NoEffect;
     /// How a replica takes in a snapshot.
-    "repl-diskless-load" => repl_diskless_load: ReplDisklessLoad = ReplDisklessLoad::Disabled, ReplDisklessLoad::KIND, NotWhileLoading;
+    "repl-diskless-load" => repl_diskless_load: ReplDisklessLoad = ReplDisklessLoad::Disabled, ReplDisklessLoad::KIND, NotWhileLoading, NoEffect;
     /// Whether small packets to replicas are gathered.
-    "repl-disable-tcp-nodelay" => repl_disable_tcp_nodelay: bool = false, Kind::Bool;
+    "repl-disable-tcp-nodelay" => repl_disable_tcp_nodelay: bool = false, Kind::Bool, NoEffect;
     /// Bytes of past changes kept for replicas that come back.
-    "repl-backlog-size" => repl_backlog_size: u64 = 1 << 20, memory(1, LONG_MAX);
+    "repl-backlog-size" => repl_backlog_size: u64 = 1 << 20, memory(1, LONG_MAX), NoEffect;
     /// Seconds they are kept when there is no replica; 0 for ever.
-    "repl-backlog-ttl" => repl_backlog_ttl: u64 = 3_600, int(0, LONG_MAX);
+    "repl-backlog-ttl" => repl_backlog_ttl: u64 = 3_600, int(0, LONG_MAX), NoEffect;
     /// Seconds of silence after which a link is given up.
-    "repl-timeout" => repl_timeout: u32 = 60, int(1, INT_MAX);
+    "repl-timeout" => repl_timeout: u32 = 60, int(1, INT_MAX), NoEffect;
     /// Seconds between pings to replicas.
-    "repl-ping-replica-period" | "repl-ping-slave-period" => repl_ping_replica_period: u32 = 10, int(1, INT_MAX);
-    /// Replicas in good shape without which writes are refused; 0 for none.
+    "repl-ping-replica-period" | "repl-ping-slave-period" => repl_ping_replica_period: u32 = 10, int(1, INT_MAX), NoEffect;
+    /// Replicas in good shape without which writes are refused; 0 for none. None follows this server: any other number refuses all writes.
     "min-replicas-to-write" | "min-slaves-to-write" => min_replicas_to_write: u32 = 0, int(0, INT_MAX);
     /// Seconds of silence up to which a replica is in good shape.
     "min-replicas-max-lag" | "min-slaves-max-lag" => min_replicas_max_lag: u32 = 10, int(0, INT_MAX);

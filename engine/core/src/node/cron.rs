@@ -221,7 +221,7 @@ impl Node {
             self.store.stats.evicted += 1;
             self.store.touch_in(victim.db, &victim.key, 1);
             self.store.notify_in(victim.db, Class::Evicted, "evicted", &victim.key);
-            self.log_deletion(victim);
+            self.log_eviction(victim);
         }
         self.is_evicting = true;
         true

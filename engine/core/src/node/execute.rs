@@ -246,6 +246,9 @@ impl Node {
         if is_write || is_exec_of_writes || matches!(command.action, Action::Node(NodeCommand::Ping)) {
             self.check_disk()?;
         }
+        if is_write || is_exec_of_writes {
+            self.check_replicas()?;
+        }
         if session.is_subscribed()
             && session.reply.protocol() == Protocol::Resp2
             && !is_allowed_while_subscribed(row)
@@ -262,6 +265,12 @@ impl Node {
             return Err(Error::new("LOADING Redis is loading the dataset in memory"));
         }
         self.check_busy(row)
+    }
+
+    /// Whether as many replicas follow as writes are to have. None follows us: this server has no replication.
+    pub(super) fn check_replicas(&self) -> Result<(), Error> {
+        let are_wanted = self.config.min_replicas_to_write > 0 && self.config.min_replicas_max_lag > 0;
+        if are_wanted { Err(Error::new("NOREPLICAS Not enough good replicas to write.")) } else { Ok(()) }
     }
 
     /// Whether the disk has failed in a way that forbids further writes.

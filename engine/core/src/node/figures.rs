@@ -168,7 +168,9 @@ impl Node {
             syncs: *self.aof.journal.stats(),
             is_log_broken: self.aof.journal.broken().is_some(),
             disk_free: self.space.free(self.aof.journal.offset_buffered()),
-            takes_writes: self.loading.is_none() && self.check_disk().is_ok(),
+            takes_writes: self.loading.is_none()
+                && self.check_disk().is_ok()
+                && self.check_replicas().is_ok(),
             log_bytes,
             log_base_bytes,
             cow_bytes: self.child.as_ref().map_or(0, |child| child.cow_size),
@@ -193,7 +195,7 @@ impl Node {
             };
         }
         let journal = &self.aof.journal;
-        let age_us = journal.oldest_unsynced_us().map_or(0, |since| self.now.mono_us.saturating_sub(since));
+        let age_us = journal.exposed_since_us().map_or(0, |since| self.now.mono_us.saturating_sub(since));
         Exposure {
             policy: match self.config.appendfsync {
                 AppendFsync::Always => "always",

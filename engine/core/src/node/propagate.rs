@@ -83,22 +83,18 @@ impl Node {
             return Unit::new();
         }
         // Fields first: their hash may have expired after them.
+        let is_lazy = self.config.lazyfree_lazy_expire;
         let fields = fields.into_iter().map(|expired| (expired.key.db, removal_of(expired)));
-        fields.chain(keys.into_iter().map(|key| (key.db, self.deletion_of(key)))).collect()
+        fields.chain(keys.into_iter().map(|key| (key.db, deletion_of(key, is_lazy)))).collect()
     }
 
-    /// Logs the removal of one key.
-    pub(super) fn log_deletion(&mut self, key: DbKey) {
+    /// Logs that a key gave way for want of memory.
+    pub(super) fn log_eviction(&mut self, key: DbKey) {
         if self.aof.journal.is_open() {
             let db = key.db;
-            let command = self.deletion_of(key);
+            let command = deletion_of(key, self.config.lazyfree_lazy_eviction);
             self.aof.journal.append_unit(self.now, &[(db, command)]);
         }
-    }
-
-    fn deletion_of(&self, key: DbKey) -> Vec<Vec<u8>> {
-        let name: &[u8] = if self.config.lazyfree_lazy_expire { b"UNLINK" } else { b"DEL" };
-        vec![name.to_vec(), key.key]
     }
 
     /// Begins collecting a unit (EXEC, a script); what is logged meanwhile becomes one.
@@ -156,6 +152,11 @@ impl Node {
     }
 }
 
+fn deletion_of(key: DbKey, is_lazy: bool) -> Vec<Vec<u8>> {
+    let name: &[u8] = if is_lazy { b"UNLINK" } else { b"DEL" };
+    vec![name.to_vec(), key.key]
+}
+
 /// Removes fields that expired.
 fn removal_of(expired: ExpiredFields) -> Vec<Vec<u8>> {
     let names = expired.fields.into_iter().map(Vec::from);
@@ -168,7 +169,7 @@ fn owned(args: Args<'_>) -> Vec<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
-    use alloc::string::String;
+    use alloc::{format, string::String};
 
     use crate::node::testing::TestServer;
 
@@ -182,14 +183,35 @@ mod tests {
         ]);
         server.advance_ms(10);
         server.run("SCAN 0 COUNT 100");
-        let log: String = server
-            .disk
-            .files
-            .iter()
-            .filter(|(name, _)| name.ends_with(".incr.aof"))
-            .map(|(_, bytes)| String::from_utf8_lossy(bytes).into_owned())
-            .collect();
+        let log = log_of(&server);
         assert_eq!(log.matches("DEL").count(), 2, "{log}");
         assert!(!log.contains("MULTI"), "{log}");
+    }
+
+    fn log_of(server: &TestServer) -> String {
+        let files = server.disk.files.iter().filter(|(name, _)| name.ends_with(".incr.aof"));
+        files.map(|(_, bytes)| String::from_utf8_lossy(bytes).into_owned()).collect()
+    }
+
+    #[test]
+    fn what_gives_way_is_logged_as_it_is_freed() {
+        for (lazily, name) in [("no", "DEL"), ("yes", "UNLINK")] {
+            let mut server = TestServer::new(&format!("appendonly yes\nlazyfree-lazy-eviction {lazily}"));
+            server.check(&[
+                ("SET a 1", "+OK"),
+                ("CONFIG SET maxmemory 1 maxmemory-policy allkeys-random", "+OK"),
+            ]);
+            server.run("GET a");
+            let log = log_of(&server);
+            assert!(log.contains(&format!("{name}\r\n$1\r\na")), "{log}");
+        }
+    }
+
+    #[test]
+    fn writes_that_are_to_have_a_replica_are_refused() {
+        let mut server = TestServer::new("min-replicas-to-write 1");
+        let refusal = "-NOREPLICAS Not enough good replicas to write.";
+        server.check(&[("SET a 1", refusal), ("GET a", "nil"), ("PING", "+PONG")]);
+        server.check(&[("CONFIG SET min-replicas-max-lag 0", "+OK"), ("SET a 1", "+OK")]);
     }
 }

@@ -419,6 +419,7 @@ impl Node {
         }
         if start.flags & flag::NO_WRITES == 0 {
             self.check_disk_for_script()?;
+            self.check_replicas()?;
             if start.is_read_only {
                 return Err(Error::new("ERR Can not execute a script with write flag using *_ro command."));
             }
@@ -528,7 +529,7 @@ impl Node {
         }
         // What has begun to change the data goes through to its end.
         if command.has(spec::flag::WRITE) && !run.has_written {
-            self.check_disk().map_err(|error| format!("-{error}"))?;
+            self.check_disk().and_then(|()| self.check_replicas()).map_err(|error| format!("-{error}"))?;
         }
         let is_full = self.scripting.is_out_of_memory && !run.allows_oom && !run.has_written;
         if is_full && command.has(spec::flag::DENYOOM) {

@@ -128,6 +128,8 @@ pub struct Journal {
     timestamp_s: u64,
     in_flight: VecDeque<Batch>,
     unsynced: VecDeque<Batch>,
+    /// What was written under `no` and not kept: up to where, and since when the oldest of it waits to be durable.
+    let_go: Option<(Offset, u64)>,
     /// Offset that the running sync covers.
     syncing: Option<Offset>,
     sync_started_us: u64,
@@ -205,6 +207,7 @@ impl Journal {
             timestamp_s: 0,
             in_flight: VecDeque::new(),
             unsynced: VecDeque::new(),
+            let_go: None,
             syncing: None,
             sync_started_us: 0,
             units: 0,
@@ -489,6 +492,8 @@ impl Journal {
         self.file_len_written += batch.file_bytes;
         if self.settings.fsync == Fsync::No {
             // Nobody will sync it, so nobody can learn that it failed: no need to keep it.
+            let since_us = self.exposed_since_us().unwrap_or(batch.sealed_us);
+            self.let_go = Some((batch.end, since_us));
             self.unsynced.clear();
         } else {
             self.unsynced.push_back(batch);
@@ -532,6 +537,7 @@ impl Journal {
         self.offset_covered = covered;
         if !self.has_hole {
             self.offset_synced = covered;
+            self.let_go = self.let_go.filter(|(end, _)| *end > covered);
         }
         while self.unsynced.front().is_some_and(|batch| batch.end <= covered) {
             self.unsynced.pop_front();
@@ -623,8 +629,13 @@ impl Journal {
             && self.oldest_unsynced_us().is_some_and(|at| now.mono_us > at + self.settings.lag_max_ms * 1000)
     }
 
+    /// Monotonic time since which something that a loss of power would take is there.
+    pub fn exposed_since_us(&self) -> Option<u64> {
+        self.let_go.map(|(_, since_us)| since_us).or(self.oldest_unsynced_us())
+    }
+
     /// Monotonic time since which something waits to be synced.
-    pub fn oldest_unsynced_us(&self) -> Option<u64> {
+    fn oldest_unsynced_us(&self) -> Option<u64> {
         self.unsynced.front().or(self.in_flight.front()).map(|batch| batch.sealed_us)
     }
 
@@ -673,6 +684,7 @@ impl Journal {
     /// Opens the journal on a file of this length, all of it durable, the log standing at `offset`.
     pub fn open(&mut self, file: FileId, file_len: u64, offset: Offset) {
         assert!(self.is_drained());
+        self.let_go = None;
         self.stand_at(if mutant::is(Mutant::OffsetForgotten) { 0 } else { offset });
         self.file = Some(file);
         self.file_len_written = file_len;
@@ -804,6 +816,7 @@ impl Journal {
         self.has_hole |= !salvage.is_whole && !mutant::is(Mutant::HoleForgotten);
         if !self.has_hole {
             self.offset_synced = salvage.end;
+            self.let_go = None;
         }
         self.file = Some(file);
         self.file_len_written = salvage.bytes.len() as u64;
@@ -915,6 +928,22 @@ mod tests {
         let counted: Vec<(usize, u64)> =
             stats.sync_counts.into_iter().enumerate().filter(|(_, count)| *count > 0).collect();
         assert_eq!(counted, [(0, 2), (1, 1), (2, 1), (10, 1), (11, 1), (23, 1), (24, 2)]);
+    }
+
+    #[test]
+    fn what_nobody_syncs_ages_until_somebody_does() {
+        let no = JournalSettings { fsync: Fsync::No, ..JournalSettings::default() };
+        let mut journal = Journal::new(no);
+        journal.open(FILE, 0, 0);
+        for mono_us in [100, 200] {
+            append(&mut journal, mono_us, 1);
+            assert_eq!(flush(&mut journal, mono_us), 1, "an append and no sync");
+            journal.appended(at(mono_us), FILE, None);
+            assert_eq!(journal.exposed_since_us(), Some(100));
+        }
+        journal.sync_all(at(900), &mut Effects::new());
+        journal.synced(at(1_000), FILE, 100, None);
+        assert_eq!((journal.exposed_since_us(), journal.units_unsynced()), (None, 0));
     }
 
     #[test]

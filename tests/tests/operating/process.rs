@@ -1,0 +1,70 @@
+//! The process as a shell, a supervisor and logrotate meet it: signals, exit status, the log.
+//!
+//! What could go wrong: a signal that means nothing ends the server, a status that scripts go by is another, lines of
+//! the log go to a file that was moved away.
+
+use std::{fs, os::unix::process::ExitStatusExt, process::Command, thread, time::Duration};
+
+use perdura_harness::process::{Server, Victims};
+use perdura_tests::start_perdura;
+
+use super::{PATIENCE, say, wait_for};
+
+fn signal(server: &Server, name: &str) {
+    let sent = Command::new("kill").args([&format!("-{name}"), &server.pid().to_string()]).status();
+    assert!(sent.unwrap().success(), "{name}");
+}
+
+#[test]
+fn an_orderly_stop_ends_with_0_and_keeps_everything() {
+    let mut server = start_perdura(&[("appendonly", "yes")]);
+    for (number, stop) in ["TERM", "INT", "SHUTDOWN", "SHUTDOWN NOSAVE"].into_iter().enumerate() {
+        let mut client = server.client().unwrap();
+        assert_eq!(say(&mut client, &format!("SET key:{number} 1")), "OK");
+        match stop {
+            "TERM" | "INT" => signal(&server, stop),
+            command => {
+                client.send_raw(format!("{command}\r\n").as_bytes()).unwrap();
+            }
+        }
+        assert_eq!(server.wait_for_exit(PATIENCE).unwrap().code(), Some(0), "{stop}");
+        server.restart().unwrap();
+        assert_eq!(say(&mut server.client().unwrap(), "DBSIZE"), (number + 1).to_string(), "{stop}");
+    }
+}
+
+#[test]
+fn signals_that_mean_nothing_do_nothing() {
+    let server = start_perdura(&[]);
+    let mut client = server.client().unwrap();
+    for name in ["HUP", "PIPE", "HUP"] {
+        signal(&server, name);
+        thread::sleep(Duration::from_millis(30));
+        assert_eq!(say(&mut client, "PING"), "PONG", "{name}");
+    }
+}
+
+#[test]
+fn a_crash_ends_with_its_signal_and_a_report_unless_that_is_switched_off() {
+    for (enabled, is_reported) in [("yes", true), ("no", false)] {
+        let mut server = start_perdura(&[("crash-log-enabled", enabled)]);
+        signal(&server, "ABRT");
+        assert_eq!(server.wait_for_exit(PATIENCE).unwrap().signal(), Some(6), "{enabled}");
+        let log = server.log_tail();
+        assert_eq!(log.contains("crashed by signal: 6"), is_reported, "{enabled}: {log}");
+    }
+}
+
+/// As logrotate does it: the file is moved away, and nobody is told.
+#[test]
+fn a_log_that_was_moved_away_begins_anew() {
+    let mut server = start_perdura(&[("logfile", "server.log"), ("loglevel", "verbose")]);
+    let (log, moved) = (server.data_dir().join("server.log"), server.data_dir().join("server.log.1"));
+    assert!(fs::read_to_string(&log).unwrap().contains("Ready to accept connections"));
+    fs::rename(&log, &moved).unwrap();
+    let before = fs::read(&moved).unwrap();
+    assert_eq!(say(&mut server.client().unwrap(), "SAVE"), "OK");
+    wait_for("a new file", || fs::read_to_string(&log).is_ok_and(|text| text.contains("DB saved on disk")));
+    assert_eq!(fs::read(&moved).unwrap(), before, "the old one is left alone");
+    server.kill(Victims::ServerAndChildren).unwrap();
+}
