@@ -17,6 +17,7 @@ pub mod operations;
 pub mod os;
 pub mod process;
 pub mod record;
+pub mod reference;
 pub mod rng;
 pub mod sim;
 pub mod suite;

@@ -2,6 +2,7 @@
 
 use perdura_core::host::Signal;
 use perdura_core::mutant::Mutant;
+use perdura_harness::client::encode_command;
 use perdura_sim::HostMutant;
 use perdura_sim::faults::{FaultKind, Operation};
 use perdura_sim::profile::Profile;
@@ -283,4 +284,25 @@ fn interrupted_sync_is_repeated() {
 /// Syncs that the server has made, by its own count.
 fn syncs(server: &mut Simulated) -> u64 {
     server.world.engine().expect("it runs").append_only().journal.stats().syncs
+}
+
+/// redis#9678: the reply of a client that had waited could leave before the sync of the push that served it.
+#[test]
+fn client_that_waited_is_served_what_a_power_loss_cannot_take() {
+    fails_with(Mutant::ReplyBeforeSync, || {
+        for seed in 0..20 {
+            let mut server = Simulated::on(Profile::Strict, seed, ALWAYS);
+            server.start().unwrap();
+            let mut request = Vec::new();
+            encode_command(&["BLMOVE", "from", "to", "LEFT", "RIGHT", "0"], &mut request);
+            let waiting = server.world.connect();
+            server.world.send(waiting, request);
+            server.wait_ms(10);
+            server.send("RPUSH from v");
+            server.world.run_until(5_000_000, |world| world.received(waiting).len() >= 7);
+            assert_eq!(server.world.received(waiting), b"$1\r\nv\r\n");
+            lose_power_and_start(&mut server);
+            server.check(&[("LRANGE to 0 -1", "1) v")]);
+        }
+    });
 }

@@ -207,3 +207,63 @@ fn part_that_is_written_to_is_not_superseded() {
         server.check(&[("MGET a b", "1) 1 2) 2")]);
     });
 }
+
+/// Seed 10651, ours and the stock servers': an entry is pending and trimmed away, and the rewrite writes commands. XCLAIM makes
+/// nothing pending that is not there, so the next start had forgotten who it was delivered to.
+#[test]
+fn pending_entries_that_are_gone_survive_a_rewrite_into_commands() {
+    fails_with(Mutant::GonePendingForgotten, || {
+        for removal in ["XTRIM x MAXLEN 1", "XDEL x 2-0 3-0", "XTRIM x MAXLEN 0"] {
+            let settings = [
+                ("appendonly", "yes"),
+                ("appendfsync", "always"),
+                ("aof-use-rdb-preamble", "no"),
+                ("save", "\"\""),
+            ];
+            let mut server = started(&settings);
+            for entry in ["XADD x 1-0 f v", "XADD x 2-0 f v", "XADD x 3-0 f v", "XADD x 4-0 f v"] {
+                server.say(entry);
+            }
+            server.check(&[("XGROUP CREATE x g 0", "OK")]);
+            server.say("XREADGROUP GROUP g c STREAMS x >");
+            server.say(removal);
+            let seen =
+                ["XPENDING x g - + 9", "XINFO STREAM x FULL"].map(|line| without_times(&server.say(line)));
+            server.check(&[REWRITE]);
+            server.wait_ms(20_000);
+            lose_power_and_start(&mut server);
+            let again =
+                ["XPENDING x g - + 9", "XINFO STREAM x FULL"].map(|line| without_times(&server.say(line)));
+            assert_eq!(seen, again, "after {removal}");
+        }
+    });
+}
+
+/// What counts seconds since somebody was seen, or in what a stream is kept, may be another number.
+fn without_times(reply: &str) -> String {
+    let is_kept = |word: &&str| word.parse::<u64>().is_err();
+    reply.split_whitespace().filter(is_kept).collect::<Vec<_>>().join(" ")
+}
+
+/// Seed 100555, ours: AOF is switched on and, while its first base is being put in place, off again. The set appeared all the
+/// same, without the mark that it was closed, and the next start believed it instead of every later snapshot.
+#[test]
+fn set_that_is_installed_while_it_is_switched_off_gets_its_mark() {
+    fails_with(Mutant::InstalledWhileOff, || {
+        for wait_ms in 0..80 {
+            let mut server = started(ALWAYS);
+            server.check(&[("SET a 1", "OK"), ("CONFIG SET appendonly no", "OK"), ("SET a 2", "OK")]);
+            server.wait_ms(200);
+            server.check(&[("CONFIG SET appendonly yes", "OK")]);
+            server.wait_ms(wait_ms);
+            server.check(&[("CONFIG SET appendonly no", "OK"), ("SET a 3", "OK")]);
+            wait_for(&mut server, "aof_enabled", "0");
+            server.wait_ms(200);
+            server.check(&[("SAVE", "OK")]);
+            server.crash(Crash::Power);
+            server.set("appendonly", "yes");
+            server.start().unwrap();
+            server.check(&[("GET a", "3")]);
+        }
+    });
+}

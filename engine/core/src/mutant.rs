@@ -51,6 +51,8 @@ mutants! {
     SyncOfAnotherFile,
     /// Switching to `always` takes the backlog for synced.
     SwitchTrustsBacklog,
+    /// `appendonly no` forgets a first base that is being put in place (seed 100555).
+    InstalledWhileOff,
     /// `appendonly no` does not wait for the tail.
     DisableDropsTail,
     /// SHUTDOWN does not flush the log.
@@ -105,6 +107,8 @@ mutants! {
     MultiNotFramed,
     /// While a rewrite runs FLUSHALL is not logged.
     FlushNotLogged,
+    /// A rewrite into commands forgets pending entries that were deleted (Redis, Valkey; seed 10651).
+    GonePendingForgotten,
     /// A set is closed at the time that the clock shows, which may have gone back (seed 1386).
     ClosedByClockAlone,
     /// What expired is not logged as removed.
@@ -165,6 +169,8 @@ mutants! {
     LeftoversKept,
     /// What only the page cache may hold is synced by name, not written anew.
     UnsyncedNotCopied,
+    /// A file that another one took over from keeps what stands in both, if the cut was missed once (seed 98).
+    OverlapKept,
     /// What a start serves is not made durable first.
     StartNotSettled,
     /// A failed sync counts (Redis before 6.2).

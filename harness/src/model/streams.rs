@@ -152,8 +152,15 @@ impl Keyspace {
             return Err(ERR);
         }
         let stream = self.stream_mut(db, &args[0])?;
+        // As a log tells it, with all that is known of the stream.
+        if let Some(deleted) = after(args, "MAXDELETEDID") {
+            stream.deleted_id_max = parse_id(deleted)?;
+        }
         if id < stream.deleted_id_max {
             return Err(ERR);
+        }
+        if let Some(added) = after(args, "ENTRIESADDED") {
+            stream.added = number(added)? as u64;
         }
         stream.last_id = id;
         ok()
@@ -266,11 +273,36 @@ impl Keyspace {
         self.stream_mut(db, key)?.groups.get_mut(name).ok_or("NOGROUP")
     }
 
-    /// XCLAIM key group consumer 0 id… JUSTID
+    /// XCLAIM key group consumer 0 id… [TIME ms] [RETRYCOUNT n] [FORCE] JUSTID [LASTID id]
     fn xclaim(&mut self, db: usize, args: &[Bytes], now_ms: u64) -> Outcome {
-        let ids = args[4..args.len() - 1].iter().map(|id| parse_id(id)).collect::<Result<Vec<_>, _>>()?;
-        self.claim(db, args, ids, now_ms)
-            .map(|(claimed, _)| Answer::Exactly(bulks(claimed.into_iter().map(id_text))))
+        let ids: Vec<StreamId> = args[4..].iter().map_while(|word| parse_id(word).ok()).collect();
+        if has(args, "FORCE") {
+            self.make_pending(db, args, &ids)?;
+        }
+        let delivered_ms = after(args, "TIME").map_or(Ok(now_ms as i64), |word| number(word))? as u64;
+        let (claimed, _) = self.claim(db, args, ids, delivered_ms)?;
+        let group = self.group_mut(db, &args[0], &args[1])?;
+        if let Some(deliveries) = after(args, "RETRYCOUNT") {
+            let deliveries = number(deliveries)? as u64;
+            for id in &claimed {
+                group.pending.entry(*id).and_modify(|pending| pending.count = deliveries);
+            }
+        }
+        if let Some(last_id) = after(args, "LASTID") {
+            group.last_id = group.last_id.max(parse_id(last_id)?);
+        }
+        exactly(bulks(claimed.into_iter().map(id_text)))
+    }
+
+    /// Entries that are there and pending for nobody become pending.
+    fn make_pending(&mut self, db: usize, args: &[Bytes], ids: &[StreamId]) -> Result<(), &'static str> {
+        let stream = self.stream_mut(db, &args[0])?;
+        let group = stream.groups.get_mut(&args[1]).ok_or("NOGROUP")?;
+        for id in ids.iter().filter(|id| stream.entries.contains_key(id)) {
+            let fresh = Pending { consumer: args[2].clone(), delivered_ms: 0, count: 0 };
+            group.pending.entry(*id).or_insert(fresh);
+        }
+        Ok(())
     }
 
     /// XAUTOCLAIM key group consumer 0 start JUSTID

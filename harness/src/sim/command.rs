@@ -14,6 +14,7 @@ use perdura_sim::{Happening, Profile};
 /// How they are called.
 pub const USAGE: &str = "perdura-harness sweep [--seeds 0..1000] [--policy always|everysec|no|rdb|switching]
     [--profile strict|ext4|xfs|btrfs] [--minutes N] [--threads N] [--probe permille] [--all] [--coverage]
+    [--digests file]                                          (written if it is not there, otherwise held to)
 perdura-harness replay --seed N [--without 1,2,…] [--html file] [--policy …] [--profile …] [--mutant Name]
 perdura-harness shrink --seed N [--policy …] [--profile …] [--mutant Name]
 perdura-harness explore [--images 256] [--script name]
@@ -34,6 +35,7 @@ pub fn sweep_main(mut args: Args) -> Result<ExitCode, Failure> {
     let threads = args.number("--threads", cores())?;
     let stops_at_failure = !args.flag("--all");
     let shows_coverage = args.flag("--coverage");
+    let digests = args.text("--digests")?;
     args.finish()?;
     let began = Instant::now();
     let mut total = Tally::default();
@@ -54,6 +56,12 @@ pub fn sweep_main(mut args: Args) -> Result<ExitCode, Failure> {
             break;
         }
         batch = batch.end..batch.end + (seeds.end - seeds.start);
+    }
+    if let Some(path) = digests {
+        match std::fs::read_to_string(&path) {
+            Ok(text) => total.hold_to_digests(&text)?,
+            Err(_) => std::fs::write(&path, total.show_digests())?,
+        }
     }
     report(&total, began.elapsed(), threads, scope);
     if shows_coverage {

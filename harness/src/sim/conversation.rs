@@ -69,6 +69,8 @@ pub struct Facts<'a> {
     pub has_changed: bool,
     /// It was loading.
     pub is_loading: bool,
+    /// It was about to stop, and holds writes back.
+    pub is_stopping: bool,
     /// One more client waits than before; not looked at for commands that cannot wait.
     pub is_waiting: bool,
     /// What is in a key now.
@@ -141,6 +143,10 @@ impl History {
         let mut ready = Vec::new();
         let expected = match &op {
             _ if facts.is_loading => Expected::Anything,
+            Op::Data(_) | Op::Exec if facts.is_stopping && !facts.has_changed => {
+                self.has_held_back = true;
+                Expected::Anything
+            }
             Op::Data(command) => match &mut conversation.queue {
                 Some(queue) => {
                     queue.push(command.clone());

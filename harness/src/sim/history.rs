@@ -119,6 +119,10 @@ pub struct History {
     /// `appendfsync-max-lag`, microseconds.
     lag_us: u64,
     violation: Option<Violation>,
+    /// Where the engine put a state in its log.
+    offsets: BTreeMap<usize, u64>,
+    /// The highest state since the runner last looked of which somebody was told that no loss of power takes it.
+    promised: Option<usize>,
     /// Replies since the runner last looked that rest on more than the floor before.
     pub fresh_replies: usize,
     /// Replies released in all.
@@ -129,6 +133,8 @@ pub struct History {
     pub(super) is_off_asked: bool,
     /// The disk was told to lose pages: what a kill leaves is then no better known than what a power loss leaves.
     pub is_cache_doubtful: bool,
+    /// A stop held commands back; if it fails, they run in an order that nobody saw.
+    pub has_held_back: bool,
     /// Told what clients do and are told, line by line.
     pub narrate: Option<fn(String)>,
     /// CONFIG SETs that were carried out.
@@ -161,12 +167,15 @@ impl Default for History {
             unbounded_until_us: 0,
             lag_us: 0,
             violation: None,
+            offsets: BTreeMap::new(),
+            promised: None,
             fresh_replies: 0,
             replies: 0,
             settings_changed: Vec::new(),
             is_closing: false,
             is_off_asked: false,
             is_cache_doubtful: false,
+            has_held_back: false,
             narrate: None,
         }
     }
@@ -235,7 +244,7 @@ impl History {
         }
         self.floors.kill = self.floors.kill.max(state);
         match sync {
-            Sync::Always => self.floors.power = self.floors.power.max(state),
+            Sync::Always => self.promise_durable(state),
             Sync::EverySec => {
                 self.settle_lag(state, now);
                 self.told.push_back(Told { state, at_us: now.mono_us });
@@ -256,6 +265,25 @@ impl History {
             self.floors.power = self.floors.power.max(told.state);
             self.told.pop_front();
         }
+    }
+
+    /// Somebody has just been told that no loss of power takes this state.
+    pub fn promise_durable(&mut self, state: usize) {
+        if state > self.floors.power {
+            self.promised = self.promised.max(Some(state));
+        }
+        self.floors.power = self.floors.power.max(state);
+    }
+
+    /// The engine put the present state here in its log.
+    pub fn note_offset(&mut self, offset: u64) {
+        self.offsets.entry(self.last()).or_insert(offset);
+    }
+
+    /// The highest state that was promised since this was last asked, and where it ends in the log.
+    pub fn take_promised(&mut self) -> Option<(usize, u64)> {
+        let state = self.promised.take()?;
+        Some((state, *self.offsets.get(&state)?))
     }
 
     /// Everything up to this state is said to be safe in the log.
@@ -380,8 +408,11 @@ impl History {
         self.syncing_since = None;
         self.files_since.clear();
         self.unbounded_until_us = 0;
+        self.offsets.clear();
+        self.promised = None;
         self.fresh_replies = 0;
         self.is_cache_doubtful = false;
+        self.has_held_back = false;
         self.is_closing = false;
         self.is_off_asked = false;
     }

@@ -141,10 +141,16 @@ impl Engine for Observed {
                 now,
                 has_changed: changes_of(&self.node) != changes_before,
                 is_loading,
+                is_stopping: self.node.is_shutting_down(),
                 is_waiting: waiting(&self.node) > waiting_before,
                 look: &|db, key| probe::look(&self.node, now, db, key),
             };
+            let before = self.notes.borrow().last();
             self.notes.borrow_mut().received(client, count, &facts);
+            if self.notes.borrow().last() > before && is_logged(&self.node) && self.node.config().aof_checksum
+            {
+                self.notes.borrow_mut().note_offset(self.node.append_only().journal.offset_buffered());
+            }
             self.look(now, effects, from);
             rest = &rest[count..];
         }

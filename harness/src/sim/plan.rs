@@ -231,6 +231,7 @@ impl Plan {
             admin_permille: [10, 40, 120][rng.index(3)],
             number: 0,
             evict_after: None,
+            rewrites_next: false,
         };
         if drawing.has_clock_faults {
             // Whether a key that is due on one clock and not on the other is still there is nobody's business.
@@ -310,6 +311,18 @@ const PERSISTENCE: [(&str, &[&str]); 12] = [
     ("appendfsync-lag-action", &["wait", "wait", "refuse"]),
 ];
 
+/// The same, changed at run time only; what forbids to cut a torn tail is taken back before each start.
+const AT_RUN_TIME: [(&str, &[&str]); 8] = [
+    ("stop-writes-on-bgsave-error", &["yes", "no"]),
+    ("aof-load-truncated", &["yes", "no"]),
+    ("rdb-key-save-delay", &["0", "0", "1000"]),
+    ("rdb-del-sync-files", &["yes", "no"]),
+    ("aof-archive-max-age", &["0", "60"]),
+    ("aof-archive-max-bytes", &["0", "100000"]),
+    ("disk-soft-limit", &["0", "4000"]),
+    ("disk-hard-limit", &["0", "0", "2000"]),
+];
+
 const ENCODINGS: [(&str, &str); 8] = [
     ("hash-max-listpack-entries", "2"),
     ("hash-max-listpack-value", "16"),
@@ -332,6 +345,8 @@ struct Drawing {
     number: usize,
     /// The kernel drops clean pages before the action after so many more.
     evict_after: Option<u64>,
+    /// The next action asks for a rewrite.
+    rewrites_next: bool,
 }
 
 impl Drawing {
@@ -379,7 +394,7 @@ impl Drawing {
                 Fault { operation, path: ["incr", "base", "temp", ""][rng.index(4)].into(), skip, kind };
             last.actions.insert(0, Action { number: self.number, pause_us: 0, deed: Deed::Fault(fault) });
         }
-        Damage { kind, pick: rng.number(), is_strict: rng.chance(150) }
+        Damage { kind, pick: rng.number(), is_strict: rng.chance(400) }
     }
 
     fn action(&mut self, rng: &mut SimRng) -> Action {
@@ -395,6 +410,9 @@ impl Drawing {
             return Deed::Evict;
         }
         self.evict_after = self.evict_after.map(|count| count - 1);
+        if std::mem::take(&mut self.rewrites_next) {
+            return Deed::Send { client: rng.index(self.clients), ops: vec![Op::BgRewrite] };
+        }
         if self.has_faults && rng.chance(40) {
             let deed = self.fault(rng);
             if matches!(&deed, Deed::Fault(fault) if fault.operation == Operation::Fdatasync) {
@@ -463,7 +481,9 @@ impl Drawing {
             };
         }
         if rng.chance(250) {
-            let (name, values) = PERSISTENCE[rng.index(PERSISTENCE.len())];
+            let all = PERSISTENCE.len() + AT_RUN_TIME.len();
+            let (name, values) =
+                *PERSISTENCE.iter().chain(&AT_RUN_TIME).nth(rng.index(all)).expect("in range");
             return Op::Config(name, values[rng.index(values.len())]);
         }
         match (self.policy, rng.below(14)) {
@@ -479,6 +499,12 @@ impl Drawing {
 
     fn fault(&mut self, rng: &mut SimRng) -> Deed {
         const PATHS: [&str; 5] = ["", "incr", "manifest", "temp", "base"];
+        if self.policy == Policy::No && rng.chance(250) {
+            // The one sync that `no` asks for is that of a file that is full: what it loses only the rewrite brings back.
+            self.rewrites_next = true;
+            let (operation, kind) = (Operation::Fdatasync, FaultKind::Errno(EIO));
+            return Deed::Fault(Fault { operation, path: "incr".into(), skip: 0, kind });
+        }
         match rng.below(16) {
             12..16 => Deed::Evict,
             0 => Deed::FailFork,

@@ -11,6 +11,7 @@ use std::io;
 use perdura_core::config::Config;
 use perdura_core::host::{ClientId, Effect, Engine, Peer};
 use perdura_core::node::{Node, Seeds, no_stopwatch};
+use perdura_core::persist::recovery::Case;
 use perdura_core::time::Now;
 use perdura_lua::LuaInterpreter;
 use perdura_sim::{Moment, SimDisk};
@@ -40,8 +41,8 @@ pub fn boot(config: &Config, seed: u64, pid: u32, now: Now) -> Node {
 pub enum Found {
     /// It serves.
     Serves(Box<Node>),
-    /// It refused.
-    Refused,
+    /// It refused, having gone through these rows of the recovery tables.
+    Refused(Vec<Case>),
     /// The planned crash came first.
     Crashed,
     /// It was not through after as many slices as any of these data sets could need.
@@ -66,7 +67,7 @@ pub fn start(disk: &mut SimDisk, config: &Config, now: Now, crash: Option<(u64, 
             return Found::Crashed;
         }
         if effects.iter().any(|effect| matches!(effect, Effect::Exit(_))) {
-            return Found::Refused;
+            return Found::Refused(node.start_cases().to_vec());
         }
         if !node.is_loading() {
             disk.disarm();

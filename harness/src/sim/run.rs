@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use perdura_core::host::{Disk as _, Engine, FileId, FileStep, Signal};
+use perdura_core::node::Node;
 use perdura_core::persist::recovery::Case;
 use perdura_core::time::Now;
 use perdura_sim::{
@@ -19,7 +20,7 @@ use perdura_sim::{
 use super::history::{Death, History, Logging};
 use super::observed::{Notes, Observed};
 use super::oracle::start::{Start, check_end};
-use super::oracle::{Violation, durability, leftovers, memory};
+use super::oracle::{Violation, artefacts, durability, instant, leftovers, memory};
 use super::plan::{Action, Damage, DamageKind, Deed, Ending, Plan};
 use super::probe::{self, Found, Settings, boot, config_of};
 use super::workload::Op;
@@ -106,7 +107,7 @@ pub fn run(plan: &Plan, options: &Options) -> Outcome {
         commands: runner.commands,
         replies: history.replies,
         sometimes: runner.all_that_happened(),
-        cases: history.cases.clone(),
+        cases: runner.all_cases(&history),
         recent: runner.world.disk().trace().recent().cloned().collect(),
         losses,
         files: list_files(runner.world.disk()),
@@ -175,6 +176,7 @@ struct Runner {
     /// Images at each point at most, operations looked at so far, what was found.
     exploring: Option<(usize, u64, Exploration)>,
     seen_in_probes: Sometimes,
+    cases_in_probes: BTreeMap<Case, u64>,
     /// What the last copy of the disk lost, if the run is told.
     loss_in_probe: Option<PowerLoss>,
     stop: Option<Stop>,
@@ -212,6 +214,7 @@ impl Runner {
             commands: 0,
             exploring: None,
             seen_in_probes: Sometimes::default(),
+            cases_in_probes: BTreeMap::new(),
             loss_in_probe: None,
             stop: None,
         }
@@ -237,6 +240,11 @@ impl Runner {
                 Some(end) => end,
                 None => self.end(&round.ending)?,
             };
+            let is_refused_stop = self.stop.is_some() && matches!(end, End::Crashed(_));
+            if is_refused_stop && self.notes.borrow().has_held_back {
+                // What it had held back has run since, in an order that nobody saw: from here on nothing is known.
+                return Ok(());
+            }
             self.settle_end(end)?;
             death = death_of(end, Death::Kill);
         }
@@ -251,17 +259,34 @@ impl Runner {
         // Save points and growth may have begun something just now: only what stays is left over.
         for _ in 0..TIDY_TRIES {
             if self.world.children_count() == 0 && leftovers::check(self.world.disk()).is_ok() {
-                return Ok(());
+                return self.read_all();
             }
             self.step_for(TIDY_US)?;
         }
         leftovers::check(self.world.disk())
     }
 
+    /// Another reader finds in the set of a quiet server what the server serves.
+    fn read_all(&self) -> Result<(), Violation> {
+        let now = self.world.now();
+        let Some(node) = self.world.engine().map(|engine| &engine.node) else { return Ok(()) };
+        if !matches!(self.notes.borrow().logging, Logging::On(_)) {
+            return Ok(());
+        }
+        artefacts::check(&contents(self.world.disk()), true, &probe::read(node, now), now.wall_ms())
+    }
+
     /// What happened to the world and in probes.
     fn all_that_happened(&self) -> Sometimes {
         let mut sum = self.world.sometimes().clone();
         sum.add(&self.seen_in_probes);
+        sum
+    }
+
+    /// Rows of the recovery tables that starts and probes went through.
+    fn all_cases(&self, history: &History) -> BTreeMap<Case, u64> {
+        let mut sum = history.cases.clone();
+        self.cases_in_probes.iter().for_each(|(case, count)| *sum.entry(*case).or_default() += count);
         sum
     }
 
@@ -692,6 +717,8 @@ impl Runner {
     /// The settings an operator would start with now.
     fn settings_now(&self) -> Settings {
         let mut settings = self.settings.clone();
+        // Torn tails are what crashes leave: an operator who wants to start has them cut.
+        settings.insert("aof-load-truncated", "yes");
         let has_set = self.world.disk().files().contains_key(MANIFEST);
         if self.notes.borrow().logging != Logging::Off || has_set {
             settings.insert("appendonly", "yes");
@@ -700,14 +727,17 @@ impl Runner {
     }
 
     fn look(&mut self) -> Result<(), Violation> {
-        let (violation, fresh) = {
+        let (violation, promised, fresh) = {
             let mut history = self.notes.borrow_mut();
             let changed = std::mem::take(&mut history.settings_changed);
             self.settings.extend(changed);
-            (history.take_violation(), std::mem::take(&mut history.fresh_replies))
+            (history.take_violation(), history.take_promised(), std::mem::take(&mut history.fresh_replies))
         };
         if let Some(violation) = violation {
             return Err(violation);
+        }
+        if let Some((state, offset)) = promised.filter(|_| !self.is_damaged) {
+            instant::check(self.world.disk(), state, offset)?;
         }
         // Just now somebody was told of something: whatever it rests on must be there.
         if fresh > 0 && self.rng.chance(self.options.probe_permille) {
@@ -790,7 +820,10 @@ impl Runner {
 
     /// What if all ended now: a kill, a loss of power, or both with a start in between.
     fn probe(&mut self) -> Result<(), Violation> {
-        if self.is_damaged || self.world.engine().is_none_or(Engine::is_loading) {
+        if self.is_damaged
+            || self.notes.borrow().has_held_back
+            || self.world.engine().is_none_or(Engine::is_loading)
+        {
             return Ok(());
         }
         let now = self.world.now();
@@ -820,9 +853,15 @@ impl Runner {
             found = probe::start(&mut disk, &config, now, None);
             self.recoveries += 1;
         }
-        if matches!(found, Found::Refused) && self.notes.borrow().is_cache_doubtful {
+        if matches!(found, Found::Refused(_)) && self.notes.borrow().is_cache_doubtful {
             // The kernel tells of pages it lost once, to whoever syncs next: that start was right to refuse.
             found = probe::start(&mut disk, &config, now, None);
+        }
+        let is_read = self.rng.chance(READ_PERMILLE);
+        if let Found::Serves(node) = &found
+            && is_read
+        {
+            check_artefacts(node, &disk, now)?;
         }
         let state = self.judge_found(found, now, floor_death, with_log)?;
         self.tell(|| format!("{:>12} probe   state {state} comes back", now.mono_us));
@@ -857,7 +896,19 @@ impl Runner {
         Ok(())
     }
 
-    fn judge_found(&self, found: Found, now: Now, death: Death, with_log: bool) -> Result<usize, Violation> {
+    fn judge_found(
+        &mut self,
+        found: Found,
+        now: Now,
+        death: Death,
+        with_log: bool,
+    ) -> Result<usize, Violation> {
+        let cases = match &found {
+            Found::Serves(node) => node.start_cases(),
+            Found::Refused(cases) => cases,
+            _ => &[],
+        };
+        cases.iter().for_each(|case| *self.cases_in_probes.entry(*case).or_default() += 1);
         match found {
             Found::Serves(node) => {
                 let keyspace = probe::read(&node, now);
@@ -865,12 +916,25 @@ impl Runner {
                 memory::check_emptied(probe::bytes_when_emptied(*node, now, &keyspace))?;
                 Ok(state)
             }
-            Found::Refused => Err(Violation::Refused("probe".into())),
+            Found::Refused(_) => Err(Violation::Refused("probe".into())),
             Found::Crashed => Err(Violation::Stuck("a probe crashed twice".into())),
             Found::Endless => Err(Violation::Stuck("a probe never ends loading".into())),
         }
     }
 }
+
+/// What a start that served from the set, or from the snapshot file, left on disk means the same to another reader.
+fn check_artefacts(node: &Node, disk: &SimDisk, now: Now) -> Result<(), Violation> {
+    let with_log = match node.start_cases() {
+        cases if cases.contains(&Case::DumpLoaded) => false,
+        cases if cases.contains(&Case::SetLoaded) => true,
+        _ => return Ok(()),
+    };
+    artefacts::check(&contents(disk), with_log, &probe::read(node, now), now.wall_ms())
+}
+
+/// Of a thousand probes the files of so many are read by another reader.
+const READ_PERMILLE: u32 = 250;
 
 /// The single file of an older server lies in the directory, durable.
 fn leave_old_log(world: &mut World<Observed>, history: &mut History) {

@@ -52,6 +52,8 @@ pub struct Tally {
     pub cases: BTreeMap<Case, u64>,
     /// Digest of all runs, whatever their order: equal for the same seeds, in any build and on any number of threads.
     pub digest: u64,
+    /// The same, run by run.
+    pub digests: BTreeMap<u64, u64>,
     /// Seeds that failed, and how.
     pub failures: BTreeMap<u64, Violation>,
 }
@@ -64,6 +66,7 @@ impl Tally {
         self.replies += outcome.replies;
         self.sometimes.add(&outcome.sometimes);
         self.digest = self.digest.wrapping_add((outcome.digest ^ seed).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        self.digests.insert(seed, outcome.digest);
         outcome.cases.iter().for_each(|(case, count)| *self.cases.entry(*case).or_default() += count);
         if let Some(violation) = outcome.violation {
             self.failures.insert(seed, violation);
@@ -79,7 +82,31 @@ impl Tally {
         self.sometimes.add(&part.sometimes);
         self.digest = self.digest.wrapping_add(part.digest);
         part.cases.iter().for_each(|(case, count)| *self.cases.entry(*case).or_default() += count);
+        self.digests.extend(part.digests);
         self.failures.extend(part.failures);
+    }
+
+    /// The digests as text, a run a line.
+    pub fn show_digests(&self) -> String {
+        self.digests.iter().map(|(seed, digest)| format!("{seed} {digest:016x}\n")).collect()
+    }
+
+    /// Counts as a failure each run that differs from the one that another build made of the same seed.
+    ///
+    /// # Errors
+    /// A line that says nothing of a seed that was run.
+    pub fn hold_to_digests(&mut self, text: &str) -> Result<(), String> {
+        for line in text.lines() {
+            let known = line.split_once(' ').and_then(|(seed, digest)| {
+                let seed: u64 = seed.parse().ok()?;
+                Some((seed, u64::from_str_radix(digest, 16).ok()?, *self.digests.get(&seed)?))
+            });
+            let (seed, theirs, ours) = known.ok_or_else(|| format!("{line:?}: no seed of this sweep"))?;
+            if theirs != ours {
+                self.failures.entry(seed).or_insert(Violation::NotDeterministic(theirs, ours));
+            }
+        }
+        Ok(())
     }
 
     /// Rows of the recovery tables that no start went through.
@@ -154,4 +181,16 @@ pub fn run_caught(plan: &Plan, options: &Options) -> Outcome {
             files: Vec::new(),
         }
     })
+}
+
+#[test]
+fn a_run_that_differs_from_another_builds_is_a_failure() {
+    let mut tally = Tally::default();
+    tally.digests.extend([(1, 0xa), (2, 0xb)]);
+    let text = tally.show_digests();
+    assert_eq!(tally.hold_to_digests(&text), Ok(()));
+    assert!(tally.failures.is_empty());
+    assert_eq!(tally.hold_to_digests("2 000000000000000c"), Ok(()));
+    assert_eq!(tally.failures[&2], Violation::NotDeterministic(0xc, 0xb));
+    assert!(tally.hold_to_digests("3 000000000000000c").is_err());
 }

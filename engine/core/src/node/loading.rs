@@ -30,6 +30,7 @@ use crate::{
     host::{Disk, ENOENT, Effect, Effects, Encoder, FileId, FileStep, SnapshotForm, write_snapshot},
     mutant::{self, Mutant},
     persist::{
+        append_only::Names,
         batch,
         journal::Offset,
         log_reader::{Bad, LogReader, Next},
@@ -134,6 +135,8 @@ pub(super) struct Loading {
     /// Parts of files that no header calls durable, in their order. A kill -9 may have left them in the page cache alone,
     /// and a failed write-back, which the kernel tells only once, not even there for long.
     unsynced: Vec<Unsynced>,
+    /// Files that hold more than counts, and where the next one takes over: the cut that belongs there was not made.
+    overlaps: Vec<(String, u64)>,
     /// Highest offset of the log that a header called durable.
     synced: Offset,
     /// The last file with records has headers, so that what is not in `unsynced` is known to be durable.
@@ -165,6 +168,7 @@ impl Loading {
             multi: None,
             handover: Handover::default(),
             unsynced: Vec::new(),
+            overlaps: Vec::new(),
             synced: 0,
             is_checked: false,
             last_len: 0,
@@ -528,6 +532,9 @@ impl Node {
                 }
                 Next::End => {
                     loading.take_over(&reader, &name);
+                    if reader.is_taken_over() {
+                        loading.overlaps.push((name, reader.valid_to()));
+                    }
                     loading.loaded_bytes += reader.position() - start;
                     return Ok(());
                 }
@@ -964,6 +971,7 @@ impl Node {
         if !mutant::is(Mutant::StartNotSettled) {
             recovery::settle(&names, &manifest, loading.is_checked, disk)?;
         }
+        closed_len -= cut_overlaps(&names, &manifest, &loading.overlaps, disk)?.min(closed_len);
         let offset = loading.handover.offset.unwrap_or(0);
         if is_behind_bare {
             last_len += begin_headers(file, offset, disk)?;
@@ -1024,6 +1032,38 @@ impl Node {
         Ok((base, written.len))
     }
 }
+
+/// Cuts files where the next one took over, as a repair or a start before this one should have: a stock server would run
+/// twice what stands in both. Gives how many bytes went; that a cut fails is no reason not to start.
+fn cut_overlaps(
+    names: &Names,
+    manifest: &Manifest,
+    overlaps: &[(String, u64)],
+    disk: &mut dyn Disk,
+) -> Result<u64, Refusal> {
+    let mut gone = 0;
+    if mutant::is(Mutant::OverlapKept) {
+        return Ok(gone);
+    }
+    for (name, at) in overlaps.iter().filter(|(name, _)| manifest.loaded().any(|part| part.name == *name)) {
+        let (path, at) = (names.path(name), *at);
+        let len = disk.len(&path)?.unwrap_or(0);
+        let tail =
+            recovery::read_range(&path, at, OVERLAP_LOOK_BYTES.min(len.saturating_sub(at) as usize), disk)?;
+        // Headers and marks of time say what nobody runs.
+        if tail.split(|byte| *byte == b'\n').all(|line| line.is_empty() || line[0] == b'#') {
+            continue;
+        }
+        match disk.perform(&FileStep::Truncate { path, len: at }) {
+            Ok(()) => gone += len - at,
+            Err(error) => tracing::warn!("Can't cut {name} at {at}: {error}"),
+        }
+    }
+    Ok(gone)
+}
+
+/// Of what follows in a file that another one took over from so much is looked at, bytes.
+const OVERLAP_LOOK_BYTES: usize = 64 << 10;
 
 /// Puts an empty batch, durable, behind records without headers, where a server of another kind stopped. Without it, a crash
 /// that loses the beginning of our first batch and keeps what follows would look like damage. Gives its length.

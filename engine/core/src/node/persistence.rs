@@ -119,7 +119,7 @@ impl Node {
     }
 
     /// A shutdown is under way.
-    pub(super) fn is_shutting_down(&self) -> bool {
+    pub fn is_shutting_down(&self) -> bool {
         self.shutdown.is_some()
     }
 

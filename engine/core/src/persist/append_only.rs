@@ -462,8 +462,13 @@ impl AppendOnly {
     /// The set is on until its mark is durable: a snapshot that is answered for afterwards would otherwise lose against
     /// a set that looks alive. Called again until then.
     pub fn disable(&mut self, now: Now, ids: &mut Ids, effects: &mut Effects) -> Wish {
+        if self.is_being_installed() && !mutant::is(Mutant::InstalledWhileOff) {
+            // Its steps cannot be called back: the set they put in place must get its mark.
+            return Wish::Nothing;
+        }
         let wish = self.abandon_rewrite(now, ids, effects);
         if self.state != State::On {
+            self.is_scheduled &= self.state != State::Starting;
             self.switch_off(ids, effects);
         } else if self.closing.is_none()
             && self.cleanup.is_none()
@@ -477,6 +482,12 @@ impl AppendOnly {
             self.closing = Some((ticket, manifest));
         }
         wish
+    }
+
+    /// The first base of a set that is being switched on is on its way into place.
+    fn is_being_installed(&self) -> bool {
+        let is_installing = |rewrite: &Rewrite| matches!(rewrite.phase, Phase::Installing { .. });
+        self.state == State::Starting && self.rewrite.as_ref().is_some_and(is_installing)
     }
 
     /// The set is closed, its mark in place.

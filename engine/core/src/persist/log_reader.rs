@@ -144,6 +144,11 @@ impl LogReader {
         self.spans.iter().map(move |span| &self.buffer[base + span.start..base + span.end])
     }
 
+    /// The next file goes on from here, whatever else this one holds.
+    pub fn is_taken_over(&self) -> bool {
+        self.batch_left == 0 && self.until.is_some() && self.offset == self.until
+    }
+
     /// Offset in the file up to which everything is good and was given out.
     pub fn valid_to(&self) -> u64 {
         self.valid_to
@@ -225,7 +230,7 @@ impl LogReader {
     pub fn next(&mut self, disk: &mut dyn Disk, previous_len: &mut usize) -> Result<Next, IoError> {
         self.consume(core::mem::take(previous_len));
         loop {
-            if self.batch_left == 0 && self.until.is_some() && self.offset == self.until {
+            if self.is_taken_over() {
                 return Ok(Next::End);
             }
             match record::read(&self.buffer[self.consumed..], &mut self.spans) {

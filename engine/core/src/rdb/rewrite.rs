@@ -10,7 +10,7 @@
 //!
 //! Not kept, as in Redis: idle times and frequencies.
 
-use alloc::{borrow::Cow, format, vec::Vec};
+use alloc::{borrow::Cow, collections::BTreeSet, format, vec::Vec};
 use core::{mem, ops::ControlFlow};
 
 use perdura_structures::{
@@ -21,6 +21,7 @@ use perdura_structures::{
 use crate::{
     bytes::number::{self, DecimalBuffer},
     host::Encoder,
+    mutant::{self, Mutant},
     store::{
         Entry, Object, Store,
         hash::Hash,
@@ -183,20 +184,61 @@ fn put_hash(key: &[u8], hash: &Hash, out: &mut Vec<u8>) {
 
 fn put_stream(key: &[u8], stream: &Stream, out: &mut Vec<u8>) {
     let entries = &stream.entries;
+    let gone = pending_and_gone(stream);
+    let mut gone_next = gone.iter().peekable();
     entries.visit(StreamId::MIN, StreamId::MAX, |entry| {
+        while let Some(id) = gone_next.next_if(|id| **id < entry.id) {
+            put_placeholder(key, *id, out);
+        }
         put_entry(key, entry, out);
         ControlFlow::Continue(())
     });
-    if entries.is_empty() {
+    gone_next.for_each(|id| put_placeholder(key, *id, out));
+    if entries.is_empty() && gone.is_empty() {
         // Makes the key and leaves nothing in it.
         put_command(&[b"XADD", key, b"MAXLEN", b"0", b"0-1", b"x", b"y"], out);
     }
-    let (last_id, deleted_id) = (entries.last_id.text(), entries.max_deleted_id.text());
-    let added = decimal(entries.added as i64);
-    put_command(&[b"XSETID", key, &last_id, b"ENTRIESADDED", &added, b"MAXDELETEDID", &deleted_id], out);
+    put_set_id(key, stream, entries.added.max(entries.len() + gone.len() as u64), out);
     for (name, group) in stream.groups() {
         put_group(key, name, group, out);
     }
+    if !gone.is_empty() {
+        put_removal(key, stream, &gone, out);
+        put_set_id(key, stream, entries.added, out);
+    }
+}
+
+/// Ids that wait for an acknowledgement although their entries were deleted.
+///
+/// XCLAIM makes nothing pending that is not there, so for the time of the claim something is put there. The stock servers
+/// do not, and forget these after a rewrite of this kind.
+fn pending_and_gone(stream: &Stream) -> BTreeSet<StreamId> {
+    if mutant::is(Mutant::GonePendingForgotten) {
+        return BTreeSet::new();
+    }
+    let pending = stream.groups().values().flat_map(|group| group.pending().keys());
+    pending.filter(|id| !stream.entries.contains(**id)).copied().collect()
+}
+
+fn put_placeholder(key: &[u8], id: StreamId, out: &mut Vec<u8>) {
+    put_command(&[b"XADD", key, &id.text(), b"x", b"y"], out);
+}
+
+/// Takes the placeholders out again. What was trimmed stood before all others; trimming leaves no trace, as it left none.
+fn put_removal(key: &[u8], stream: &Stream, gone: &BTreeSet<StreamId>, out: &mut Vec<u8>) {
+    let is_trimmed = |first| gone.iter().all(|id| *id < first);
+    if stream.entries.first().is_none_or(is_trimmed) {
+        return put_command(&[b"XTRIM", key, b"MAXLEN", &decimal(stream.entries.len() as i64)], out);
+    }
+    let mut batch = Batch::new(b"XDEL", key, out);
+    gone.iter().for_each(|id| batch.add(&[&id.text()]));
+    batch.end();
+}
+
+fn put_set_id(key: &[u8], stream: &Stream, added: u64, out: &mut Vec<u8>) {
+    let (last_id, deleted_id) = (stream.entries.last_id.text(), stream.entries.max_deleted_id.text());
+    let added = decimal(added as i64);
+    put_command(&[b"XSETID", key, &last_id, b"ENTRIESADDED", &added, b"MAXDELETEDID", &deleted_id], out);
 }
 
 fn put_entry(key: &[u8], entry: &stream::Entry<'_>, out: &mut Vec<u8>) {

@@ -25,6 +25,7 @@ pub fn hold_to(history: &mut History, reply: &Reply, state: usize) -> Result<(),
         return Err(Violation::Exposure(format!("a kill takes {kill} bytes and a power loss none")));
     }
     if power == "0" {
+        history.promise_durable(state);
         history.promise_log(state);
     }
     if kill == "0" {

@@ -5,9 +5,11 @@
 //!
 //! Not here: what happened (`../history.rs`), when to ask (`../run.rs`, `../probe.rs`).
 
+pub mod artefacts;
 pub mod atomicity;
 pub mod durability;
 pub mod exposure;
+pub mod instant;
 pub mod leftovers;
 pub mod memory;
 pub mod once;
@@ -43,6 +45,10 @@ pub enum Violation {
     Reply(String),
     /// INFO called safe what it cannot be.
     Exposure(String),
+    /// A reply left before what it tells of was on the platter.
+    Early(String),
+    /// Another reader finds something else on disk than the server that left it there.
+    Artefact(String),
     /// Memory is counted wrongly.
     Memory(String),
     /// The server did not start although nothing is wrong with the disk.
@@ -71,6 +77,8 @@ impl fmt::Display for Violation {
             Violation::Twice(why) => write!(f, "TWICE: {why}"),
             Violation::Resurrected(why) => write!(f, "RESURRECTED: {why}"),
             Violation::Exposure(why) => write!(f, "EXPOSURE: {why}"),
+            Violation::Early(why) => write!(f, "EARLY: {why}"),
+            Violation::Artefact(why) => write!(f, "ARTEFACT: {why}"),
             Violation::Memory(why) => write!(f, "MEMORY: {why}"),
             Violation::Reply(why) => write!(f, "REPLY: {why}"),
             Violation::Refused(why) => write!(f, "REFUSED TO START: {why}"),
@@ -93,6 +101,8 @@ impl Violation {
             Violation::Twice(_) => "twice",
             Violation::Resurrected(_) => "resurrected",
             Violation::Exposure(_) => "exposure",
+            Violation::Early(_) => "early",
+            Violation::Artefact(_) => "artefact",
             Violation::Memory(_) => "memory",
             Violation::Reply(_) => "reply",
             Violation::Refused(_) => "refused",
