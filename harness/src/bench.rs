@@ -338,7 +338,8 @@ mod tests {
         config.servers = vec![command.clone(), ServerCommand { name: "peer".into(), ..command }];
         let table = run(&config).unwrap();
         let throughput = (Workload::NAMES.len() + AOF_MODES.len() * 2 * 2) * 2;
-        let rows = throughput + 7 + 4 * QUANTILES.len() + 7 + 2 * QUANTILES.len() + 3 * 3;
+        let rows =
+            throughput + 7 + 4 * QUANTILES.len() + (7 + memory::KINDS.len()) + 2 * QUANTILES.len() + 3 * 3;
         assert_eq!(table.rows().len(), rows);
         for row in table.rows() {
             assert!(row.samples.iter().all(|samples| samples.len() == 1), "{row:?}");

@@ -20,9 +20,9 @@ const BATCH: u64 = 1000;
 const GOAL: f64 = 1.25;
 
 /// How item `number` of a kind is made.
-type Make = fn(number: u64) -> Vec<String>;
+pub(super) type Make = fn(number: u64) -> Vec<String>;
 
-const KINDS: [(&str, Make); 3] = [
+pub(super) const KINDS: [(&str, Make); 3] = [
     ("memory per hash of 5 fields", |number| {
         let pairs =
             (0..5).flat_map(|field| [format!("field{field}"), format!("value{:06}", number % 1_000_000)]);
