@@ -201,6 +201,8 @@ fn a_container_needs_no_root() {
     let child = command
         .arg("sh")
         .arg(&script)
+        .env_clear() // As above.
+        .env("PATH", std::env::var("PATH").unwrap())
         .env("PERDURA_SERVER", &program)
         .env("PERDURA_SETTINGS_FILE", data.join("environment.conf"))
         .env("PERDURA_DIR", &data)
