@@ -42,7 +42,7 @@ const CALM: Duration = Duration::from_millis(700);
 /// How long a trouble lasts that does not end by itself.
 const TROUBLE: Duration = Duration::from_secs(2);
 /// How long a server may take to go on once the device works again.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(20);
 /// What each flush of a slow device takes.
 const SLOW_FLUSH: Duration = Duration::from_millis(500);
 
