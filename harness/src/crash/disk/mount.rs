@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
+use strum::{IntoStaticStr, VariantArray};
 
 /// How long an unmount is tried while the file system is busy: on a machine with much to do, a killed process or somebody
 /// who looked into a loop device lets go only later.
@@ -26,7 +27,8 @@ const UNMOUNT_PATIENCE: Duration = Duration::from_secs(60);
 const UNMOUNT_PAUSE: Duration = Duration::from_millis(10);
 
 /// A file system that is tried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum FileSystem {
     /// With its default, ordered journal.
     Ext4,
@@ -37,16 +39,9 @@ pub enum FileSystem {
 }
 
 impl FileSystem {
-    /// All of them.
-    pub const ALL: [FileSystem; 3] = [FileSystem::Ext4, FileSystem::Xfs, FileSystem::Btrfs];
-
     /// As the kernel calls it.
     pub fn name(self) -> &'static str {
-        match self {
-            FileSystem::Ext4 => "ext4",
-            FileSystem::Xfs => "xfs",
-            FileSystem::Btrfs => "btrfs",
-        }
+        self.into()
     }
 
     /// The smallest that its `mkfs` makes, with room for a run.
