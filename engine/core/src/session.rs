@@ -137,6 +137,8 @@ pub enum Waiting {
     Replicas,
     /// SAVE, until its file is in place.
     Saved,
+    /// FLUSHALL, until a snapshot without the old data is in place, or has failed.
+    Flushed,
     /// BACKUP, until it is complete.
     Backup,
     /// SHUTDOWN, until it happens or fails.

@@ -170,9 +170,10 @@ impl Node {
             return Err(SYNTAX);
         }
         if is_abort {
-            if self.shutdown.take().is_none() {
+            if self.shutdown.take().is_none() && self.debug.kept_signal.take().is_none() {
                 return Err(Error::new("ERR No shutdown in progress."));
             }
+            tracing::info!("Shutdown manually aborted.");
             self.fail_shutdown_waiters(effects);
             session.reply.ok();
             return Ok(None);
@@ -525,8 +526,9 @@ impl Node {
         }
         for client in self.waiting.clients(WaitKind::Saved) {
             self.with_session(client, |node, session| {
-                node.unblock(session);
-                if outcome.is_ok {
+                let waited_for = node.unblock(session).map(|blocked| blocked.waiting);
+                // The old data is gone, with a snapshot that says so or without.
+                if outcome.is_ok || matches!(waited_for, Some(Waiting::Flushed)) {
                     session.reply.ok()
                 } else {
                     session.reply.error("ERR")

@@ -364,6 +364,19 @@ mod tests {
     use super::super::conversation::Conversation;
 
     #[test]
+    fn an_eviction_is_told_before_the_reply_to_the_command_that_made_room() {
+        let mut talk = Conversation::new("maxmemory-policy volatile-random");
+        let reader = talk.connect_resp3();
+        talk.says(reader, "client tracking on");
+        talk.says(reader, "setex k 100 x");
+        talk.says(reader, "get k");
+        let limit = talk.node.used_memory() + 1000;
+        talk.says(reader, &alloc::format!("config set maxmemory {limit}"));
+        talk.says(reader, "setbit large 1600000 0");
+        assert_eq!(talk.says(reader, "getbit large 0"), ">2 $10 invalidate *1 $1 k :0");
+    }
+
+    #[test]
     fn a_change_is_told_once_to_each_reader() {
         let mut talk = Conversation::new("save \"\"");
         let (reader, writer) = (talk.connect_resp3(), talk.connect());
