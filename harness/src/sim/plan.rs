@@ -10,6 +10,7 @@
 use std::collections::BTreeSet;
 
 use perdura_sim::{Crash, Fault, FaultKind, Moment, Operation, Profile, SimRng, WALL_STARTS_US};
+use strum::{IntoStaticStr, VariantArray};
 
 use super::workload::{Op, Workload};
 
@@ -161,7 +162,8 @@ pub enum Ending {
 }
 
 /// Which part of persistence a sweep is asked to look at.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Policy {
     /// AOF, `appendfsync always`
     Always,
@@ -176,19 +178,9 @@ pub enum Policy {
 }
 
 impl Policy {
-    /// All of them.
-    pub const ALL: [Policy; 5] =
-        [Policy::Always, Policy::Everysec, Policy::No, Policy::Rdb, Policy::Switching];
-
     /// As written on the command line.
     pub fn name(self) -> &'static str {
-        match self {
-            Policy::Always => "always",
-            Policy::Everysec => "everysec",
-            Policy::No => "no",
-            Policy::Rdb => "rdb",
-            Policy::Switching => "switching",
-        }
+        self.into()
     }
 
     fn fsync(self, rng: &mut SimRng) -> &'static str {
@@ -216,7 +208,7 @@ impl Plan {
     /// The plan of a seed.
     pub fn draw(seed: u64, scope: Scope) -> Plan {
         let rng = &mut SimRng::new(seed ^ 0x9e1a_17bd);
-        let policy = scope.policy.unwrap_or(Policy::ALL[rng.index(5)]);
+        let policy = scope.policy.unwrap_or(Policy::VARIANTS[rng.index(5)]);
         let profile = scope.profile.unwrap_or(PROFILES[rng.index(PROFILES.len())]);
         let settings = draw_settings(policy, profile, rng);
         // Without checksums a hole that a failed sync left cannot be seen.
