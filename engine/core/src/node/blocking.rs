@@ -46,7 +46,7 @@ impl WaitKind {
             Waiting::Keys { .. } => WaitKind::Keys,
             Waiting::Synced { .. } => WaitKind::Synced,
             Waiting::Replicas => WaitKind::Replicas,
-            Waiting::Saved | Waiting::Flushed => WaitKind::Saved,
+            Waiting::Saved => WaitKind::Saved,
             Waiting::Backup => WaitKind::Backup,
             Waiting::Shutdown => WaitKind::Shutdown,
             Waiting::Paused => WaitKind::Paused,
@@ -344,7 +344,6 @@ impl Node {
             Waiting::Replicas => session.reply.integer(0),
             Waiting::Paused => self.run_kept_input(session, effects),
             Waiting::Saved
-            | Waiting::Flushed
             | Waiting::Backup
             | Waiting::Shutdown
             | Waiting::Config

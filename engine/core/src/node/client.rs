@@ -10,7 +10,7 @@ use crate::{
     error::{Error, SYNTAX},
     host::{ClientId, Effects},
     resp::{Protocol, encode_command},
-    session::{ReplyMode, Session, Transaction, Waiting},
+    session::{FIRST_BUFFER_BYTES, ReplyMode, Session, Transaction, Waiting},
 };
 
 /// CLIENT PAUSE, while it lasts.
@@ -380,9 +380,6 @@ impl Node {
         self.block(session, Waiting::Paused, 0);
     }
 }
-
-/// What CLIENT LIST shows as the fixed buffer of the output (`obl`); `omem` is what is pending beyond it.
-const FIRST_BUFFER_BYTES: usize = 16 * 1024;
 
 /// Bytes of the running command in the query buffer.
 fn request_len(request: &Request<'_>) -> usize {

@@ -177,6 +177,18 @@ mod tests {
     }
 
     #[test]
+    fn a_large_argument_takes_no_more_than_its_length() {
+        let mut server = Conversation::new("maxmemory-clients 1mb");
+        let client = server.connect();
+        let header = format!("*2\r\n${}\r\n", 900 << 10);
+        server.node.receive(server.now, client, header.as_bytes(), &mut server.effects);
+        for _ in 0..90 {
+            server.node.receive(server.now, client, &[b'v'; 10 << 10], &mut server.effects);
+        }
+        assert_eq!(gone(&server, [client]), [false]);
+    }
+
+    #[test]
     fn what_is_owed_queued_and_named_counts() {
         let check = |once: &str, again: &[&str]| {
             let mut server = Conversation::new("maxmemory-clients 200kb");

@@ -80,7 +80,7 @@ impl Node {
         for key in &changed {
             self.touch_watchers_of(key);
         }
-        self.invalidate(None, &changed);
+        self.invalidate(None, None, &changed);
         self.note_ready_keys(changed);
         if !self.store.events.is_empty() {
             self.publish_events();

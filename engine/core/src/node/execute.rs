@@ -57,7 +57,7 @@ impl Node {
             let consumed = self.run_pipeline(session, bytes, effects);
             session.input.extend_from_slice(&bytes[consumed..]);
         } else {
-            session.input.extend_from_slice(bytes);
+            session.keep_input(bytes);
             // Before the last bytes of a command that is too large are made one.
             self.evict_clients(Some(session), effects);
             if session.is_closing {
@@ -248,9 +248,7 @@ impl Node {
         {
             let is_over = !self.evict_to_limit();
             if !self.store.changed.is_empty() {
-                // Who has cached what was evicted learns of it before the reply.
-                self.after_command(session);
-                self.deliver(Some(session));
+                self.after_eviction(session);
             }
             self.scripting.is_out_of_memory = is_over;
             let denies = flags & flag::DENYOOM != 0 || self.has_queued_exec(session, row, flag::DENYOOM);

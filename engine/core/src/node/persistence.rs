@@ -527,9 +527,8 @@ impl Node {
         }
         for client in self.waiting.clients(WaitKind::Saved) {
             self.with_session(client, |node, session| {
-                let waited_for = node.unblock(session).map(|blocked| blocked.waiting);
-                // The old data is gone, with a snapshot that says so or without.
-                if outcome.is_ok || matches!(waited_for, Some(Waiting::Flushed)) {
+                node.unblock(session);
+                if outcome.is_ok {
                     session.reply.ok()
                 } else {
                     session.reply.error("ERR")

@@ -293,10 +293,7 @@ impl Snapshots {
     /// Ends the one under way; `Some(now)` on success.
     fn finish(&mut self, success: Option<Now>) -> Option<Outcome> {
         let running = self.running.take()?;
-        // Of one in the foreground whoever asked for it learns.
-        if success.is_some() || running.origin == Origin::Background {
-            self.has_failed = success.is_none();
-        }
+        self.has_failed = success.is_none();
         if let Some(now) = success {
             tracing::info!("DB saved on disk");
             if running.origin == Origin::Background {
