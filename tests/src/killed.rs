@@ -55,6 +55,15 @@ pub fn at_each_step(program: &Command, input: &str, mut judge: impl FnMut(&str))
     steps.len()
 }
 
+/// Runs `program` and kills it when one of its threads makes its `count`-th call of this kind; a success says that there was
+/// none.
+///
+/// # Panics
+/// If strace is not installed.
+pub fn at_call(program: &Command, call: &str, count: usize) -> Output {
+    run(killed_at(call, count), program, "")
+}
+
 fn run(mut strace: Command, program: &Command, input: &str) -> Output {
     strace.arg(program.get_program()).args(program.get_args());
     strace.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));

@@ -38,6 +38,15 @@ pub fn tool(name: &str) -> std::process::Command {
     command
 }
 
+/// Says why a test cannot run here.
+///
+/// # Panics
+/// With `PERDURA_MUST_RUN=1`, as in `.ci/run`: the machine was to have what it needs.
+pub fn tell_not_run(why: &str) {
+    assert!(!std::env::var("PERDURA_MUST_RUN").is_ok_and(|value| value == "1"), "{why}");
+    println!("NOT RUN: {why}");
+}
+
 fn start(command: ServerCommand, settings: &[(&str, &str)]) -> Server {
     let launch =
         settings.iter().fold(Launch::new(command), |launch, (name, value)| launch.setting(name, value));

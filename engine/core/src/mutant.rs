@@ -40,6 +40,8 @@ pub enum Mutant {
     SyncOfAnotherFile,
     /// Switching to `always` takes the backlog for synced.
     SwitchTrustsBacklog,
+    /// INFO says that the log is on while what was answered before is still being synced.
+    SettlingNotSaid,
     /// `appendonly no` forgets a first base that is being put in place (seed 100555).
     InstalledWhileOff,
     /// `appendonly no` does not wait for the tail.

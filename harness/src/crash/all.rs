@@ -2,8 +2,8 @@
 //!
 //! Exists so that the tables of docs/DURABILITY.md come from one command.
 //!
-//! Always true: a part that finds something does not keep the others from running; what the stock server does wrong
-//! is shown and is no failure of this command; the order of the tables does not depend on who is done first.
+//! Always true: a part that finds something, or that the machine breaks off, does not keep the others from running and
+//! being told; what the stock server does wrong is shown and is no failure of this command; the order of the tables does not depend on who is done first.
 //!
 //! Not here: the parts.
 
@@ -46,13 +46,14 @@ pub(super) fn main(mut args: Args) -> Result<ExitCode, Box<dyn std::error::Error
     );
     let stock = installed.as_ref().filter(|_| with_stock);
     let tasks: Vec<Task> = plan.tasks(&ours, stock);
-    let mut outcomes = run_tasks(&plan, &tasks, must_run, jobs)?.into_iter();
+    let mut outcomes = run_tasks(&plan, &tasks, must_run, jobs).into_iter();
     let mut code = ExitCode::SUCCESS;
     for part in &plan.parts {
         let (mut mine, mut others) = (Outcome::default(), Outcome::default());
         for (task, outcome) in tasks.iter().filter(|task| task.part == *part).zip(outcomes.by_ref()) {
             if task.server == &ours { mine.take_in(outcome) } else { others.take_in(outcome) }
         }
+        mine.broken_off.append(&mut others.broken_off);
         let is_compared = with_stock && COMPARED.contains(part);
         if is_compared && stock.is_none() {
             let missing = Missing::Program("redis-server".into());
@@ -76,13 +77,16 @@ struct Task<'a> {
     share: Option<[String; 2]>,
 }
 
+impl Task<'_> {
+    /// For whoever reads that it failed.
+    fn name(&self) -> String {
+        let words = [self.part, &self.server.name].into_iter();
+        words.chain(self.share.iter().flatten().map(String::as_str)).collect::<Vec<_>>().join(" ")
+    }
+}
+
 /// Runs them all and gives their outcomes, in their order.
-fn run_tasks(
-    plan: &Plan,
-    tasks: &[Task],
-    must_run: bool,
-    jobs: usize,
-) -> Result<Vec<Outcome>, Box<dyn std::error::Error>> {
+fn run_tasks(plan: &Plan, tasks: &[Task], must_run: bool, jobs: usize) -> Vec<Outcome> {
     let waiting = Mutex::new(tasks.iter().enumerate());
     let done = Mutex::new(Vec::new());
     thread::scope(|scope| {
@@ -93,17 +97,17 @@ fn run_tasks(
                     let Some((index, task)) = next else { return };
                     let mut progress = io::stderr();
                     let mut survey = Survey::new(&mut progress, must_run);
-                    let result = super::run_part(task.part, plan.words(task), &mut survey);
-                    let result =
-                        result.map(|()| survey.outcome).map_err(|error| format!("{task:?}: {error}"));
-                    done.lock().expect("nobody panics holding it").push((index, result));
+                    if let Err(error) = super::run_part(task.part, plan.words(task), &mut survey) {
+                        survey.break_off(&task.name(), &*error);
+                    }
+                    done.lock().expect("nobody panics holding it").push((index, survey.outcome));
                 }
             });
         }
     });
     let mut done = done.into_inner().expect("nobody panics holding it");
     done.sort_by_key(|(index, _)| *index);
-    Ok(done.into_iter().map(|(_, result)| result).collect::<Result<_, _>>()?)
+    done.into_iter().map(|(_, outcome)| outcome).collect()
 }
 
 /// What is run, with the parts' own options.
@@ -192,7 +196,7 @@ fn tell(ours: &Outcome, stock: Option<(&ServerCommand, &Outcome)>) -> String {
         lines.push(format!("In all: {}.", sums(columns, &ours.rows)));
         lines.extend(stock.map(|_| format!("{name}: {}.", sums(columns, others))));
     }
-    lines.extend(ours.not_run.iter().cloned());
+    lines.extend(ours.not_run.iter().chain(&ours.broken_off).cloned());
     lines.extend(ours.findings.iter().map(|what| format!("- {what}")));
     let first_line = |what: &String| what.lines().next().unwrap_or_default().to_string();
     if let Some((server, other)) = stock {
@@ -245,6 +249,21 @@ mod tests {
             "ext4 11 crash points, 0 violations; xfs 7 crash points, 0 violations"
         );
     }
+
+    #[test]
+    fn a_share_that_breaks_off_is_told_and_does_not_keep_the_others_from_running() {
+        let plan = Plan::read(&mut Args::new(["--parts", "kill"].map(String::from))).unwrap();
+        let none = ServerCommand::parse("none=/nonexistent/server").unwrap();
+        let tasks = plan.tasks(&none, None);
+        let outcomes = run_tasks(&plan, &tasks, false, 2);
+        assert_eq!(outcomes.len(), 3);
+        for (outcome, policy) in outcomes.iter().zip(["always", "everysec", "no"]) {
+            assert!(!outcome.is_good(false));
+            let text = tell(outcome, None);
+            assert!(text.starts_with(&format!("BROKEN OFF: kill none --policies {policy}: ")), "{text}");
+        }
+    }
+
     #[test]
     fn each_policy_or_file_system_is_a_task_of_its_own_for_each_server() {
         let plan = Plan::read(&mut Args::new(["--systems", "ext4,xfs"].map(String::from))).unwrap();

@@ -43,7 +43,7 @@ const CALM: Duration = Duration::from_millis(700);
 /// How long a trouble lasts that does not end by itself.
 const TROUBLE: Duration = Duration::from_secs(2);
 /// How long a server may take to go on once the device works again.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(20);
 /// What each flush of a slow device takes.
 const SLOW_FLUSH: Duration = Duration::from_millis(500);
 
@@ -139,7 +139,7 @@ pub fn run(config: &Config) -> io::Result<ErrorsReport> {
 
     let judge = Judge::new(&stage, launch, config.file_system, config.policy);
     if !report.file_system_is_dead {
-        let found = judge_kill(&judge, &stage, &mut server)?;
+        let found = judge_kill(held_to_after_kill(config.policy, &report), &judge, &stage, &mut server)?;
         report.findings.extend(found.into_iter().map(|violation| ("after the kill".into(), violation)));
     }
     drop(server);
@@ -270,14 +270,25 @@ fn check_told(server: &Server, report: &ErrorsReport) -> io::Result<Option<Viola
     Ok((!is_told).then(|| Violation::Silent(server.log_tail())))
 }
 
-/// After the kill alone, with the kernel's cache in place, nothing that was answered may be gone.
-fn judge_kill(judge: &Judge, stage: &Stage, server: &mut Server) -> io::Result<Vec<Violation>> {
+/// A kill takes nothing out of the kernel's cache. A page that the device did not take goes from there whenever the kernel
+/// wants the room, and a server that never syncs is told by nobody: then only a prefix can be demanded.
+fn held_to_after_kill(policy: Policy, report: &ErrorsReport) -> Policy {
+    if policy == Policy::No && report.failed_requests > 0 { Policy::No } else { Policy::Always }
+}
+
+/// What a start after the kill alone has, held to `policy`.
+fn judge_kill(
+    policy: Policy,
+    judge: &Judge,
+    stage: &Stage,
+    server: &mut Server,
+) -> io::Result<Vec<Violation>> {
     match server.restart() {
         Ok(()) => {}
         Err(StartError::Io(error)) => return Err(error),
         Err(refused) => return Ok(vec![Violation::RefusedStart(refused.to_string())]),
     }
-    let verdict = judge.look_as(Policy::Always, server, &stage.sample())?;
+    let verdict = judge.look_as(policy, server, &stage.sample())?;
     Ok(verdict.violations)
 }
 
@@ -312,4 +323,20 @@ pub(super) fn survey(mut args: Args, survey: &mut Survey) -> Result<(), Box<dyn 
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_never_syncs_may_lose_by_a_kill_what_the_device_did_not_take() {
+        let held = |policy, failed_requests| {
+            held_to_after_kill(policy, &ErrorsReport { failed_requests, ..ErrorsReport::default() })
+        };
+        for policy in [Policy::Always, Policy::Everysec] {
+            assert_eq!([held(policy, 0), held(policy, 3)], [Policy::Always; 2]);
+        }
+        assert_eq!([held(Policy::No, 0), held(Policy::No, 1)], [Policy::Always, Policy::No]);
+    }
 }

@@ -11,7 +11,7 @@
 
 use super::Policy;
 use super::backup::{self, Asked};
-use super::leftovers::{TempFile, fingerprints, leftovers, temp_files};
+use super::leftovers::{TempFile, fingerprints, leftovers, replaced, temp_files};
 use super::report::{Finding, KILL_COLUMNS, Report, Violation};
 use super::survey::Survey;
 use super::verdict::{Reached, judge_all, read_until_ended};
@@ -252,8 +252,7 @@ impl Scene {
         self.server.kill_orphans()?;
         // Nobody writes now and no snapshot is due, so the new server has no reason to replace anything either.
         let after = fingerprints(&self.server.data_dir());
-        let replaced = before.iter().find(|(path, file)| after.get(*path).is_some_and(|now| now != *file));
-        Ok(replaced.map(|(path, _)| Violation::Replaced(path.clone())))
+        Ok(replaced(&before, &after).map(Violation::Replaced))
     }
 
     fn newly_acknowledged(&self, reached: &[Reached]) -> u64 {

@@ -40,8 +40,11 @@ pub(super) fn temp_files(dir: &Path) -> BTreeSet<TempFile> {
     found
 }
 
-/// Every file under `dir` that does not look temporary, with its inode and when it was last changed.
-pub(super) fn fingerprints(dir: &Path) -> BTreeMap<PathBuf, (u64, i64, i64)> {
+/// Files, each with its inode and when it was last changed.
+pub(super) type Fingerprints = BTreeMap<PathBuf, (u64, i64, i64)>;
+
+/// Every file under `dir` that does not look temporary.
+pub(super) fn fingerprints(dir: &Path) -> Fingerprints {
     use std::os::unix::fs::MetadataExt;
     let mut found = BTreeMap::new();
     for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
@@ -53,6 +56,16 @@ pub(super) fn fingerprints(dir: &Path) -> BTreeMap<PathBuf, (u64, i64, i64)> {
         }
     }
     found
+}
+
+/// A file of `before` that has another one in its place, or was written into. The log may have grown: the server that runs
+/// writes down what expires.
+pub(super) fn replaced(before: &Fingerprints, after: &Fingerprints) -> Option<PathBuf> {
+    let is_other = |(path, file): &(&PathBuf, &(u64, i64, i64))| {
+        let may_grow = path.to_string_lossy().ends_with(".incr.aof");
+        after.get(*path).is_some_and(|now| if may_grow { now.0 != file.0 } else { now != *file })
+    };
+    before.iter().find(is_other).map(|(path, _)| path.clone())
 }
 
 fn is_temporary(name: &str) -> bool {
@@ -86,5 +99,22 @@ mod tests {
         assert_eq!(leftovers(dir.path(), &before), before);
         fs::remove_file(&path).unwrap();
         assert!(leftovers(dir.path(), &before).is_empty());
+    }
+
+    #[test]
+    fn only_the_log_may_be_written_into_and_nothing_may_be_replaced() {
+        let files = |name: &str, file| BTreeMap::from([(PathBuf::from(name), file)]);
+        let check = |name: &str, now, is_replaced: bool| {
+            let found = replaced(&files(name, (7, 100, 0)), &files(name, now));
+            assert_eq!(found, is_replaced.then(|| name.into()), "{name} {now:?}");
+        };
+        for name in
+            ["appendonly.aof.2.incr.aof", "appendonly.aof.2.base.rdb", "appendonly.aof.manifest", "dump.rdb"]
+        {
+            let is_log = name.ends_with(".incr.aof");
+            check(name, (7, 100, 0), false);
+            check(name, (7, 101, 0), !is_log);
+            check(name, (8, 100, 0), true);
+        }
     }
 }

@@ -24,6 +24,9 @@ use std::time::{Duration, Instant};
 /// Time between two looks at the clients, beside those that the device takes.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 
+/// How long one sync may take on a machine that is busy, before what it should have made durable is lost all the same.
+const SYNC_PATIENCE: Duration = Duration::from_secs(5);
+
 /// Backups looked at on one image: the last complete one, and one that was being made.
 const BACKUPS_MAX: usize = 2;
 
@@ -194,14 +197,31 @@ impl Stage {
                     break;
                 }
                 // What was answered so long ago is owed; before the policy was in force the older duty counts.
-                (Duty::ByPolicy, Some(window)) if *since + window <= sample.at => {
-                    floors = self.acknowledged_at(sample.at - window);
-                    break;
+                (Duty::ByPolicy, Some(window)) => {
+                    if let Some(until) = self.owed_until(window, sample).filter(|until| until >= since) {
+                        floors = self.acknowledged_at(until);
+                        break;
+                    }
                 }
-                (Duty::ByPolicy, _) => {}
+                (Duty::ByPolicy, None) => {}
             }
         }
         floors
+    }
+
+    /// Until when an answer is owed by a policy that may lose a window. The window ends with the last answer: a server whose
+    /// disk is late answers nobody, and what it answered before grows older meanwhile; but not for ever.
+    fn owed_until(&self, window: Duration, sample: &Sample) -> Option<Duration> {
+        let by_answers = self.last_answer(sample).and_then(|at| at.checked_sub(window));
+        by_answers.max(sample.at.checked_sub(SYNC_PATIENCE))
+    }
+
+    /// The last look, by the moment of `sample`, that found less answered than that one did.
+    fn last_answer(&self, sample: &Sample) -> Option<Duration> {
+        let timeline = self.timeline.lock().expect("nobody panics holding it");
+        let end = timeline.partition_point(|then| then.at <= sample.at);
+        let answered = |sample: &Sample| sample.clients.iter().map(|client| client.acknowledged).sum::<u64>();
+        timeline[..end].iter().rfind(|then| answered(then) < answered(sample)).map(|then| then.at)
     }
 
     fn acknowledged_at(&self, at: Duration) -> Vec<u64> {
@@ -320,7 +340,7 @@ mod tests {
         let stage = stage(vec![]);
         // policy              at                             floor, shown
         assert_eq!(floor(&stage, Policy::Always, 5000), (5000, 5001));
-        assert_eq!(floor(&stage, Policy::Everysec, 5000), (2900, 0));
+        assert_eq!(floor(&stage, Policy::Everysec, 5000), (2899, 0));
         assert_eq!(floor(&stage, Policy::Everysec, 2000), (0, 0));
         assert_eq!(floor(&stage, Policy::No, 5000), (0, 0));
     }
@@ -333,7 +353,25 @@ mod tests {
         assert_eq!(floor(&stage, Policy::Always, 4000), (4000, 4001));
         // The policy has been in force for less than its window: the older duty counts.
         assert_eq!(floor(&stage, Policy::Everysec, 6000), (900, 0));
-        assert_eq!(floor(&stage, Policy::Everysec, 6100), (4000, 0));
+        assert_eq!(floor(&stage, Policy::Everysec, 6101), (4000, 0));
+    }
+
+    #[test]
+    fn who_answers_nobody_owes_what_was_answered_a_window_before_but_not_for_ever() {
+        let stage = stage(vec![]);
+        // The last answer came at 3000.
+        let floor_at = |at_ms: u64| stage.promised(Policy::Everysec, &sample(at_ms, 3000))[0].floor;
+        stage
+            .timeline
+            .lock()
+            .unwrap()
+            .iter_mut()
+            .skip(3000)
+            .for_each(|then| then.clients[0].acknowledged = 3000);
+        assert_eq!(floor_at(3000), 899);
+        assert_eq!(floor_at(5800), 899);
+        assert_eq!(floor_at(7000), 2000);
+        assert_eq!(floor_at(9000), 3000);
     }
 
     #[test]

@@ -7,6 +7,7 @@
 //! Not here: what the cells say (`report.rs`).
 
 use super::Missing;
+use std::error::Error;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
@@ -42,6 +43,8 @@ pub(super) struct Outcome {
     pub(super) findings: Vec<String>,
     /// What did not run, and why.
     pub(super) not_run: Vec<String>,
+    /// What the machine kept from coming to its end, and why.
+    pub(super) broken_off: Vec<String>,
 }
 
 impl Outcome {
@@ -51,11 +54,12 @@ impl Outcome {
         self.rows.extend(share.rows);
         self.findings.extend(share.findings);
         self.not_run.extend(share.not_run);
+        self.broken_off.extend(share.broken_off);
     }
 
     /// Whether nothing was found, and nothing left out that had to run.
     pub(super) fn is_good(&self, must_run: bool) -> bool {
-        self.findings.is_empty() && (self.not_run.is_empty() || !must_run)
+        self.findings.is_empty() && self.broken_off.is_empty() && (self.not_run.is_empty() || !must_run)
     }
 }
 
@@ -104,6 +108,14 @@ impl<'a> Survey<'a> {
             self.outcome.not_run.push(text);
         }
         Ok(())
+    }
+
+    /// `what` has not come to its end; what it tried before stands.
+    pub(super) fn break_off(&mut self, what: &str, error: &dyn Error) {
+        let text = format!("BROKEN OFF: {what}: {error}");
+        // Told once more at the end, should nobody listen now.
+        let _ = writeln!(self.out, "{text}");
+        self.outcome.broken_off.push(text);
     }
 
     /// Whether all went well.

@@ -501,6 +501,9 @@ impl History {
                 let before = if let Logging::On(before) = owed.logging { before } else { sync };
                 self.tell(owed.rests_on, before.max(sync), now);
             }
+            (_, Logging::Off | Logging::Starting) => {
+                self.told_unlogged = self.told_unlogged.max(owed.rests_on);
+            }
             _ => {}
         }
         if let Op::Config(name, value) = owed.op {

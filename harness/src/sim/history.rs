@@ -127,6 +127,8 @@ pub struct History {
     pub fresh_replies: usize,
     /// Replies released in all.
     pub replies: u64,
+    /// The highest state that somebody was told of while nothing was logged.
+    pub told_unlogged: usize,
     /// The log is being switched off.
     pub(super) is_closing: bool,
     /// Somebody asked for that.
@@ -172,6 +174,7 @@ impl Default for History {
             fresh_replies: 0,
             replies: 0,
             settings_changed: Vec::new(),
+            told_unlogged: 0,
             is_closing: false,
             is_off_asked: false,
             is_cache_doubtful: false,
@@ -404,6 +407,7 @@ impl History {
         self.client_keys.clear();
         self.touched.retain(|_, touch| touch.state <= state);
         self.told.clear();
+        self.told_unlogged = 0;
         self.sync_us_max = 0;
         self.syncing_since = None;
         self.files_since.clear();

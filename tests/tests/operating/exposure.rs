@@ -3,7 +3,11 @@
 //! What could go wrong: a figure that somebody relies on is always zero, or lags behind. (That a loss of power never takes
 //! more than was said is for the simulation: `harness/src/sim/oracle/exposure.rs`.)
 
-use std::{fs, thread, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs, thread,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
 
 use perdura_harness::{client::Reply, process::Victims};
 use perdura_tests::start_perdura;
@@ -127,6 +131,68 @@ fn loading_shows_how_far_it_is_and_when_it_will_be_over() {
         assert!((0.0..600.0).contains(&eta_s), "{eta_s}");
     }
     assert_eq!(say(&mut server.client().unwrap(), "DBSIZE"), "300000");
+}
+
+#[test]
+fn a_running_backup_shows_how_far_it_is_and_the_last_one_what_it_was() {
+    let server =
+        start_perdura(&[("appendonly", "yes"), ("rdbcompression", "no"), ("enable-debug-command", "yes")]);
+    let (mut client, mut watcher) = (server.client().unwrap(), server.client().unwrap());
+    assert_eq!(say(&mut client, "DEBUG POPULATE 60000 key 1000"), "OK");
+    assert!(say(&mut client, "BGREWRITEAOF").contains("started"));
+    wait_for("the rewrite", || {
+        info(&server, "aof_rewrites") == "1" && info(&server, "aof_rewrite_in_progress") == "0"
+    });
+    let mut look = || -> BTreeMap<String, i64> {
+        let text = say(&mut watcher, "INFO persistence");
+        let fields = text.lines().filter_map(|line| line.strip_prefix("backup_")?.split_once(':'));
+        fields.filter_map(|(name, value)| Some((name.to_owned(), value.parse().ok()?))).collect()
+    };
+    let idle = |[time, age, ms, bytes]: [i64; 4]| {
+        let fields = [
+            ("in_progress", 0),
+            ("last_verified_time", time),
+            ("last_verified_age_sec", age),
+            ("last_duration_ms", ms),
+            ("last_bytes", bytes),
+        ];
+        fields.map(|(name, value)| (name.to_owned(), value)).into()
+    };
+    assert_eq!(look(), idle([-1, -1, 0, 0]));
+
+    let (began, began_s) = (Instant::now(), wall_s());
+    client.queue(&["BACKUP", "TO", "saved"]);
+    client.flush().unwrap();
+    let mut looks = Vec::new();
+    let ended = loop {
+        let fields = look();
+        if fields["in_progress"] == 0 {
+            break fields;
+        }
+        looks.push((fields["done_bytes"], fields["total_bytes"]));
+        assert_eq!(fields["last_verified_time"], -1, "not before it is complete");
+        assert!(began.elapsed() < Duration::from_secs(30), "{looks:?}");
+    };
+    assert!(client.read().unwrap().is_ok());
+    let files = fs::read_dir(server.data_dir().join("saved/appendonlydir")).unwrap();
+    let bytes: i64 = files.map(|entry| entry.unwrap().metadata().unwrap().len() as i64).sum();
+    let (time, ms) = (ended["last_verified_time"], ended["last_duration_ms"]);
+    assert!((began_s..=wall_s()).contains(&time), "{time}");
+    assert!((1..=began.elapsed().as_millis() as i64).contains(&ms), "{ms} ms");
+    assert_eq!(ended, idle([time, ended["last_verified_age_sec"], ms, bytes]));
+    assert!((0..30).contains(&ended["last_verified_age_sec"]));
+
+    // Each byte is read twice: to be copied, or summed up where it is linked, and to be verified.
+    let is_known = |total: i64| total == 0 || (bytes..=2 * bytes).contains(&total);
+    assert!(looks.iter().all(|(done, total)| is_known(*total) && done <= total), "{looks:?}");
+    assert!(looks.iter().map(|(done, _)| done).is_sorted(), "{looks:?}");
+    let is_midway = |(done, total): &(i64, i64)| *done > 0 && done < total;
+    assert!(looks.iter().any(is_midway), "nobody saw it on its way: {looks:?}");
+}
+
+/// Seconds since 1970.
+fn wall_s() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs() as i64
 }
 
 /// A byte of the base changes on the disk after it was loaded: nothing but a backup reads it.

@@ -11,11 +11,10 @@ use std::{
     net::TcpStream,
     path::Path,
     process::{Command, Output, Stdio},
-    time::Duration,
 };
 
 use perdura_harness::process::{Server, Victims};
-use perdura_tests::{start_perdura, tool};
+use perdura_tests::{killed, start_perdura, tell_not_run, tool};
 
 use super::{PATIENCE, Running, free_port, info, say, tools_of_clients::text, wait_for};
 
@@ -26,13 +25,11 @@ struct S3 {
 }
 
 impl S3 {
-    /// `None` where moto is not installed: then it is said, and with `PERDURA_MUST_RUN`, as in `.ci/run`, it fails.
+    /// `None` where moto is not installed: then it is said, and with `PERDURA_MUST_RUN=1`, as in `.ci/run`, it fails.
     fn start() -> Option<S3> {
         let probe = Command::new("python3").args(["-c", "import moto.server"]).output();
         if !probe.is_ok_and(|output| output.status.success()) {
-            let is_forced = std::env::var_os("PERDURA_MUST_RUN").is_some();
-            assert!(!is_forced, "moto is not installed: tests/clients/prepare does it");
-            println!("NOT RUN: moto is not installed (tests/clients/prepare)");
+            tell_not_run("moto is not installed (tests/clients/prepare does it)");
             return None;
         }
         let port = free_port();
@@ -158,28 +155,30 @@ fn what_was_changed_in_the_bucket_is_seen_and_gets_no_name() {
     s3.good(&["pull", url, name(&back)]);
 }
 
+/// Calls by which an upload reaches the store.
+const SENDS: [&str; 2] = ["writev", "sendto"];
+
 #[test]
 fn an_upload_that_was_killed_is_no_backup_and_the_next_one_is() {
     let Some(s3) = S3::start() else { return };
     let (_server, saved) = backed_up();
-    let url = "s3://bucket/wednesday";
-    let mut interrupted = 0;
-    for delay_ms in [0, 20, 50, 90, 140, 200] {
-        let push = s3.command(&["push", name(&saved), url]).stderr(Stdio::null()).spawn().unwrap();
-        let mut push = Running(push);
-        std::thread::sleep(Duration::from_millis(delay_ms));
-        let is_over = push.0.try_wait().unwrap().is_some();
-        drop(push);
-        let verdict = s3.run(&["verify", url]);
-        if is_over {
-            assert!(verdict.status.success(), "{delay_ms} ms: {}", text(&verdict));
-            break;
+    let (mut kills, mut whole) = (0, 0);
+    for call in SENDS {
+        for count in 1.. {
+            let url = format!("s3://bucket/{call}-{count}");
+            let push = killed::at_call(&s3.command(&["push", name(&saved), &url]), call, count);
+            let verdict = s3.run(&["verify", &url]);
+            let said = text(&verdict);
+            assert!(verdict.status.success() || said.contains("no complete backup"), "{url}: {said}");
+            if push.status.success() {
+                assert!(verdict.status.success(), "{url}: {said}");
+                break;
+            }
+            (kills, whole) = (kills + 1, whole + u32::from(verdict.status.success()));
+            // What was left there does not stand in the way of the next.
+            s3.good(&["push", name(&saved), &url]);
+            s3.good(&["verify", &url]);
         }
-        interrupted += 1;
-        let said = text(&verdict);
-        assert!(verdict.status.success() || said.contains("no complete backup"), "{delay_ms} ms: {said}");
     }
-    assert!(interrupted > 0, "no kill came in time");
-    s3.good(&["push", name(&saved), url]);
-    s3.good(&["verify", url]);
+    assert!(kills >= 8 && whole <= 2, "{kills} kills, after {whole} of them it was complete");
 }

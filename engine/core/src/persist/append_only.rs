@@ -886,6 +886,7 @@ impl AppendOnly {
         self.state == State::On
             && self.journal.is_always()
             && self.journal.offset_synced() < self.in_force_from
+            && !mutant::is(Mutant::SettlingNotSaid)
     }
 
     /// Archives superseded files if they are to be kept, removes them, then their lines. Called after a rewrite, after a

@@ -9,6 +9,7 @@
 //! Not here: what a loss of power leaves (`image.rs`), the file system on top (`mount.rs`).
 
 use super::image::{Image, Request};
+use super::mount;
 use crate::process::TempDir;
 use fuser::{
     BackgroundSession, Config, Errno, FileAttr, FileHandle, FileType, Filesystem, FopenFlags, Generation,
@@ -107,9 +108,7 @@ impl<S: Send + 'static> Device<S> {
 
     /// Gives the record, and the disk up.
     pub(in crate::crash) fn finish(mut self, start: Image) -> io::Result<Recording<S>> {
-        if let Some(session) = self.session.take() {
-            session.umount_and_join()?;
-        }
+        self.close()?;
         let mut state = self.lock();
         Ok(Recording {
             start,
@@ -117,9 +116,25 @@ impl<S: Send + 'static> Device<S> {
             samples: std::mem::take(&mut state.samples),
         })
     }
+}
+
+impl<S> Device<S> {
+    /// Ends the session once nobody holds the disk any more.
+    fn close(&mut self) -> io::Result<()> {
+        let Some(session) = self.session.take() else { return Ok(()) };
+        mount::unmount(self.folder.path())?;
+        session.join()
+    }
 
     fn lock(&self) -> MutexGuard<'_, State<S>> {
         self.state.lock().expect("nobody panics holding it")
+    }
+}
+
+impl<S> Drop for Device<S> {
+    fn drop(&mut self) {
+        // Nothing can be done about an error here; the namespace ends with the process.
+        let _ = self.close();
     }
 }
 

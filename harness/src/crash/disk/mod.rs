@@ -11,6 +11,7 @@
 //! Not here: servers and clients.
 
 mod device;
+mod holders;
 mod image;
 mod mount;
 

@@ -7,6 +7,7 @@
 //!
 //! Not here: what is on the disk (`image.rs`), who watches it (`device.rs`).
 
+use super::holders;
 use super::image::Image;
 use crate::crash::Missing;
 use crate::os;
@@ -16,11 +17,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use strum::{IntoStaticStr, VariantArray};
 
-/// How often an unmount is tried while the file system is busy: a killed process lets go a little later.
-const UNMOUNT_TRIES_MAX: usize = 200;
+/// How long an unmount is tried while the file system is busy: on a machine with much to do, a killed process or somebody
+/// who looked into a loop device lets go only later.
+const UNMOUNT_PATIENCE: Duration = Duration::from_secs(60);
+/// Between two tries.
+const UNMOUNT_PAUSE: Duration = Duration::from_millis(10);
 
 /// A file system that is tried.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, IntoStaticStr)]
@@ -135,29 +139,38 @@ impl Mount {
         self.folder.path().into()
     }
 
-    /// Unmounts.
+    /// Unmounts, once nobody has a file open on it.
     pub(in crate::crash) fn unmount(mut self) -> io::Result<()> {
-        self.try_unmount()
-    }
-
-    fn try_unmount(&mut self) -> io::Result<()> {
-        for _ in 0..UNMOUNT_TRIES_MAX {
-            if !self.is_mounted || run(Command::new("umount").arg(self.folder.path())).is_ok() {
-                self.is_mounted = false;
-                return Ok(());
-            }
-            thread::sleep(Duration::from_millis(10));
-        }
-        // Out of sight at least; it is gone with the last file open on it.
+        unmount(self.folder.path())?;
         self.is_mounted = false;
-        run(Command::new("umount").arg("-l").arg(self.folder.path()))
+        Ok(())
     }
 }
 
 impl Drop for Mount {
     fn drop(&mut self) {
-        // Nothing can be done about an error here; the namespace ends with the process.
-        let _ = self.try_unmount();
+        if self.is_mounted {
+            // Out of sight at least; it is gone with the last file open on it. Nothing can be done about an error here; the
+            // namespace ends with the process.
+            let _ = run(Command::new("umount").arg("-l").arg(self.folder.path()));
+        }
+    }
+}
+
+/// Unmounts what is mounted at `folder`, and waits for those who keep it busy.
+///
+/// # Errors
+/// Names them, when they do not let go.
+pub(super) fn unmount(folder: &Path) -> io::Result<()> {
+    let start = Instant::now();
+    loop {
+        match run(Command::new("umount").arg(folder)) {
+            Err(error) if start.elapsed() > UNMOUNT_PATIENCE => {
+                return Err(io::Error::other(format!("{error}; held by {}", holders::describe(folder))));
+            }
+            Err(_) => thread::sleep(UNMOUNT_PAUSE),
+            Ok(()) => return Ok(()),
+        }
     }
 }
 
@@ -169,4 +182,55 @@ fn run(command: &mut Command) -> io::Result<()> {
     }
     let said = String::from_utf8_lossy(&output.stderr);
     Err(io::Error::other(format!("{command:?}: {}", said.trim())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Device, Request};
+    use super::*;
+    use std::fs;
+    use std::io::Write;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    const CYCLES: u32 = 30;
+
+    /// What could go wrong: the device is freed by whoever closes it last, which need not be the one that unmounted.
+    #[test]
+    fn a_disk_is_let_go_of_although_others_look_into_its_loop_device() {
+        if let Some(missing) = super::super::missing(FileSystem::Ext4) {
+            assert!(!std::env::var("PERDURA_MUST_RUN").is_ok_and(|value| value == "1"), "{missing}");
+            writeln!(io::stderr(), "NOT RUN: unmounting in a crowd: {missing}").unwrap();
+            return;
+        }
+        enter_namespace().unwrap();
+        let start = FileSystem::Ext4.make().unwrap();
+        let has_ended = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| look_into_loop_devices(&has_ended));
+            let cycles = (0..CYCLES).try_for_each(|_| record_one_file(&start));
+            has_ended.store(true, Ordering::SeqCst);
+            cycles.unwrap();
+        });
+    }
+
+    fn record_one_file(start: &Image) -> io::Result<()> {
+        let device = Device::open(start.clone(), Arc::new(|| ()))?;
+        let mount = Mount::new(FileSystem::Ext4, &device.path())?;
+        fs::write(mount.path().join("file"), b"contents")?;
+        mount.unmount()?;
+        let recording = device.finish(start.clone())?;
+        assert!(recording.requests.iter().any(|request| matches!(request, Request::Flush)));
+        Ok(())
+    }
+
+    /// As every `mount` with a loop device does, only that each look takes longer.
+    fn look_into_loop_devices(has_ended: &AtomicBool) {
+        while !has_ended.load(Ordering::SeqCst) {
+            let open: Vec<_> = (0..8).map(|number| fs::File::open(format!("/dev/loop{number}"))).collect();
+            thread::sleep(Duration::from_millis(15));
+            drop(open);
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
 }

@@ -20,7 +20,7 @@ const POLL_PAUSE: Duration = Duration::from_millis(5);
 /// From one backup to the next: each holds the whole log, and the disk is small.
 const BACKUP_PAUSE: Duration = Duration::from_millis(250);
 /// How long a snapshot, a rewrite or a switch may take.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What happens besides the clients' writing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, IntoStaticStr)]
