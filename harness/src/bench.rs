@@ -32,6 +32,7 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
+use strum::{IntoStaticStr, VariantArray};
 
 /// How `bench` is called.
 pub const USAGE: &str = "perdura-harness bench [--server name=command]… [--quick] [--rounds 3] [--seconds 1]
@@ -51,13 +52,15 @@ const POLL_PAUSE: Duration = Duration::from_millis(1);
 const CLIENT_BUSY_MAX: f64 = 0.95;
 
 /// A part of the table.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Section {
     /// Every workload at every pipeline, nothing written to disk.
     Throughput,
     /// GET and SET under each AOF policy.
     Aof,
     /// The same by the stock client.
+    #[strum(serialize = "redis-benchmark")]
     Stock,
     /// SET under `always`, beside the device, `everysec`, and a slow device.
     Always,
@@ -72,28 +75,8 @@ pub enum Section {
 }
 
 impl Section {
-    const ALL: [Section; 8] = [
-        Section::Throughput,
-        Section::Aof,
-        Section::Stock,
-        Section::Always,
-        Section::Latency,
-        Section::Persistence,
-        Section::Tail,
-        Section::Scaling,
-    ];
-
     fn name(self) -> &'static str {
-        match self {
-            Section::Throughput => "throughput",
-            Section::Aof => "aof",
-            Section::Stock => "redis-benchmark",
-            Section::Always => "always",
-            Section::Latency => "latency",
-            Section::Persistence => "persistence",
-            Section::Tail => "tail",
-            Section::Scaling => "scaling",
-        }
+        self.into()
     }
 }
 
@@ -282,7 +265,7 @@ fn read_config(args: &mut Args) -> Result<Config, UsageError> {
     let default_pipelines: &[u64] = if is_quick { &[1, 64] } else { &[1, 16, 64] };
     let config = Config {
         servers,
-        sections: args.choices("--sections", &Section::ALL, Section::name)?,
+        sections: args.choices("--sections", Section::VARIANTS, Section::name)?,
         workloads: args.choices("--workloads", &Workload::NAMES, |name| name)?,
         pipelines: args.numbers("--pipelines", default_pipelines)?,
         keys: args.numbers("--keys", default_keys)?,

@@ -17,9 +17,11 @@ use crate::rng::Rng;
 use draw::Draw;
 use std::collections::BTreeSet;
 use std::time::{SystemTime, UNIX_EPOCH};
+use strum::{IntoStaticStr, VariantArray};
 
 /// A kind of write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Family {
     /// SET and its relatives, APPEND, MSET, DEL.
     Strings,
@@ -58,48 +60,9 @@ pub enum Family {
 }
 
 impl Family {
-    /// All of them.
-    pub const ALL: [Family; 17] = [
-        Family::Strings,
-        Family::Counters,
-        Family::Bits,
-        Family::Hyperloglogs,
-        Family::Lists,
-        Family::Hashes,
-        Family::Sets,
-        Family::Zsets,
-        Family::Places,
-        Family::Streams,
-        Family::Groups,
-        Family::Keys,
-        Family::Expiries,
-        Family::Fading,
-        Family::Fields,
-        Family::Multi,
-        Family::Scripts,
-    ];
-
     /// As written on the command line and in keys.
     pub fn name(self) -> &'static str {
-        match self {
-            Family::Strings => "strings",
-            Family::Counters => "counters",
-            Family::Bits => "bits",
-            Family::Hyperloglogs => "hyperloglogs",
-            Family::Lists => "lists",
-            Family::Hashes => "hashes",
-            Family::Sets => "sets",
-            Family::Zsets => "zsets",
-            Family::Places => "places",
-            Family::Streams => "streams",
-            Family::Groups => "groups",
-            Family::Keys => "keys",
-            Family::Expiries => "expiries",
-            Family::Fading => "fading",
-            Family::Fields => "fields",
-            Family::Multi => "multi",
-            Family::Scripts => "scripts",
-        }
+        self.into()
     }
 
     /// Whether its operations are made of the other families' writes.
@@ -320,7 +283,7 @@ mod tests {
 
     #[test]
     fn an_operation_depends_on_nothing_but_its_place() {
-        let plan = plan(&Family::ALL);
+        let plan = plan(Family::VARIANTS);
         for number in 0..1000 {
             assert_eq!(plan.operation(1, number), plan.operation(1, number));
         }
@@ -329,7 +292,7 @@ mod tests {
 
     #[test]
     fn an_operation_touches_only_keys_its_client_owns_and_names_them() {
-        let plan = plan(&Family::ALL);
+        let plan = plan(Family::VARIANTS);
         let keys: BTreeSet<Bytes> = plan.keys(1).into_iter().collect();
         assert!(plan.keys(2).iter().all(|key| !keys.contains(key)));
         for number in 0..5000 {
@@ -345,7 +308,7 @@ mod tests {
     /// succeeds would show nothing.
     #[test]
     fn every_command_succeeds_sometimes_and_changes_nothing_when_it_does_not() {
-        let plan = plan(&Family::ALL);
+        let plan = plan(Family::VARIANTS);
         let mut keyspace = Keyspace::default();
         let (mut drawn, mut done) = (BTreeSet::new(), BTreeSet::new());
         for number in 0..40_000 {

@@ -7,8 +7,10 @@
 //!
 //! Not here: mistakes of the engine (`perdura_core::mutant`), what catches them (`harness/src/sim/mutants.rs`).
 
+use strum::VariantArray;
+
 /// A mistake of the host.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, VariantArray)]
 pub enum HostMutant {
     /// A write that took a part is reported as whole.
     ShortWriteTakenForWhole,
@@ -30,23 +32,4 @@ pub enum HostMutant {
     ChildStatusIgnored,
     /// All children write to one name, whatever their process id.
     TempNameShared,
-}
-
-impl HostMutant {
-    /// All of them.
-    pub const ALL: [HostMutant; 10] = {
-        use HostMutant::*;
-        [
-            ShortWriteTakenForWhole,
-            ShortWriteSentAgain,
-            CutNotSynced,
-            DirSyncForgotten,
-            SyncWithoutLength,
-            SyncOvertakesAppends,
-            InterruptedSyncTakenForDone,
-            StepsGoOnAfterError,
-            ChildStatusIgnored,
-            TempNameShared,
-        ]
-    };
 }

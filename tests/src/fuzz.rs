@@ -7,6 +7,8 @@
 //!
 //! Not here: where the bytes come from.
 
+mod lua;
+
 use perdura_core::rdb::{Damage, DecodeSettings, Decoder, Event};
 use perdura_core::resp::{Parsed, Parser, ProtocolLimits};
 use perdura_core::store::Limits;
@@ -15,18 +17,20 @@ use perdura_sim::world::Crash;
 use perdura_structures::{intset::Intset, listpack::Listpack, ziplist::Ziplist, zipmap::Zipmap};
 
 use crate::simulated::{Simulated, show};
+pub use lua::lua;
 
 /// A property of whatever bytes it is given.
 pub type Target = fn(&[u8]);
 
 /// Every target by the name of its folder in `fuzz/seeds`.
-pub const TARGETS: [(&str, Target); 6] = [
+pub const TARGETS: [(&str, Target); 7] = [
     ("resp", resp),
     ("commands", commands),
     ("rdb", rdb),
     ("aof", aof),
     ("listpack", listpack),
     ("restore", restore),
+    ("lua", lua),
 ];
 
 /// Longest input of the targets that run a whole server: longer ones only cost time.

@@ -109,3 +109,8 @@ fn packed_collections_that_pass_the_check_are_sound() {
 fn payloads_are_refused_or_sound() {
     check("restore");
 }
+
+#[test]
+fn no_script_breaks_the_interpreter_or_its_server() {
+    check("lua");
+}

@@ -8,6 +8,7 @@ use perdura_harness::sim::plan::{Plan, Policy, Scope};
 use perdura_harness::sim::run::Options;
 use perdura_harness::sim::sweep::{Sweep, Tally, run_caught, sweep};
 use perdura_sim::Profile;
+use strum::VariantArray;
 
 /// Seeds of the fixed sweep: about a minute on two quiet cores in the test profile, most of what this file takes.
 const SEEDS: u64 = 1_500;
@@ -44,7 +45,7 @@ fn fixed_seeds_hold_and_cover_every_fault() {
 
 #[test]
 fn each_policy_holds() {
-    for policy in Policy::ALL {
+    for &policy in Policy::VARIANTS {
         check(100_000..100_000 + SEEDS_PER_POLICY, Scope { policy: Some(policy), ..Scope::default() });
     }
 }

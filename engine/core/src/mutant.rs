@@ -8,23 +8,12 @@
 //!
 //! Not here: what catches them (`harness/src/sim/mutants.rs`).
 
-macro_rules! mutants {
-    ($($(#[$doc:meta])* $name:ident,)*) => {
-        /// A mistake.
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-        #[repr(u8)]
-        pub enum Mutant {
-            $($(#[$doc])* $name,)*
-        }
+use strum::VariantArray;
 
-        impl Mutant {
-            /// All of them.
-            pub const ALL: &[Mutant] = &[$(Mutant::$name,)*];
-        }
-    };
-}
-
-mutants! {
+/// A mistake.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, VariantArray)]
+#[repr(u8)]
+pub enum Mutant {
     /// `always` never syncs.
     AlwaysWithoutSync,
     /// `always` answers before its sync has ended.

@@ -37,11 +37,43 @@ pub type OwnedArgs = Vec<Vec<u8>>;
 #[derive(Clone, Debug, Default)]
 pub struct Transaction {
     /// What EXEC will run, or has yet to.
-    pub queue: VecDeque<OwnedArgs>,
+    queue: VecDeque<OwnedArgs>,
+    /// Bytes of the arguments in the queue.
+    queue_bytes: usize,
     /// EXEC has begun.
     pub is_executing: bool,
     /// A command was refused while queueing: EXEC discards.
     pub is_aborted: bool,
+}
+
+impl Transaction {
+    /// Queues a command.
+    pub fn push(&mut self, args: OwnedArgs) {
+        self.queue_bytes += args.iter().map(Vec::len).sum::<usize>();
+        self.queue.push_back(args);
+    }
+
+    /// The command to run next, which leaves the queue.
+    pub fn pop(&mut self) -> Option<OwnedArgs> {
+        let args = self.queue.pop_front()?;
+        self.queue_bytes -= args.iter().map(Vec::len).sum::<usize>();
+        Some(args)
+    }
+
+    /// What is queued.
+    pub fn queue(&self) -> &VecDeque<OwnedArgs> {
+        &self.queue
+    }
+
+    /// Bytes of the arguments in the queue.
+    pub fn queue_bytes(&self) -> usize {
+        self.queue_bytes
+    }
+
+    /// Bytes it takes.
+    fn memory(&self) -> usize {
+        self.queue_bytes + self.queue.len() * core::mem::size_of::<OwnedArgs>()
+    }
 }
 
 /// A key watched by WATCH.
@@ -375,9 +407,20 @@ impl Session {
         }
     }
 
-    /// Bytes it takes, roughly: its buffers.
+    /// Bytes it takes, roughly: its buffers, what it has queued, and the names it has given.
     pub fn memory(&self) -> usize {
-        core::mem::size_of::<Session>() + self.input.capacity() + self.reply.len()
+        /// A short name with its places in the session and in the node.
+        const NAME_BYTES: usize = 96;
+        let names = self.watched.len()
+            + self.channels.len()
+            + self.patterns.len()
+            + self.shard_channels.len()
+            + self.tracking.prefixes.len();
+        core::mem::size_of::<Session>()
+            + self.input.capacity()
+            + self.reply.len()
+            + self.transaction.as_ref().map_or(0, Transaction::memory)
+            + names * NAME_BYTES
     }
 }
 
@@ -463,6 +506,11 @@ impl Sessions {
     /// Bytes of all sessions.
     pub fn memory(&self) -> usize {
         self.memory
+    }
+
+    /// [`Sessions::memory`], with one that is out as it is now.
+    pub fn memory_with(&self, out: &Session) -> usize {
+        self.memory - out.memory_counted + out.memory()
     }
 
     /// Number of connected clients.

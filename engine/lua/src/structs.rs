@@ -191,7 +191,7 @@ fn unpack(lua: &Lua, given: &Given<'_>) -> Answered {
         return Err(given.bad(2, "offset must be 1 or greater"));
     }
     // A negative offset is one beyond every end.
-    let mut at = usize::try_from(first - 1).unwrap_or(usize::MAX / 2);
+    let mut at = usize::try_from(first.saturating_sub(1)).unwrap_or(usize::MAX / 2);
     let mut values: Vec<Value> = Vec::new();
     let too_short = || given.bad(1, "data string too short");
     while let Some(item) = format.next()? {

@@ -115,6 +115,10 @@ pub const TRADE_OFFS: &[(&str, &str)] = &[
         "maxmemory-samples",
         "10 is close to true LRU, for processor time at each eviction; 3 is quicker and rougher.",
     ),
+    (
+        "maxmemory-clients",
+        "Bounds what all slow readers hold together; the largest are cut off first, whoever they are.",
+    ),
     ("lfu-log-factor", "More tells hot keys from very hot ones; new keys need more hits to stay."),
     ("lfu-decay-time", "Less forgets yesterday's hot keys sooner; 0 forgets at each look."),
     ("active-expire-effort", "More frees expired keys sooner, for processor time and latency."),

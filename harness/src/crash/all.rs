@@ -16,6 +16,7 @@ use std::io;
 use std::process::{Command, ExitCode};
 use std::sync::Mutex;
 use std::thread;
+use strum::VariantArray;
 
 /// How `crash all` is called.
 pub const USAGE: &str =
@@ -127,7 +128,7 @@ impl Plan {
         }
         Ok(Plan {
             parts: args.choices("--parts", &PARTS, |part| part)?,
-            systems: args.choices("--systems", &FileSystem::ALL, FileSystem::name)?,
+            systems: args.choices("--systems", FileSystem::VARIANTS, FileSystem::name)?,
             options,
         })
     }

@@ -27,6 +27,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
+use strum::{IntoStaticStr, VariantArray};
 
 /// How `crash errors` is called.
 pub const USAGE: &str = "perdura-harness crash errors [--server name=command] [--points 6] [--seed 1]
@@ -47,7 +48,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const SLOW_FLUSH: Duration = Duration::from_millis(500);
 
 /// What is wrong with the device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Trouble {
     /// One write fails.
     OneWrite,
@@ -64,26 +66,9 @@ pub enum Trouble {
 }
 
 impl Trouble {
-    /// All of them.
-    pub const ALL: [Trouble; 6] = [
-        Trouble::OneWrite,
-        Trouble::Burst,
-        Trouble::OneFlush,
-        Trouble::AllFlushes,
-        Trouble::Full,
-        Trouble::Slow,
-    ];
-
     /// As written on the command line.
     pub fn name(self) -> &'static str {
-        match self {
-            Trouble::OneWrite => "one-write",
-            Trouble::Burst => "burst",
-            Trouble::OneFlush => "one-flush",
-            Trouble::AllFlushes => "all-flushes",
-            Trouble::Full => "full",
-            Trouble::Slow => "slow",
-        }
+        self.into()
     }
 
     fn faults(self) -> Faults {
@@ -303,11 +288,11 @@ fn judge_kill(judge: &Judge, stage: &Stage, server: &mut Server) -> io::Result<V
 pub(super) fn survey(mut args: Args, survey: &mut Survey) -> Result<(), Box<dyn std::error::Error>> {
     let launch = super::read_launch(&mut args)?;
     let policies = args.choices("--policies", &Policy::PROMISING, Policy::name)?;
-    let systems = args.choices("--systems", &FileSystem::ALL, FileSystem::name)?;
-    let troubles = args.choices("--troubles", &Trouble::ALL, Trouble::name)?;
+    let systems = args.choices("--systems", FileSystem::VARIANTS, FileSystem::name)?;
+    let troubles = args.choices("--troubles", Trouble::VARIANTS, Trouble::name)?;
     let (points, seed) = (args.number("--points", 6)?, args.number("--seed", 1)?);
     args.finish()?;
-    let families = super::known_families(&launch, Family::ALL.to_vec(), survey)?;
+    let families = super::known_families(&launch, Family::VARIANTS.to_vec(), survey)?;
     survey.begin(&format!("crash errors: server {}, seed {seed}", launch.command.name), &ERRORS_COLUMNS)?;
     for file_system in systems {
         if let Some(missing) = disk::missing(file_system) {

@@ -26,6 +26,7 @@ use std::io;
 use std::ops::Range;
 use std::thread;
 use std::time::{Duration, Instant};
+use strum::{IntoStaticStr, VariantArray};
 
 /// How `crash kill` is called.
 pub const USAGE: &str = "perdura-harness crash kill [--server name=command] [--rounds 20] [--seed 1]
@@ -48,7 +49,8 @@ const ORPHAN_PATIENCE: Duration = Duration::from_secs(5);
 const START_KILLS_MAX: u64 = 3;
 
 /// What the server is doing when it is killed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Moment {
     /// Anything.
     Any,
@@ -67,28 +69,9 @@ pub enum Moment {
 }
 
 impl Moment {
-    /// All of them.
-    pub const ALL: [Moment; 7] = [
-        Moment::Any,
-        Moment::Snapshot,
-        Moment::Rewrite,
-        Moment::Swap,
-        Moment::Switch,
-        Moment::Startup,
-        Moment::Backup,
-    ];
-
     /// As written on the command line.
     pub fn name(self) -> &'static str {
-        match self {
-            Moment::Any => "any",
-            Moment::Snapshot => "snapshot",
-            Moment::Rewrite => "rewrite",
-            Moment::Swap => "swap",
-            Moment::Switch => "switch",
-            Moment::Startup => "startup",
-            Moment::Backup => "backup",
-        }
+        self.into()
     }
 
     fn commands(self) -> &'static [&'static str] {
@@ -135,8 +118,8 @@ impl Config {
             clients: 4,
             pipeline: 16,
             ballast: 20_000,
-            families: Family::ALL.to_vec(),
-            moments: Moment::ALL.to_vec(),
+            families: Family::VARIANTS.to_vec(),
+            moments: Moment::VARIANTS.to_vec(),
         }
     }
 }
@@ -508,8 +491,8 @@ fn read_config(args: &mut Args) -> Result<Config, UsageError> {
         clients: args.number("--clients", defaults.clients)?,
         pipeline: args.number("--pipeline", defaults.pipeline)?,
         ballast: args.number("--ballast", defaults.ballast)?,
-        families: args.choices("--families", &Family::ALL, Family::name)?,
-        moments: args.choices("--moments", &Moment::ALL, Moment::name)?,
+        families: args.choices("--families", Family::VARIANTS, Family::name)?,
+        moments: args.choices("--moments", Moment::VARIANTS, Moment::name)?,
         ..defaults
     };
     if config.families.iter().all(|family| family.is_composed()) {

@@ -34,6 +34,7 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 use std::time::Duration;
+use strum::{IntoStaticStr, VariantArray};
 use survey::Survey;
 
 /// How each part is called.
@@ -47,7 +48,7 @@ pub fn usage() -> String {
 /// A wrong command line, or a machine that fails.
 pub fn main(mut args: Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
     // Before any other thread begins: what is started later must see the mounts.
-    if FileSystem::ALL.iter().any(|file_system| disk::missing(*file_system).is_none()) {
+    if FileSystem::VARIANTS.iter().any(|file_system| disk::missing(*file_system).is_none()) {
         disk::enter_namespace()?;
     }
     let part = args.word().unwrap_or_default();
@@ -134,7 +135,8 @@ fn read_launch(args: &mut Args) -> Result<Launch, UsageError> {
 }
 
 /// Which part of persistence a server is asked to use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Policy {
     /// `appendfsync always`
     Always,
@@ -161,13 +163,7 @@ impl Policy {
 
     /// As written on the command line.
     pub fn name(self) -> &'static str {
-        match self {
-            Policy::Always => "always",
-            Policy::Everysec => "everysec",
-            Policy::No => "no",
-            Policy::Snapshots => "snapshots",
-            Policy::Off => "off",
-        }
+        self.into()
     }
 
     /// How long after its answer a write may still be lost with the power; `None` if for ever.

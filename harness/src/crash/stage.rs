@@ -294,6 +294,7 @@ impl Stage {
 mod tests {
     use super::*;
     use crate::operations::Family;
+    use strum::VariantArray;
 
     fn sample(at_ms: u64, acknowledged: u64) -> Sample {
         let client = ClientSample { acknowledged, sent: acknowledged + 4, shown: acknowledged + 1 };
@@ -302,7 +303,7 @@ mod tests {
 
     /// A client that is answered one operation each millisecond.
     fn stage(duties: Vec<(u64, Duty)>) -> Stage {
-        let stage = Stage::new(Plan { seed: 1, families: Family::ALL.to_vec(), epoch_ms: 0 }, 1);
+        let stage = Stage::new(Plan { seed: 1, families: Family::VARIANTS.to_vec(), epoch_ms: 0 }, 1);
         *stage.timeline.lock().unwrap() = (0..10_000).map(|at_ms| sample(at_ms, at_ms)).collect();
         let at = |(at_ms, duty)| (Duration::from_millis(at_ms), duty);
         stage.duties.lock().unwrap().extend(duties.into_iter().map(at));

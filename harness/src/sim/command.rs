@@ -10,6 +10,7 @@ use crate::args::{Args, UsageError};
 use perdura_core::mutant::{self, Mutant};
 use perdura_core::persist::recovery::Case;
 use perdura_sim::{Happening, Profile};
+use strum::VariantArray;
 
 /// How they are called.
 pub const USAGE: &str = "perdura-harness sweep [--seeds 0..1000] [--policy always|everysec|no|rdb|switching]
@@ -104,11 +105,11 @@ fn report(tally: &Tally, elapsed: Duration, threads: usize, scope: Scope) {
 }
 
 fn show_coverage(tally: &Tally) {
-    for happening in Happening::ALL {
+    for &happening in Happening::VARIANTS {
         println!("{:>10}  {happening:?}", tally.sometimes.count(happening));
     }
     println!("rows of the recovery tables:");
-    for case in Case::ALL {
+    for &case in Case::VARIANTS {
         println!("{:>10}  {case:?}", tally.cases.get(&case).copied().unwrap_or(0));
     }
 }
@@ -149,7 +150,11 @@ pub fn scope_of(args: &mut Args) -> Result<Scope, UsageError> {
     Ok(Scope {
         policy: policy
             .map(|text| {
-                Policy::ALL.into_iter().find(|policy| policy.name() == text).ok_or(unknown("--policy", &text))
+                Policy::VARIANTS
+                    .iter()
+                    .copied()
+                    .find(|policy| policy.name() == text)
+                    .ok_or(unknown("--policy", &text))
             })
             .transpose()?,
         profile: profile
@@ -163,7 +168,7 @@ pub fn scope_of(args: &mut Args) -> Result<Scope, UsageError> {
         focus: focus
             .map(|text| {
                 let is_named = |focus: &Focus| format!("{focus:?}").eq_ignore_ascii_case(&text);
-                Focus::ALL.into_iter().find(is_named).ok_or(unknown("--focus", &text))
+                Focus::VARIANTS.iter().copied().find(is_named).ok_or(unknown("--focus", &text))
             })
             .transpose()?,
     })
@@ -195,7 +200,7 @@ pub fn mutant_of(args: &mut Args) -> Result<Chosen, UsageError> {
     if !mutant::ARE_COMPILED_IN {
         return Err(UsageError("--mutant: built without --features mutants".into()));
     }
-    let found = Mutant::ALL.iter().copied().find(|mutant| format!("{mutant:?}") == name);
+    let found = Mutant::VARIANTS.iter().copied().find(|mutant| format!("{mutant:?}") == name);
     found.map(|mutant| Chosen(Some(mutant))).ok_or(UsageError(format!("--mutant {name}: unknown")))
 }
 

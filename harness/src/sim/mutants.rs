@@ -17,6 +17,7 @@ use super::run::Options;
 use super::sweep::{Sweep, sweep};
 use crate::args::Args;
 use crate::os::process_cpu_time;
+use strum::VariantArray;
 
 /// Where a mutant shows soonest; `None` where any plan will do.
 fn scope_of(mutant: Mutant) -> Scope {
@@ -131,14 +132,15 @@ pub fn main(mut args: Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
     std::panic::set_hook(Box::new(|_| {}));
     let began = Instant::now();
     let mut survivors = 0;
-    let chosen =
-        Mutant::ALL.iter().filter(|mutant| only.as_ref().is_none_or(|only| *only == format!("{mutant:?}")));
+    let chosen = Mutant::VARIANTS
+        .iter()
+        .filter(|mutant| only.as_ref().is_none_or(|only| *only == format!("{mutant:?}")));
     let mut count = 0;
     for mutant in chosen {
         count += 1;
         survivors += u32::from(!show(&format!("{mutant:?}"), hunt_mutant(*mutant, seeds, threads)));
     }
-    for mutant in HostMutant::ALL {
+    for &mutant in HostMutant::VARIANTS {
         let name = format!("{mutant:?}");
         if only.as_ref().is_none_or(|only| *only == name) {
             count += 1;

@@ -10,6 +10,7 @@
 use std::collections::BTreeSet;
 
 use perdura_sim::{Crash, Fault, FaultKind, Moment, Operation, Profile, SimRng, WALL_STARTS_US};
+use strum::{IntoStaticStr, VariantArray};
 
 use super::workload::{Op, Workload};
 
@@ -163,7 +164,8 @@ pub enum Ending {
 }
 
 /// Which part of persistence a sweep is asked to look at.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Policy {
     /// AOF, `appendfsync always`
     Always,
@@ -178,19 +180,9 @@ pub enum Policy {
 }
 
 impl Policy {
-    /// All of them.
-    pub const ALL: [Policy; 5] =
-        [Policy::Always, Policy::Everysec, Policy::No, Policy::Rdb, Policy::Switching];
-
     /// As written on the command line.
     pub fn name(self) -> &'static str {
-        match self {
-            Policy::Always => "always",
-            Policy::Everysec => "everysec",
-            Policy::No => "no",
-            Policy::Rdb => "rdb",
-            Policy::Switching => "switching",
-        }
+        self.into()
     }
 
     fn fsync(self, rng: &mut SimRng) -> &'static str {
@@ -204,7 +196,7 @@ impl Policy {
 }
 
 /// What a plan dwells on: a rare place that chance alone would come to once in thousands of plans.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, VariantArray)]
 pub enum Focus {
     /// Streams with their groups, rewritten as commands.
     Streams,
@@ -227,18 +219,14 @@ pub enum Focus {
 }
 
 impl Focus {
-    /// All of them.
-    pub const ALL: [Focus; 9] = {
-        use Focus::*;
-        [Streams, Hole, SwitchBack, Directory, FailedStop, Bare, Decay, CutForbidden, Slow]
-    };
-
     fn policy(self, rng: &mut SimRng) -> Policy {
         match self {
             Focus::Hole => Policy::No,
             Focus::SwitchBack => Policy::Switching,
             Focus::Slow => Policy::Everysec,
-            Focus::Streams | Focus::Directory | Focus::FailedStop | Focus::Bare => Policy::ALL[rng.index(3)],
+            Focus::Streams | Focus::Directory | Focus::FailedStop | Focus::Bare => {
+                Policy::VARIANTS[rng.index(3)]
+            }
             // What is torn has a file after it, or not, only where syncs are rare.
             Focus::Decay | Focus::CutForbidden => [Policy::Everysec, Policy::No][rng.index(2)],
         }
@@ -273,11 +261,11 @@ impl Plan {
     /// The plan of a seed.
     pub fn draw(seed: u64, scope: Scope) -> Plan {
         let rng = &mut SimRng::new(seed ^ 0x9e1a_17bd);
-        let drawn = rng.chance(FOCUS_PERMILLE).then(|| Focus::ALL[rng.index(Focus::ALL.len())]);
+        let drawn = rng.chance(FOCUS_PERMILLE).then(|| Focus::VARIANTS[rng.index(Focus::VARIANTS.len())]);
         let focus = scope.focus.or(drawn);
         let policy = match focus {
             Some(focus) => focus.policy(rng),
-            None => Policy::ALL[rng.index(5)],
+            None => Policy::VARIANTS[rng.index(5)],
         };
         let policy = scope.policy.unwrap_or(policy);
         let profile = match focus {

@@ -13,6 +13,7 @@ use std::thread;
 
 use perdura_core::persist::recovery::Case;
 use perdura_sim::{Happening, Sometimes};
+use strum::VariantArray;
 
 use super::oracle::Violation;
 use super::plan::{Plan, Scope};
@@ -111,7 +112,7 @@ impl Tally {
 
     /// Rows of the recovery tables that no start went through.
     pub fn never_cases(&self) -> Vec<Case> {
-        Case::ALL.into_iter().filter(|case| !self.cases.contains_key(case)).collect()
+        Case::VARIANTS.iter().copied().filter(|case| !self.cases.contains_key(case)).collect()
     }
 
     /// Faults and recoveries that a sweep is meant to test and this one did not.

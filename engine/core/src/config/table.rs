@@ -210,7 +210,7 @@ directives! {
     /// How long one round of eviction may take, 0 to 100.
     "maxmemory-eviction-tenacity" => maxmemory_eviction_tenacity: u32 = 10, int(0, 100), NoEffect;
     /// Memory all clients together may take: bytes, or a share of `maxmemory`; 0 for no limit.
-    "maxmemory-clients" => maxmemory_clients: MemoryOrPercent = MemoryOrPercent::Bytes(0), Kind::MemoryOrPercent, NoEffect;
+    "maxmemory-clients" => maxmemory_clients: MemoryOrPercent = MemoryOrPercent::Bytes(0), Kind::MemoryOrPercent;
     /// How slowly the use counter of LFU grows.
     "lfu-log-factor" => lfu_log_factor: u32 = 10, int(0, INT_MAX);
     /// Minutes after which the use counter of LFU drops by one.

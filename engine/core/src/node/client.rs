@@ -10,7 +10,7 @@ use crate::{
     error::{Error, SYNTAX},
     host::{ClientId, Effects},
     resp::{Protocol, encode_command},
-    session::{ReplyMode, Session, Waiting},
+    session::{ReplyMode, Session, Transaction, Waiting},
 };
 
 /// CLIENT PAUSE, while it lasts.
@@ -166,8 +166,7 @@ impl Node {
     pub(super) fn describe(&self, session: &Session, request_len: usize) -> String {
         let age_s = |since_us: u64| self.now.mono_us.saturating_sub(since_us) / 1_000_000;
         let transaction = session.transaction.as_ref();
-        let queued_bytes: usize =
-            transaction.map_or(0, |transaction| transaction.queue.iter().flatten().map(Vec::len).sum());
+        let queued_bytes = transaction.map_or(0, Transaction::queue_bytes);
         let redirect = redirection(&session.tracking);
         let query = session.input.len() + request_len;
         let events = if session.output().is_empty() { "r" } else { "rw" };
@@ -190,7 +189,7 @@ impl Node {
             session.channels.len(),
             session.patterns.len(),
             session.shard_channels.len(),
-            transaction.map_or(-1, |transaction| transaction.queue.len() as i64),
+            transaction.map_or(-1, |transaction| transaction.queue().len() as i64),
             session.input.capacity() - session.input.len(),
             request_len,
             session.reply.len(),

@@ -1,79 +1,20 @@
-//! A node with clients to talk to, for the tests of what clients are told: no sockets, a disk in memory.
+//! A node with clients to talk to, for the tests of what clients are told and when: nothing that it asks for happens by itself.
 //!
-//! Replies are taken as bytes; `\r\n` is shown as a blank, so that a test reads in one line.
+//! Always true: effects stay in [`Conversation::effects`] until the test looks at them or confirms them. Replies are
+//! taken as bytes; `\r\n` is shown as a blank, so that a test reads in one line.
+//!
+//! Not here: a server whose every effect succeeds at once (`testing.rs`).
 
-use alloc::{
-    collections::BTreeMap,
-    string::{String, ToString},
-    vec::Vec,
-};
+use alloc::{string::String, vec::Vec};
 
-use super::{Node, Seeds, no_stopwatch};
+use super::{Node, Seeds, no_stopwatch, testing::MemoryDisk};
 use crate::{
     bytes::quote::split_args,
     config::Config,
-    host::{ClientId, Completion, DirEntry, Disk, Effect, Effects, Engine, FileId, FileStep, IoError, Peer},
+    host::{ClientId, Completion, Effect, Effects, Engine, Peer},
     resp::encode_command,
     time::Now,
 };
-
-const ENOENT: i32 = 2;
-
-/// Files by their paths; never crashes, never fails.
-#[derive(Default)]
-struct Files {
-    contents: BTreeMap<String, Vec<u8>>,
-    open: BTreeMap<FileId, String>,
-}
-
-impl Disk for Files {
-    fn perform(&mut self, step: &FileStep) -> Result<(), IoError> {
-        match step {
-            FileStep::CreateExclusive { file, path } | FileStep::CreateTemp { file, path } => {
-                self.contents.insert(path.clone(), Vec::new());
-                self.open.insert(*file, path.clone());
-            }
-            FileStep::Append { file, bytes } => {
-                self.contents.get_mut(&self.open[file]).expect("an open file").extend_from_slice(bytes);
-            }
-            FileStep::Rename { from, to } => {
-                let content = self.contents.remove(from).expect("a file to rename");
-                self.contents.insert(to.clone(), content);
-            }
-            FileStep::Remove { path } => {
-                self.contents.remove(path);
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
-    fn list(&mut self, path: &str) -> Result<Vec<DirEntry>, IoError> {
-        let entries = self.contents.iter().filter_map(|(name, content)| {
-            let (dir, name) = name.rsplit_once('/').unwrap_or(("", name));
-            (dir == path).then(|| DirEntry {
-                name: name.to_string(),
-                len: content.len() as u64,
-                is_file: true,
-                modified_ms: 0,
-            })
-        });
-        Ok(entries.collect())
-    }
-
-    fn read_at(&mut self, path: &str, offset: u64, buffer: &mut [u8]) -> Result<usize, IoError> {
-        let missing = IoError { operation: "open", path: path.into(), errno: ENOENT };
-        let content = self.contents.get(path).ok_or(missing)?;
-        let rest = &content[content.len().min(offset as usize)..];
-        let count = rest.len().min(buffer.len());
-        buffer[..count].copy_from_slice(&rest[..count]);
-        Ok(count)
-    }
-
-    fn len(&mut self, path: &str) -> Result<Option<u64>, IoError> {
-        Ok(self.contents.get(path).map(|content| content.len() as u64))
-    }
-}
 
 /// A node and the time.
 pub(super) struct Conversation {
@@ -90,11 +31,11 @@ impl Conversation {
         let seeds = Seeds { seed: 1, process_id: 1, stopwatch: no_stopwatch };
         let now = Now { mono_us: 1_000_000, wall_us: 1_700_000_000_000_000 };
         let mut node = Node::new(config, seeds, now);
-        let mut files = Files::default();
+        let mut disk = MemoryDisk::default();
         let mut effects = Effects::new();
         for _ in 0..100 {
             if node.is_loading() {
-                node.load(now, &mut files, &mut effects);
+                node.load(now, &mut disk, &mut effects);
             }
         }
         assert!(!node.is_loading(), "an empty directory loads at once");

@@ -216,8 +216,10 @@ impl Node {
                 return true;
             }
             let Some(victim) = self.choose_victim() else { return false };
-            let hash = self.store.db(victim.db).hash(&victim.key);
-            self.store.db_mut(victim.db).remove(hash, &victim.key);
+            self.timed("eviction-del", |node| {
+                let db = node.store.db_mut(victim.db);
+                db.remove(db.hash(&victim.key), &victim.key);
+            });
             self.store.stats.evicted += 1;
             self.store.touch_in(victim.db, &victim.key, 1);
             self.store.notify_in(victim.db, Class::Evicted, "evicted", &victim.key);

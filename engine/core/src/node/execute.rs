@@ -71,6 +71,7 @@ impl Node {
             tracing::warn!("Closing client that reached max query buffer length: {}", session.peer.address);
             self.close_session(session, true, effects);
         }
+        self.evict_clients(Some(session), effects);
     }
 
     /// Runs what a client had sent before it was held up.
@@ -208,6 +209,7 @@ impl Node {
         if self.is_over_output_limit(session) {
             self.close_overlong(session, effects);
         }
+        self.evict_clients(Some(session), effects);
     }
 
     fn check(&mut self, session: &mut Session, row: &Row, request: &Request<'_>) -> Result<(), Error> {

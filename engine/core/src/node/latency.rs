@@ -19,6 +19,7 @@ use super::Node;
 use crate::{
     commands::{Args, CommandResult, printable, spec::flag, table::Row},
     error::Error,
+    host::FileId,
     session::Session,
 };
 
@@ -189,6 +190,21 @@ impl Node {
         }
     }
 
+    /// Takes note of how long the batch that has just been appended to this file took, under its own name and under what
+    /// else the disk was asked for meanwhile.
+    pub(super) fn note_append_latency(&mut self, file: FileId) {
+        let Some(elapsed_us) = self.aof.journal.appending_us(self.now, file) else { return };
+        let event = if self.aof.journal.is_syncing() {
+            "aof-write-pending-fsync"
+        } else if self.has_child() {
+            "aof-write-active-child"
+        } else {
+            "aof-write-alone"
+        };
+        self.note_latency(event, elapsed_us);
+        self.note_latency("aof-write", elapsed_us);
+    }
+
     pub(super) fn latency_latest(&mut self, session: &mut Session) {
         let reply = &mut session.reply;
         reply.array(self.spikes.by_event.len());
@@ -311,6 +327,19 @@ fn advice(event: &str) -> &'static str {
             " These commands are fast by themselves: the machine may be short of processor time or memory."
         }
         "fork" => " Starting a snapshot is slow: much memory, or transparent huge pages.",
+        "aof-write" | "aof-write-alone" => {
+            " The disk takes writes slowly: it may be busy with others, or the page cache full of what is not written back."
+        }
+        "aof-write-pending-fsync" => {
+            " Writes wait behind a sync of the same file. See the sync histogram of INFO persistence."
+        }
+        "aof-write-active-child" => " Writes wait while a child writes its own file to the same disk.",
+        "eviction-cycle" | "eviction-del" => {
+            " More is evicted at a time than should be: 'maxmemory' may be too small for this load."
+        }
+        "expire-cycle" => {
+            " Many keys expire at the same moment: spread their times, or lower 'active-expire-effort'."
+        }
         "aof-fsync-always" => " The disk syncs slowly; 'appendfsync everysec' waits for it less often.",
         _ => "",
     }
@@ -367,6 +396,28 @@ mod tests {
             ("LATENCY RESET none", ":0"),
             ("LATENCY RESET", ":1"),
             ("LATENCY LATEST", "[]"),
+        ]);
+    }
+
+    #[test]
+    fn an_append_is_late_by_the_time_it_took() {
+        let mut server =
+            TestServer::new("latency-monitor-threshold 10\nappendonly yes\nappendfsync everysec");
+        server.run_on_slow_disk("SET k v", 9);
+        server.check(&[("LATENCY LATEST", "[]")]);
+        server.run_on_slow_disk("SET k v", 30);
+        server.check(&[
+            ("LATENCY HISTORY aof-write", "[[:1700000000, :30]]"),
+            ("LATENCY HISTORY aof-write-alone", "[[:1700000000, :30]]"),
+            ("LATENCY HISTORY aof-write-pending-fsync", "[]"),
+        ]);
+        // The tail is synced; a second later the next sync comes with the write.
+        server.advance_ms(2_000);
+        server.advance_ms(2_000);
+        server.run_on_slow_disk("SET k v", 40);
+        server.check(&[
+            ("LATENCY HISTORY aof-write", "[[:1700000000, :30], [:1700000004, :40]]"),
+            ("LATENCY HISTORY aof-write-pending-fsync", "[[:1700000004, :40]]"),
         ]);
     }
 

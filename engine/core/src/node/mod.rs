@@ -20,6 +20,7 @@ mod backup;
 mod batch;
 mod blocking;
 mod client;
+mod client_memory;
 mod command;
 mod config;
 mod connection;
@@ -551,6 +552,7 @@ impl Engine for Node {
         self.flush_journal(effects);
         self.serve_synced_waiters(effects);
         self.broadcast_invalidations();
+        self.evict_clients(None, effects);
         self.release_replies(effects);
         self.counters.turn_ns += (self.seeds.stopwatch)().saturating_sub(started);
     }

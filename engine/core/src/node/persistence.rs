@@ -398,6 +398,7 @@ impl Node {
         let now = self.now;
         match completion {
             Completion::Appended { file, error, .. } => {
+                self.note_append_latency(file);
                 self.aof.journal.appended(now, file, error);
                 self.aof.advance(now, &mut self.ids, effects);
             }

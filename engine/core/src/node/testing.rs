@@ -105,14 +105,30 @@ impl TestServer {
     /// Sends a command and lets the server do all it can.
     #[track_caller]
     pub fn send(&mut self, client: ClientId, line: &str) {
+        let effects = self.receive(client, line);
+        self.perform_all(effects);
+        self.settle();
+    }
+
+    /// [`TestServer::run`] with a disk that takes this long for what the server asks for at the end of the turn.
+    #[track_caller]
+    pub fn run_on_slow_disk(&mut self, line: &str, ms: u64) -> String {
+        let mut effects = self.receive(self.main, line);
+        self.node.turn(self.now, &mut effects);
+        self.now.mono_us += ms * 1000;
+        self.perform_all(effects);
+        self.settle();
+        self.read(self.main)
+    }
+
+    fn receive(&mut self, client: ClientId, line: &str) -> Effects {
         let words = split_args(line.as_bytes()).expect("quotes are closed");
         let args: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
         let mut bytes = Vec::new();
         encode_command(&args, &mut bytes);
         let mut effects = Effects::new();
         self.node.receive(self.now, client, &bytes, &mut effects);
-        self.perform_all(effects);
-        self.settle();
+        effects
     }
 
     /// What a client has got since it last looked.

@@ -52,9 +52,10 @@ impl Node {
                 Some(_) if self.is_absent(db, key) => WatchedAs::Expired,
                 Some(_) => WatchedAs::There,
             };
-            let is_known = session.watched.iter().any(|watched| watched.db == db && watched.key == *key);
-            if !is_known {
-                session.watched.insert(WatchedKey { db, key: key.to_vec(), was });
+            let least = WatchedKey { db, key: key.to_vec(), was: WatchedAs::There };
+            let next = session.watched.range(&least..).next();
+            if next.is_none_or(|next| next.db != db || next.key != *key) {
+                session.watched.insert(WatchedKey { was, ..least });
                 self.watchers.entry(DbKey { db, key: key.to_vec() }).or_default().insert(session.client);
             }
         }
@@ -92,7 +93,7 @@ impl Node {
     pub(super) fn queue(&mut self, session: &mut Session, request: &Request<'_>) {
         let transaction = session.transaction.as_mut().expect("only inside of MULTI");
         if !transaction.is_aborted {
-            transaction.queue.push_back(request.args.iter().map(|arg| arg.to_vec()).collect());
+            transaction.push(request.args.iter().map(|arg| arg.to_vec()).collect());
         }
         session.reply.simple("QUEUED");
     }
@@ -110,7 +111,7 @@ impl Node {
             session.reply.null_array();
             return Ok(());
         }
-        session.reply.array(transaction.queue.len());
+        session.reply.array(transaction.queue().len());
         // What it watches itself may change now.
         self.unwatch(session);
         self.begin_unit();
@@ -121,9 +122,7 @@ impl Node {
 
     /// Executes what is queued, to the end or up to a script that takes long.
     fn exec_queue(&mut self, session: &mut Session, effects: &mut Effects) {
-        while let Some(args) =
-            session.transaction.as_mut().and_then(|transaction| transaction.queue.pop_front())
-        {
+        while let Some(args) = session.transaction.as_mut().and_then(Transaction::pop) {
             let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
             self.exec_one(session, &args, effects);
             if session.blocked.is_some() {
@@ -198,7 +197,7 @@ impl Node {
     }
 
     fn queued_flags<'a>(&'a self, session: &'a Session) -> impl Iterator<Item = u32> + 'a {
-        let queue = session.transaction.iter().flat_map(|transaction| &transaction.queue);
+        let queue = session.transaction.iter().flat_map(Transaction::queue);
         queue.filter_map(|args| {
             let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
             self.table.resolve(&args).map(|row| self.flags_of(&row, &args))

@@ -472,6 +472,12 @@ impl Journal {
 
     // --- What the host reports ----------------------------------------------------------------------
 
+    /// How long the oldest batch in flight has been on its way to the page cache of this file, microseconds.
+    pub fn appending_us(&self, now: Now, file: FileId) -> Option<u64> {
+        let batch = self.in_flight.front().filter(|_| self.file == Some(file))?;
+        Some(now.mono_us.saturating_sub(batch.sealed_us))
+    }
+
     /// The oldest batch in flight has ended.
     pub fn appended(&mut self, now: Now, file: FileId, error: Option<IoError>) {
         if self.file != Some(file) {

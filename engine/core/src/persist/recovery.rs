@@ -43,6 +43,7 @@ use crate::{
     rdb::{self, DecodeSettings, Decoder, Event},
     store::Limits,
 };
+use strum::VariantArray;
 
 /// Why the server does not start. The text is logged as it stands.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -55,7 +56,7 @@ impl From<IoError> for Refusal {
 }
 
 /// What a start found: a row of the table above, or of the one in `node/loading.rs`. For tests, which must meet them all.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, VariantArray)]
 pub enum Case {
     /// Nothing there.
     FirstStart,
@@ -93,33 +94,6 @@ pub enum Case {
     UnsyncedWrittenAnew,
     /// The same, in several files: all was written anew as a base.
     BaseWrittenAnew,
-}
-
-impl Case {
-    /// All of them.
-    pub const ALL: [Case; 18] = {
-        use Case::*;
-        [
-            FirstStart,
-            DumpLoaded,
-            SetLoaded,
-            DumpImported,
-            DumpNewerThanSet,
-            OldFileUpgraded,
-            BaseAdopted,
-            ManifestDamaged,
-            PartMissing,
-            ManifestLost,
-            TailCut,
-            LogEndedEarlier,
-            TailRefused,
-            TornInTheMiddle,
-            DamagedBelowSynced,
-            RdbDamaged,
-            UnsyncedWrittenAnew,
-            BaseWrittenAnew,
-        ]
-    };
 }
 
 /// What is going to be loaded.

@@ -14,12 +14,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use strum::VariantArray;
 
 /// What appended bytes are torn into.
 const PIECE_SIZE: usize = 512;
 
 /// Which of the changes that no sync covers are left.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray)]
 pub(super) enum Keep {
     Nothing,
     Everything,
@@ -27,11 +28,6 @@ pub(super) enum Keep {
     Prefix,
     /// Each by lot, appended bytes in pieces.
     Random,
-}
-
-impl Keep {
-    /// All of them.
-    pub(super) const ALL: [Keep; 4] = [Keep::Nothing, Keep::Everything, Keep::Prefix, Keep::Random];
 }
 
 /// A change of a file's contents that is not durable yet.

@@ -32,6 +32,7 @@ use std::io;
 use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
+use strum::VariantArray;
 use trace::{CALLS, Call, Event};
 
 /// How both are called.
@@ -117,7 +118,7 @@ pub fn enumerate(config: &Config) -> io::Result<PowerReport> {
         events[taken_in..=instant].iter().for_each(|event| disk.take_in(event));
         taken_in = instant + 1;
         let line = events[instant].end;
-        let keep = Keep::ALL[number % Keep::ALL.len()];
+        let keep = Keep::VARIANTS[number % Keep::VARIANTS.len()];
         let dir = TempDir::new("perdura-enumerate")?;
         disk.crash_into(dir.path(), keep, &mut rng)?;
         let mut server = Server::prepare_at(launch.clone(), dir.path())?;

@@ -17,12 +17,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
 use std::time::Duration;
+use strum::{IntoStaticStr, VariantArray};
 
 /// How often an unmount is tried while the file system is busy: a killed process lets go a little later.
 const UNMOUNT_TRIES_MAX: usize = 200;
 
 /// A file system that is tried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum FileSystem {
     /// With its default, ordered journal.
     Ext4,
@@ -33,16 +35,9 @@ pub enum FileSystem {
 }
 
 impl FileSystem {
-    /// All of them.
-    pub const ALL: [FileSystem; 3] = [FileSystem::Ext4, FileSystem::Xfs, FileSystem::Btrfs];
-
     /// As the kernel calls it.
     pub fn name(self) -> &'static str {
-        match self {
-            FileSystem::Ext4 => "ext4",
-            FileSystem::Xfs => "xfs",
-            FileSystem::Btrfs => "btrfs",
-        }
+        self.into()
     }
 
     /// The smallest that its `mkfs` makes, with room for a run.

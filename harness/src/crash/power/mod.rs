@@ -35,6 +35,7 @@ use std::fs::{self, File};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+use strum::VariantArray;
 
 /// How `crash power` is called.
 pub const USAGE: &str =
@@ -243,8 +244,8 @@ fn crash_again(
 pub(super) fn survey(mut args: Args, survey: &mut Survey) -> Result<(), Box<dyn std::error::Error>> {
     let launch = super::read_launch(&mut args)?;
     let policies = args.choices("--policies", &Policy::KEEPING, Policy::name)?;
-    let systems = args.choices("--systems", &FileSystem::ALL, FileSystem::name)?;
-    let mut scenarios = args.choices("--scenarios", &Scenario::ALL, Scenario::name)?;
+    let systems = args.choices("--systems", FileSystem::VARIANTS, FileSystem::name)?;
+    let mut scenarios = args.choices("--scenarios", Scenario::VARIANTS, Scenario::name)?;
     let judged_as = match args.text("--judge-as")? {
         Some(text) => {
             let mut choice = Args::new(["--judge-as".into(), text]);
@@ -298,7 +299,7 @@ fn read_template(args: &mut Args, launch: Launch) -> Result<Config, UsageError> 
         policy: Policy::Always,
         judged_as: Policy::Always,
         file_system: FileSystem::Ext4,
-        families: Family::ALL.to_vec(),
+        families: Family::VARIANTS.to_vec(),
         scenario: Scenario::Steady,
         honesty: if args.flag("--lying-device") { Honesty::Lying } else { Honesty::Honest },
         points: args.number("--points", 60)?,

@@ -13,6 +13,7 @@ use crate::process::Server;
 use std::io;
 use std::thread;
 use std::time::{Duration, Instant};
+use strum::{IntoStaticStr, VariantArray};
 
 /// Pause between two looks at a child's progress.
 const POLL_PAUSE: Duration = Duration::from_millis(5);
@@ -22,7 +23,8 @@ const BACKUP_PAUSE: Duration = Duration::from_millis(250);
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What happens besides the clients' writing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, VariantArray, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Scenario {
     /// Nothing.
     Steady,
@@ -41,28 +43,9 @@ pub enum Scenario {
 }
 
 impl Scenario {
-    /// All of them.
-    pub const ALL: [Scenario; 7] = [
-        Scenario::Steady,
-        Scenario::Rewrite,
-        Scenario::Snapshot,
-        Scenario::Enabling,
-        Scenario::Restart,
-        Scenario::Recovery,
-        Scenario::Backup,
-    ];
-
     /// As written on the command line.
     pub fn name(self) -> &'static str {
-        match self {
-            Scenario::Steady => "steady",
-            Scenario::Rewrite => "rewrite",
-            Scenario::Snapshot => "snapshot",
-            Scenario::Enabling => "enabling",
-            Scenario::Restart => "restart",
-            Scenario::Recovery => "recovery",
-            Scenario::Backup => "backup",
-        }
+        self.into()
     }
 
     /// Whether it says anything about this policy.
