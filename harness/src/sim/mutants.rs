@@ -44,7 +44,14 @@ fn scope_of(mutant: Mutant) -> Scope {
         DoubtfulBaseRemoved => Some(Focus::Directory),
         ShutdownIgnoresFailure => Some(Focus::FailedStop),
         GonePendingForgotten => Some(Focus::Streams),
-        CutBeforeRefusal | TornFileFollowed => Some(Focus::Decay),
+        CutBeforeRefusal
+        | TornFileFollowed
+        | TornBaseAccepted
+        | UnreadableManifestIsEmpty
+        | ManifestChecksumIgnored
+        | LostPartIgnored
+        | RdbChecksumIgnored
+        | BadBatchSkipped => Some(Focus::Decay),
         EverysecRoundForgotten => Some(Focus::Slow),
         _ => None,
     };
