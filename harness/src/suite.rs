@@ -86,8 +86,10 @@ pub fn main(mut args: Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
     let own = || ServerCommand::perdura().map(|command| PathBuf::from(&command.words[0]));
     let server = named.or_else(own).ok_or_else(|| UsageError("--server is needed: none was built".into()))?;
     let modes = args.choices("--mode", &[Mode::Full, Mode::External], Mode::name)?;
+    let suite = fs::canonicalize(suite)?;
     let plan = Plan {
-        suite: fs::canonicalize(suite)?,
+        reasons: Reasons::committed(&name_of(&suite)),
+        suite,
         server: fs::canonicalize(server)?,
         // Named by nobody, it is the mode in which most of the suite can run.
         mode: modes[0],
@@ -96,7 +98,6 @@ pub fn main(mut args: Args) -> Result<ExitCode, Box<dyn std::error::Error>> {
         keep: args.text("--keep")?.map(PathBuf::from),
         options: args.texts("--option")?,
         is_verbose: args.flag("--verbose"),
-        reasons: Reasons::committed(),
     };
     let chosen = args.texts("--file")?;
     let jobs = args.number("--jobs", 1)?;

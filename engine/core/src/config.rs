@@ -82,7 +82,7 @@ impl Config {
         DIRECTIVES
             .iter()
             .filter(|directive| !directive.is(Flag::Hidden))
-            .flat_map(|directive| directive.names().map(move |name| (name, directive)))
+            .flat_map(|directive| directive.listed_names().map(move |name| (name, directive)))
             .filter(|(name, _)| glob::matches_ignoring_case(pattern, name.as_bytes()))
             .map(|(name, directive)| (name.into(), directive.print(self)))
             .collect()

@@ -23,6 +23,10 @@ use crate::{
     time::Now,
 };
 
+/// What CLIENT LIST shows as the fixed buffer of the output (`obl`), which Redis keeps for each client; `omem` is what is
+/// pending beyond it.
+pub const FIRST_BUFFER_BYTES: usize = 16 * 1024;
+
 /// Output up to `position` may leave once the journal is safe up to `offset`.
 #[derive(Clone, Copy, Debug)]
 struct Gate {
@@ -320,6 +324,16 @@ impl Session {
         }
     }
 
+    /// Adds to the input that is kept. It grows by doubling, but not beyond the argument that is awaited: its memory counts.
+    pub fn keep_input(&mut self, bytes: &[u8]) {
+        let needed = self.input.len() + bytes.len();
+        if needed > self.input.capacity() {
+            let room = (2 * needed).min(self.parser.bytes_wanted().max(needed));
+            self.input.reserve_exact(room - self.input.len());
+        }
+        self.input.extend_from_slice(bytes);
+    }
+
     /// Says that all output written so far needs the journal to be safe up to `offset`.
     pub fn gate(&mut self, offset: Offset) {
         let position = self.reply.len();
@@ -418,7 +432,8 @@ impl Session {
             + self.tracking.prefixes.len();
         core::mem::size_of::<Session>()
             + self.input.capacity()
-            + self.reply.len()
+            // Less leaves with the turn that wrote it, as a rule.
+            + self.reply.len().saturating_sub(FIRST_BUFFER_BYTES)
             + self.transaction.as_ref().map_or(0, Transaction::memory)
             + names * NAME_BYTES
     }

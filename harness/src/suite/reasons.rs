@@ -22,35 +22,46 @@ struct Entry {
     /// suite has marked so.
     test: Option<String>,
     reason: String,
+    /// The suite it is of, by the beginning of its name; none stands for all.
+    suite: Option<String>,
 }
 
 impl Reasons {
-    /// Those of the repository.
+    /// Those of the repository that concern a suite, as its directory is named: `redis-7.0.15`.
     ///
     /// # Panics
     /// When the file is malformed; a test reads it.
-    pub fn committed() -> Reasons {
-        Reasons::parse(COMMITTED).expect("a committed file that a test reads")
+    pub fn committed(suite: &str) -> Reasons {
+        Reasons::parse(COMMITTED).expect("a committed file that a test reads").of_suite(suite)
     }
 
-    /// Reads sections `[reason]` of lines `file` or `file: test`.
+    /// Those that concern a suite.
+    fn of_suite(mut self, suite: &str) -> Reasons {
+        self.entries.retain(|entry| entry.suite.as_ref().is_none_or(|own| suite.starts_with(own.as_str())));
+        self
+    }
+
+    /// Reads sections `[reason]`, or `[suite only: reason]`, of lines `file` or `file: test`.
     ///
     /// # Errors
     /// The line that stands before any reason.
     pub fn parse(text: &str) -> Result<Reasons, String> {
         let mut entries = Vec::new();
-        let mut reason = None;
+        let mut section = None;
         for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
             if let Some(heading) = line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
-                reason = Some(heading.to_owned());
+                section = Some(match heading.split_once(" only: ") {
+                    Some((suite, reason)) => (Some(suite.to_owned()), reason.to_owned()),
+                    None => (None, heading.to_owned()),
+                });
                 continue;
             }
-            let reason = reason.clone().ok_or_else(|| format!("no reason given for: {line}"))?;
+            let (suite, reason) = section.clone().ok_or_else(|| format!("no reason given for: {line}"))?;
             let (file, test) = match line.split_once(": ") {
                 Some((file, test)) => (file, Some(test.to_owned())),
                 None => (line, None),
             };
-            entries.push(Entry { file: file.to_owned(), test, reason });
+            entries.push(Entry { file: file.to_owned(), test, reason, suite });
         }
         Ok(Reasons { entries })
     }
@@ -115,7 +126,7 @@ mod tests {
 
     #[test]
     fn the_committed_list_is_well_formed() {
-        let reasons = Reasons::committed();
+        let reasons = Reasons::committed("valkey-7.2.7");
         assert!(reasons.of_file("unit/cluster/misc").is_some());
         assert_eq!(reasons.of_file("unit/type/string"), None);
     }
@@ -132,6 +143,17 @@ mod tests {
         assert_eq!(reasons.of_test("unit/b", "begins (so)"), None);
         assert_eq!(reasons.patterns("unit/a"), ["one: two", "/^begins "]);
         assert_eq!(skip_pattern("a (b)*"), "/^a \\(b\\)");
+    }
+
+    #[test]
+    fn a_section_may_be_of_one_suite() {
+        let of = |suite: &str| {
+            let text = "[redis-7 only: older]\nunit/a: one\n[cluster]\nunit/b\n";
+            Reasons::parse(text).expect("well formed").of_suite(suite)
+        };
+        assert_eq!(of("redis-7.0.15").of_test("unit/a", "one"), Some("older"));
+        assert_eq!(of("valkey-7.2.7").of_test("unit/a", "one"), None);
+        assert_eq!(of("valkey-7.2.7").of_file("unit/b"), Some("cluster"));
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::process::TempDir;
 
 /// Procedures of ours that replace some of the suite's.
 const PROPAGATION: &str = include_str!("../../suite/propagation.tcl");
+const WAITING: &str = include_str!("../../suite/waiting.tcl");
 /// The line of `test_helper.tcl` before which all its procedures are defined and nothing has run.
 const START_LINE: &str = "if {$::client} {\n";
 /// Programs beside the server that the suites call, by the end of their names.
@@ -64,7 +65,7 @@ impl Tree {
         let Some((before, after)) = helper.split_once(START_LINE) else {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "not a test_helper.tcl that we know"));
         };
-        fs::write(own.join("test_helper.tcl"), [before, PROPAGATION, START_LINE, after].concat())
+        fs::write(own.join("test_helper.tcl"), [before, PROPAGATION, WAITING, START_LINE, after].concat())
     }
 
     fn link_programs(&self, server: &Path) -> io::Result<()> {

@@ -534,7 +534,10 @@ fn reserve(text: &mut Vec<u8>, more: usize) {
     /// Where doubling would waste too much.
     const SLACK_BYTES_MAX: usize = 1 << 20;
 
-    if text.capacity() - text.len() < more {
+    if text.is_empty() {
+        // Nothing says that it will grow.
+        text.reserve_exact(more);
+    } else if text.capacity() - text.len() < more {
         let len = text.len() + more;
         text.reserve_exact(more + len.min(SLACK_BYTES_MAX));
     }

@@ -133,6 +133,15 @@ impl Directive {
         core::iter::once(self.name).chain(self.alias)
     }
 
+    /// [`Directive::names`] without a newer spelling of the main one, as `server-cpulist` is: Redis 7.2 does not list these.
+    pub fn listed_names(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let name = self.name;
+        let is_spelling = move |other: &str| {
+            other != name && other.bytes().eq(name.bytes().map(|byte| if byte == b'_' { b'-' } else { byte }))
+        };
+        self.names().filter(move |other| !is_spelling(other))
+    }
+
     /// Its value as CONFIG GET shows it.
     pub fn print(&self, config: &Config) -> String {
         (self.accessors.print)(config, &self.kind)

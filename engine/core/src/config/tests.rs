@@ -136,6 +136,8 @@ mod get {
     #[test]
     fn a_pattern_selects_names_and_aliases() {
         assert_eq!(names("*-priority"), ["replica-priority", "slave-priority"]);
+        assert_eq!(names("server?cpulist"), ["server_cpulist"]);
+        assert_eq!(names("server-cpulist"), ["server-cpulist"]);
         assert_eq!(names("MAXMEMORY-[ps]*"), ["maxmemory-policy", "maxmemory-samples"]);
         assert_eq!(names("appendf?ync"), ["appendfsync"]);
         assert_eq!(names("nothing*"), Vec::<String>::new());

@@ -169,16 +169,28 @@ impl Node {
         self.resumed.push(session.client);
     }
 
+    /// Serves blocked clients whose keys the command just run has changed: before the next, which may want the same.
+    pub(super) fn serve_before_next_command(&mut self, session: &mut Session) {
+        if !self.waiting.ready.is_empty() {
+            self.with_all_sessions(session, Node::serve_ready_keys);
+            self.lap_ns = self.lap_ns.map(|_| (self.seeds.stopwatch)());
+        }
+    }
+
+    fn serve_ready_keys(&mut self) {
+        // While a script was left nobody's keys are looked at: they are its own.
+        while !self.is_script_suspended()
+            && let Some(key) = self.waiting.ready.pop()
+        {
+            self.serve_key(&key);
+        }
+    }
+
     /// Serves blocked clients whose keys changed, and runs what resumed clients had sent. Bounded: each client is looked at
     /// once for each time it was named.
     pub(super) fn run_resumed(&mut self, effects: &mut Effects) {
         loop {
-            // While a script was left nobody's keys are looked at: they are its own.
-            while !self.is_script_suspended()
-                && let Some(key) = self.waiting.ready.pop()
-            {
-                self.serve_key(&key);
-            }
+            self.serve_ready_keys();
             let Some(client) = self.resumed.pop() else { return };
             self.with_session(client, |node, session| {
                 if session.blocked.is_none() && !session.input.is_empty() {
@@ -348,14 +360,47 @@ impl Node {
 
 #[cfg(test)]
 mod tests {
-    use crate::node::testing::TestServer;
+    use alloc::string::String;
+
+    use crate::{
+        host::{ClientId, Engine},
+        node::conversation::Conversation,
+        node::testing::TestServer,
+    };
 
     /// A server, and a second client that waits with this command.
-    fn waiting(command: &str) -> (TestServer, crate::host::ClientId) {
+    fn waiting(command: &str) -> (TestServer, ClientId) {
         let mut server = TestServer::new("enable-debug-command yes\nslowlog-log-slower-than 0");
         let waiter = server.connect();
         assert_eq!(server.run_as(waiter, command), "(waits)");
         (server, waiter)
+    }
+
+    /// A client sends these lines at once.
+    fn pipe(server: &mut Conversation, client: ClientId, lines: &str) -> String {
+        server.node.receive(server.now, client, lines.as_bytes(), &mut server.effects);
+        server.turn();
+        server.hears(client)
+    }
+
+    #[test]
+    fn who_waits_is_served_before_the_next_command_of_a_pipeline() {
+        let mut server = Conversation::new("");
+        let (first, second, both) = (server.connect(), server.connect(), server.connect());
+        server.says(first, "BLPOP l 0");
+        server.says(second, "BLMOVE m n LEFT LEFT 0");
+        assert_eq!(pipe(&mut server, both, "LPUSH l 1\r\nBLPOP l 0\r\n"), ":1");
+        // What serving changes is watched by whoever made it possible.
+        assert_eq!(pipe(&mut server, both, "LPUSH l 2\r\n"), "");
+        let other = server.connect();
+        assert_eq!(server.says(other, "LPUSH l 3"), ":1");
+        assert_eq!(server.hears(first), "*2 $1 l $1 1");
+        assert_eq!(server.hears(both), "*2 $1 l $1 3 :1");
+        assert_eq!(
+            pipe(&mut server, both, "WATCH n\r\nLPUSH m 1\r\nMULTI\r\nPING\r\nEXEC\r\n"),
+            "+OK :1 +OK +QUEUED *-1"
+        );
+        assert_eq!(server.hears(second), "$1 1");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::{
     error::{Error, SYNTAX},
     host::{ClientId, Effects},
     resp::{Protocol, encode_command},
-    session::{ReplyMode, Session, Transaction, Waiting},
+    session::{FIRST_BUFFER_BYTES, ReplyMode, Session, Transaction, Waiting},
 };
 
 /// CLIENT PAUSE, while it lasts.
@@ -168,7 +168,9 @@ impl Node {
         let transaction = session.transaction.as_ref();
         let queued_bytes = transaction.map_or(0, Transaction::queue_bytes);
         let redirect = redirection(&session.tracking);
-        let query = session.input.len() + request_len;
+        // Of the running session's input nothing is here.
+        let understood = session.parser.bytes_understood().min(session.input.len());
+        let query = session.input.len() - understood + request_len;
         let events = if session.output().is_empty() { "r" } else { "rw" };
         let pending = session.output_pending();
         let first_buffer = pending.min(FIRST_BUFFER_BYTES);
@@ -191,7 +193,7 @@ impl Node {
             session.shard_channels.len(),
             transaction.map_or(-1, |transaction| transaction.queue().len() as i64),
             session.input.capacity() - session.input.len(),
-            request_len,
+            request_len + understood,
             session.reply.len(),
             session.reply.len(),
             more.div_ceil(FIRST_BUFFER_BYTES),
@@ -378,9 +380,6 @@ impl Node {
         self.block(session, Waiting::Paused, 0);
     }
 }
-
-/// What CLIENT LIST shows as the fixed buffer of the output (`obl`); `omem` is what is pending beyond it.
-const FIRST_BUFFER_BYTES: usize = 16 * 1024;
 
 /// Bytes of the running command in the query buffer.
 fn request_len(request: &Request<'_>) -> usize {

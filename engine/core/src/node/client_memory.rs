@@ -162,6 +162,33 @@ mod tests {
     }
 
     #[test]
+    fn a_command_too_large_for_all_is_not_run() {
+        let mut server = Conversation::new("maxmemory-clients 1mb");
+        let (control, client) = (server.connect(), server.connect());
+        let (text, rest) = ("v".repeat(900 << 10), "v".repeat(200 << 10));
+        let request = format!("*3\r\n$3\r\nSET\r\n$1\r\nk\r\n${}\r\n{text}", 1100 << 10);
+        server.node.receive(server.now, client, request.as_bytes(), &mut server.effects);
+        let line = server.says(control, "CLIENT LIST");
+        assert!(line.contains(" qbuf=921600 ") && line.contains(" argv-mem=30 "), "{line}");
+        assert_eq!(gone(&server, [client]), [false]);
+        server.node.receive(server.now, client, format!("{rest}\r\n").as_bytes(), &mut server.effects);
+        assert_eq!(gone(&server, [client]), [true]);
+        assert_eq!(server.says(control, "EXISTS k"), ":0");
+    }
+
+    #[test]
+    fn a_large_argument_takes_no_more_than_its_length() {
+        let mut server = Conversation::new("maxmemory-clients 1mb");
+        let client = server.connect();
+        let header = format!("*2\r\n${}\r\n", 900 << 10);
+        server.node.receive(server.now, client, header.as_bytes(), &mut server.effects);
+        for _ in 0..90 {
+            server.node.receive(server.now, client, &[b'v'; 10 << 10], &mut server.effects);
+        }
+        assert_eq!(gone(&server, [client]), [false]);
+    }
+
+    #[test]
     fn what_is_owed_queued_and_named_counts() {
         let check = |once: &str, again: &[&str]| {
             let mut server = Conversation::new("maxmemory-clients 200kb");

@@ -312,7 +312,7 @@ impl Node {
                             self.config.maxmemory
                         );
                     }
-                    self.evict_to_limit();
+                    self.evict_soon();
                 }
                 "tcp-keepalive" => effects.push(Effect::KeepAlive { seconds: self.config.tcp_keepalive }),
                 "requirepass" => self.acl.set_default_password(&self.config.requirepass),
@@ -478,6 +478,19 @@ mod tests {
         // The running command's own client is not counted while it runs.
         assert!(server.node.used_memory() <= limit + 4096);
         assert!(server.node.store().len() < 100);
+    }
+
+    #[test]
+    fn a_smaller_maxmemory_evicts_nothing_inside_of_exec() {
+        let mut server = TestServer::new("maxmemory-policy allkeys-lru");
+        server.check(&[
+            ("MULTI", "+OK"),
+            ("INCR x", "+QUEUED"),
+            ("CONFIG SET maxmemory 1", "+QUEUED"),
+            ("INCR x", "+QUEUED"),
+            ("EXEC", "[:1, +OK, :2]"),
+            ("EXISTS x", ":0"),
+        ]);
     }
 
     #[test]

@@ -24,9 +24,10 @@ pub(super) struct Conversation {
 }
 
 impl Conversation {
-    /// A node with these lines of configuration, loaded.
+    /// A node with these lines of configuration, loaded. It has no save points unless they say so.
     pub fn new(settings: &str) -> Conversation {
         let mut config = Config::default();
+        config.load("save \"\"", &mut |_| Ok(Vec::new())).expect("valid");
         config.load(settings, &mut |_| Ok(Vec::new())).expect("valid settings");
         let seeds = Seeds { seed: 1, process_id: 1, stopwatch: no_stopwatch };
         let now = Now { mono_us: 1_000_000, wall_us: 1_700_000_000_000_000 };

@@ -29,6 +29,9 @@ impl Node {
         if self.now.mono_us < self.cron_at_us || self.debug.pause_cron {
             return;
         }
+        if let Some(signal) = self.debug.kept_signal.take() {
+            self.take_signal(signal, effects);
+        }
         self.cron_at_us = self.now.mono_us + 1_000_000 / u64::from(self.config.hz.max(1));
         if self.loading.is_some() {
             return;
@@ -77,7 +80,7 @@ impl Node {
         for key in &changed {
             self.touch_watchers_of(key);
         }
-        self.invalidate(None, &changed);
+        self.invalidate(None, None, &changed);
         self.note_ready_keys(changed);
         if !self.store.events.is_empty() {
             self.publish_events();
@@ -227,6 +230,15 @@ impl Node {
         }
         self.is_evicting = true;
         true
+    }
+
+    /// Has memory brought below its limit now, or once what runs as a unit is through.
+    pub(super) fn evict_soon(&mut self) {
+        if self.unit.is_some() {
+            self.is_evicting = true;
+        } else {
+            self.evict_to_limit();
+        }
     }
 
     /// Goes on where one command or turn had more to evict than it should.

@@ -13,7 +13,7 @@ use crate::{
     commands::{Args, CommandResult, parse_int, printable},
     config::Extent,
     error::{Error, NO_SUCH_KEY},
-    host::{Effect, Effects},
+    host::{Effect, Effects, Signal},
     persist::snapshot::Origin,
     rdb,
     session::{Session, Waiting},
@@ -35,6 +35,8 @@ const REFUSED: Error = Error::new(
 pub(crate) struct DebugSwitches {
     pub no_active_expire: bool,
     pub pause_cron: bool,
+    /// A signal that came while it was paused.
+    pub kept_signal: Option<Signal>,
     pub skip_checksum: bool,
     /// Scripts may call what is otherwise kept from them.
     pub allow_noscript: bool,
@@ -105,6 +107,8 @@ impl Node {
                 session.reply.ok();
             }
             (b"quicklist-packed-threshold", [size]) => check_packed_threshold(session, size)?,
+            // Output is kept in one piece that grows and shrinks by itself.
+            (b"replybuffer", [_, _]) => session.reply.ok(),
             (b"stringmatch-len", [len, pattern]) => {
                 let text = alloc::vec![b'a'; usize::try_from(parse_int(len)?).unwrap_or(0).min(1 << 26)];
                 session.reply.integer(i64::from(glob::matches(pattern, &text)));
@@ -421,6 +425,7 @@ const HELP: &[(&str, &str)] = &[
     ("QUICKLIST-PACKED-THRESHOLD <size>", "Accepted for the sake of tests."),
     ("RELOAD [MERGE] [NOFLUSH] [NOSAVE]", "Save a snapshot, forget the data, load the snapshot."),
     ("REPLICATE <text>", "Send this to the replicas, of which there are none."),
+    ("REPLYBUFFER <option> <value>", "Accepted for the sake of tests."),
     ("RESTART", "Begin anew as a fresh process."),
     ("SEGFAULT", "Die as by a bad pointer."),
     ("SET-ACTIVE-EXPIRE <0|1>", "Whether expired keys are looked for."),

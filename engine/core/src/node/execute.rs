@@ -52,17 +52,19 @@ impl Node {
         if session.is_closing {
             return;
         }
-        // Commands are run in place, out of the host's buffer, unless part of one was kept from before.
-        let taken;
-        let input = if session.input.is_empty() {
-            bytes
+        if session.input.is_empty() {
+            // Commands are run in place, out of the host's buffer.
+            let consumed = self.run_pipeline(session, bytes, effects);
+            session.input.extend_from_slice(&bytes[consumed..]);
         } else {
-            session.input.extend_from_slice(bytes);
-            taken = core::mem::take(&mut session.input);
-            &taken[..]
-        };
-        let consumed = self.run_pipeline(session, input, effects);
-        session.input.extend_from_slice(&input[consumed..]);
+            session.keep_input(bytes);
+            // Before the last bytes of a command that is too large are made one.
+            self.evict_clients(Some(session), effects);
+            if session.is_closing {
+                return;
+            }
+            self.run_kept_input(session, effects);
+        }
         let is_stranger = !session.is_authenticated && self.is_auth_required();
         let limit = self.config.client_query_buffer_limit;
         let limit = if is_stranger { limit.min(INPUT_UNAUTHENTICATED_BYTES_MAX) } else { limit };
@@ -78,7 +80,12 @@ impl Node {
     pub(super) fn run_kept_input(&mut self, session: &mut Session, effects: &mut Effects) {
         let input = core::mem::take(&mut session.input);
         let consumed = self.run_pipeline(session, &input, effects);
-        session.input.extend_from_slice(&input[consumed..]);
+        if consumed == 0 && session.input.is_empty() {
+            // A large argument that comes in many pieces stays where it is.
+            session.input = input;
+        } else {
+            session.input.extend_from_slice(&input[consumed..]);
+        }
     }
 
     /// Runs the complete commands at the front of `input`, a batch at a time; how many bytes they take up.
@@ -206,6 +213,7 @@ impl Node {
         }
         self.limit_tracking(Some(session));
         self.deliver(Some(session));
+        self.serve_before_next_command(session);
         if self.is_over_output_limit(session) {
             self.close_overlong(session, effects);
         }
@@ -239,6 +247,9 @@ impl Node {
             && !self.is_script_suspended()
         {
             let is_over = !self.evict_to_limit();
+            if !self.store.changed.is_empty() {
+                self.after_eviction(session);
+            }
             self.scripting.is_out_of_memory = is_over;
             let denies = flags & flag::DENYOOM != 0 || self.has_queued_exec(session, row, flag::DENYOOM);
             if is_over && denies {

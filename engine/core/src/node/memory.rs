@@ -228,6 +228,14 @@ mod tests {
     }
 
     #[test]
+    fn a_string_that_setrange_makes_takes_no_more_than_it_needs() {
+        let mut server = TestServer::new("");
+        server.run("SETRANGE k 99999 x");
+        let bytes: usize = server.run("MEMORY USAGE k")[1..].parse().expect("a number");
+        assert!(bytes < 120_000, "{bytes}");
+    }
+
+    #[test]
     fn memory_stats_is_whole() {
         let mut server = TestServer::new("");
         server.run("SET k v");

@@ -170,9 +170,10 @@ impl Node {
             return Err(SYNTAX);
         }
         if is_abort {
-            if self.shutdown.take().is_none() {
+            if self.shutdown.take().is_none() && self.debug.kept_signal.take().is_none() {
                 return Err(Error::new("ERR No shutdown in progress."));
             }
+            tracing::info!("Shutdown manually aborted.");
             self.fail_shutdown_waiters(effects);
             session.reply.ok();
             return Ok(None);

@@ -113,10 +113,21 @@ impl Node {
 
     /// Tells everybody whom the last command concerns: watchers, blocked clients, subscribers.
     pub(super) fn after_command(&mut self, session: &mut Session) {
+        self.settle_changes(session, Some(session.client));
+    }
+
+    /// Who is concerned by what was evicted to make room for a session's command learns of it before the reply.
+    pub(super) fn after_eviction(&mut self, session: &mut Session) {
+        self.settle_changes(session, None);
+        self.deliver(Some(session));
+    }
+
+    /// Changes concern watchers, blocked clients, caches and subscribers; `author` made them, if a client did.
+    fn settle_changes(&mut self, session: &mut Session, author: Option<ClientId>) {
         if !self.store.changed.is_empty() {
             let changed = core::mem::take(&mut self.store.changed);
             self.touch_watchers(session, &changed);
-            self.invalidate(Some(session), &changed);
+            self.invalidate(Some(session), author, &changed);
             self.note_ready_keys(changed);
         }
         if !self.store.events.is_empty() {

@@ -181,10 +181,11 @@ impl Node {
         }
     }
 
-    /// Gives up keys above `tracking-table-max-keys`: their readers are told as if they had changed.
-    pub(super) fn limit_tracking(&mut self, author: Option<&Session>) {
+    /// Gives up keys above `tracking-table-max-keys`: their readers are told as if somebody had changed them. `out` is the
+    /// session that is out of its slot, if one is.
+    pub(super) fn limit_tracking(&mut self, out: Option<&Session>) {
         while let Some(key) = self.tracking.victim(self.config.tracking_table_max_keys as usize) {
-            self.invalidate_readers(author, &key);
+            self.invalidate_readers(out, None, &key);
         }
     }
 
@@ -195,28 +196,27 @@ impl Node {
         !self.tracking.is_unused()
     }
 
-    /// Tells of changed keys; `author` is the session whose command changed them, if it was one.
-    pub(super) fn invalidate(&mut self, author: Option<&Session>, changed: &[DbKey]) {
+    /// Tells of changed keys. `out` is the session that is out of its slot, `author` whose command changed them, if there is one.
+    pub(super) fn invalidate(&mut self, out: Option<&Session>, author: Option<ClientId>, changed: &[DbKey]) {
         if self.tracking.is_unused() {
             return;
         }
         for DbKey { key, .. } in changed {
-            self.tracking.note_broadcast(key, author.map(|session| session.client));
-            self.invalidate_readers(author, key);
+            self.tracking.note_broadcast(key, author);
+            self.invalidate_readers(out, author, key);
         }
     }
 
-    fn invalidate_readers(&mut self, author: Option<&Session>, key: &[u8]) {
+    fn invalidate_readers(&mut self, out: Option<&Session>, author: Option<ClientId>, key: &[u8]) {
         let readers = self.tracking.take_readers(key);
         if readers.is_empty() {
             return;
         }
         let push = Arc::new(Push::Invalidate { keys: Some(vec![key.to_vec()]) });
         for client in readers {
-            let is_author = author.is_some_and(|author| author.client == client);
-            let reader = if is_author { author } else { self.sessions.get(client) };
+            let reader = out.filter(|out| out.client == client).or_else(|| self.sessions.get(client));
             let Some(tracking) = reader.map(|reader| &reader.tracking) else { continue };
-            let is_own = is_author && tracking.is_no_loop;
+            let is_own = author == Some(client) && tracking.is_no_loop;
             // It may have switched to another mode since it read the key.
             if tracking.is_on && !tracking.is_broadcast && !is_own {
                 self.outbox.push((client, push.clone()));
@@ -362,6 +362,30 @@ fn check_prefixes(present: &Tracking, wanted: &Tracking) -> CommandResult {
 #[cfg(test)]
 mod tests {
     use super::super::conversation::Conversation;
+
+    #[test]
+    fn an_eviction_is_told_before_the_reply_to_the_command_that_made_room() {
+        let mut talk = Conversation::new("maxmemory-policy volatile-random");
+        let reader = talk.connect_resp3();
+        talk.says(reader, "client tracking on");
+        talk.says(reader, "setex k 100 x");
+        talk.says(reader, "get k");
+        let limit = talk.node.used_memory() + 1000;
+        talk.says(reader, &alloc::format!("config set maxmemory {limit}"));
+        talk.says(reader, "setbit large 1600000 0");
+        assert_eq!(talk.says(reader, "getbit large 0"), ">2 $10 invalidate *1 $1 k :0");
+    }
+
+    #[test]
+    fn noloop_does_not_hide_that_a_key_is_given_up() {
+        let mut talk = Conversation::new("");
+        let reader = talk.connect_resp3();
+        talk.says(reader, "client tracking on noloop");
+        talk.says(reader, "mset k 1 j 2");
+        talk.says(reader, "mget k j");
+        let told = talk.says(reader, "config set tracking-table-max-keys 1");
+        assert!(told.contains(">2 $10 invalidate *1"), "{told}");
+    }
 
     #[test]
     fn a_change_is_told_once_to_each_reader() {

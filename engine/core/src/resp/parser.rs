@@ -172,11 +172,14 @@ impl Parser {
         outcome.unwrap_or_else(Parsed::Error)
     }
 
-    /// How long `input` must be at least before parsing it again can succeed, or 0 if that is not known.
-    ///
-    /// Lets the host make room for a large argument at once.
+    /// How long the input must be at least before parsing it again can succeed, or 0 if that is not known.
     pub fn bytes_wanted(&self) -> usize {
         self.bulk.map_or(0, |len| self.at.saturating_add(len).saturating_add(2))
+    }
+
+    /// Bytes of the unfinished command that need not be looked at again: its arguments so far, with their headers.
+    pub fn bytes_understood(&self) -> usize {
+        if self.missing > 0 { self.at } else { 0 }
     }
 
     fn parse_array(
@@ -495,9 +498,10 @@ mod tests {
     #[test]
     fn a_large_argument_is_awaited_as_a_whole() {
         let (mut parser, mut spans) = (Parser::default(), Vec::new());
-        assert_eq!(parser.bytes_wanted(), 0);
+        assert_eq!(parser.bytes_understood(), 0);
         let input = b"*2\r\n$3\r\nGET\r\n$100\r\nabc";
         assert_eq!(parser.parse(input, &FRIEND, &mut spans), Parsed::Incomplete);
+        assert_eq!(parser.bytes_understood(), input.len() - 3);
         assert_eq!(parser.bytes_wanted(), input.len() - 3 + 102);
         let whole = [&input[..], &[b'd'; 99]].concat();
         assert_eq!(
@@ -505,7 +509,7 @@ mod tests {
             Parsed::Command { len: whole.len(), is_inline: false }
         );
         assert_eq!(spans.len(), 2);
-        assert_eq!(parser.bytes_wanted(), 0);
+        assert_eq!((parser.bytes_understood(), parser.bytes_wanted()), (0, 0));
     }
 
     fn command() -> impl Strategy<Value = Vec<Vec<u8>>> {

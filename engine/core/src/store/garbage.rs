@@ -26,7 +26,7 @@ use super::{
 };
 
 /// Objects from this size on are not freed at once: thousands of allocations, at worst.
-const HEAVY_BYTES: usize = 64 * 1024;
+const HEAVY_BYTES: usize = 16 * 1024;
 
 /// Elements of a list, sorted set or stream that are removed in one step.
 const ELEMENTS_PER_STEP: usize = 128;
