@@ -13,7 +13,7 @@ use perdura_sim::world::Crash;
 use perdura_sim::{Moment, Profile};
 use perdura_tests::simulated::Simulated;
 
-use crate::scenario::{MANIFEST, UNDER_NO, fails_with, holds};
+use crate::scenario::{ALWAYS, MANIFEST, UNDER_NO, fails_with, holds};
 
 /// Operations that a start has at most.
 const OPERATIONS_MAX: u64 = 40;
@@ -73,7 +73,7 @@ fn file_behind_an_older_servers_may_lose_its_data_when_its_copy_is_there() {
 #[test]
 fn line_without_its_end_is_cut_where_another_file_took_over() {
     fails_with(Mutant::OverlapKept, || {
-        let mut server = Simulated::new(UNDER_NO);
+        let mut server = Simulated::new(ALWAYS);
         server.start().unwrap();
         server.check(&[("SET a 1", "OK"), ("SET b 2", "OK")]);
         server.crash(Crash::Group);
