@@ -551,7 +551,8 @@ impl Node {
                     return Ok(());
                 }
                 Next::Bad(bad) => {
-                    let is_checked = reader.has_headers() || loading.handover.expects_headers;
+                    let is_checked =
+                        reader.has_headers() || reader.follows_checked() || loading.handover.expects_headers;
                     loading.take_over(&reader, &name);
                     let may_end = is_last || is_checked && self.may_end_with(loading, &name, disk)?;
                     return self.end_badly(loading, &name, may_end, bad, disk);
