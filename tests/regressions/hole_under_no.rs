@@ -17,9 +17,17 @@ use crate::scenario::fails_with;
 
 /// The sync of a rotation has failed, the rewrite that would fill the hole is still running, and three more keys were set.
 fn with_a_hole(seed: u64) -> Simulated {
+    with_a_hole_on(Profile::Strict, seed, &[])
+}
+
+/// The same on this file system, the single file of an older server lying there if it is not empty.
+fn with_a_hole_on(profile: Profile, seed: u64, old_log: &[u8]) -> Simulated {
     let settings =
         [("appendonly", "yes"), ("appendfsync", "no"), ("save", "\"\""), ("rdb-key-save-delay", "10000000")];
-    let mut server = Simulated::on(Profile::Strict, seed, &settings);
+    let mut server = Simulated::on(profile, seed, &settings);
+    if !old_log.is_empty() {
+        server.write_file("appendonly.aof", old_log);
+    }
     server.start().unwrap();
     for index in 0..20 {
         server.check(&[(format!("SET k{index} {}", "v".repeat(300)).as_str(), "OK")]);
@@ -114,4 +122,19 @@ fn given_up_file_cannot_be_synced() {
         server.start().unwrap();
         assert_eq!(prefix_len(&mut server), 21, "seed {seed}");
     }
+}
+
+/// Seed 32, ours: behind the file of an older server nothing said where the log begins, so that a first part which the failed
+/// sync had emptied was not missed, and what came after it was served without it.
+#[test]
+fn hole_at_the_very_beginning_is_missed() {
+    fails_with(Mutant::FirstOffsetUnknown, || {
+        for seed in 0..10 {
+            let old_log = b"*3\r\n$3\r\nSET\r\n$2\r\nk0\r\n$3\r\nold\r\n";
+            let mut server = with_a_hole_on(Profile::Btrfs, seed, old_log);
+            server.crash(Crash::Power);
+            server.start().unwrap_or_else(|end| panic!("seed {seed}: {end:?}"));
+            prefix_len(&mut server);
+        }
+    });
 }

@@ -20,5 +20,7 @@ mod scenario;
 mod seeds;
 #[path = "../regressions/snapshots.rs"]
 mod snapshots;
+#[path = "../regressions/starts_cut_short.rs"]
+mod starts_cut_short;
 #[path = "../regressions/stops_and_switches.rs"]
 mod stops_and_switches;

@@ -190,11 +190,6 @@ pub trait Disk {
     /// # Errors
     /// Anything but its absence.
     fn len(&mut self, path: &str) -> Result<Option<u64>, IoError>;
-
-    /// Whether a process of this id runs: its temporary files are not to be swept.
-    fn is_process(&mut self, _pid: i32) -> bool {
-        false
-    }
 }
 
 /// What a snapshot is written as.

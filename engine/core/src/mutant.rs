@@ -160,6 +160,11 @@ pub enum Mutant {
     LeftoversKept,
     /// What only the page cache may hold is synced by name, not written anew.
     UnsyncedNotCopied,
+    /// What only the page cache may hold is copied to a file of its own although nothing tells the copy from its original while
+    /// both stand (seeds 100070, 100089).
+    CopyNotToldApart,
+    /// Behind the file of an older server the log is read from wherever it happens to begin (seed 410048).
+    FirstOffsetUnknown,
     /// A file that another one took over from keeps what stands in both, if the cut was missed once (seed 98).
     OverlapKept,
     /// What a start serves is not made durable first.

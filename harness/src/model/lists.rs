@@ -151,6 +151,17 @@ impl Keyspace {
             return if blocks { Ok(Answer::Wait) } else { null() };
         }
         self.list_of(db, to)?;
+        if from == to {
+            // A list that is turned is never empty in between: it keeps its expiry.
+            let list = self.list_mut(db, from)?;
+            let element = if head { list.pop_front() } else { list.pop_back() }.expect("no list is empty");
+            if to_head {
+                list.push_front(element.clone())
+            } else {
+                list.push_back(element.clone())
+            }
+            return bulk(&element);
+        }
         let element = self.take(db, from, 1, head)?.pop().expect("no list is empty");
         self.push(db, to, std::slice::from_ref(&element), to_head)?;
         bulk(&element)

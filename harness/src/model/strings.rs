@@ -167,11 +167,15 @@ impl Keyspace {
 
     fn setbit(&mut self, db: usize, args: &[Bytes]) -> Outcome {
         let (at, is_on) = (number(&args[1])? as usize, args[2] == b"1");
-        let string = self.string_mut(db, &args[0])?;
-        string.resize(string.len().max(at / 8 + 1), 0);
         let mask = 0x80 >> (at % 8);
-        let was_on = string[at / 8] & mask != 0;
-        string[at / 8] = if is_on { string[at / 8] | mask } else { string[at / 8] & !mask };
+        let old = self.string_of(db, &args[0])?.and_then(|string| string.get(at / 8).copied());
+        let was_on = old.is_some_and(|byte| byte & mask != 0);
+        // What leaves the string as it is does not touch it, for somebody who watches it.
+        if old.is_none() || was_on != is_on {
+            let string = self.string_mut(db, &args[0])?;
+            string.resize(string.len().max(at / 8 + 1), 0);
+            string[at / 8] = if is_on { string[at / 8] | mask } else { string[at / 8] & !mask };
+        }
         yes_no(was_on)
     }
 
@@ -207,12 +211,16 @@ impl Keyspace {
     /// BITFIELD key SET|INCRBY u8 #index value
     fn bitfield(&mut self, db: usize, args: &[Bytes]) -> Outcome {
         let (index, value) = (number(&args[3][1..])? as usize, number(&args[4])?);
-        let string = self.string_mut(db, &args[0])?;
-        string.resize(string.len().max(index + 1), 0);
-        let old = string[index];
+        let there = self.string_of(db, &args[0])?.and_then(|string| string.get(index).copied());
+        let old = there.unwrap_or(0);
         let is_set = args[1].eq_ignore_ascii_case(b"SET");
-        string[index] = if is_set { value as u8 } else { (i64::from(old) + value) as u8 };
-        let shown = if is_set { old } else { string[index] };
+        let new = if is_set { value as u8 } else { (i64::from(old) + value) as u8 };
+        if there != Some(new) {
+            let string = self.string_mut(db, &args[0])?;
+            string.resize(string.len().max(index + 1), 0);
+            string[index] = new;
+        }
+        let shown = if is_set { old } else { new };
         exactly(Reply::Array(vec![Reply::Integer(i64::from(shown))]))
     }
 

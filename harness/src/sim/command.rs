@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use super::plan::{Policy, Scope};
+use super::plan::{Focus, Policy, Scope};
 use super::run::Options;
 use super::sweep::{Sweep, Tally, sweep};
 use crate::args::{Args, UsageError};
@@ -14,7 +14,7 @@ use strum::VariantArray;
 
 /// How they are called.
 pub const USAGE: &str = "perdura-harness sweep [--seeds 0..1000] [--policy always|everysec|no|rdb|switching]
-    [--profile strict|ext4|xfs|btrfs] [--minutes N] [--threads N] [--probe permille] [--all] [--coverage]
+    [--profile strict|ext4|xfs|btrfs] [--focus hole|bare|decay|…] [--minutes N] [--threads N] [--probe permille] [--all] [--coverage]
     [--digests file]                                          (written if it is not there, otherwise held to)
 perdura-harness replay --seed N [--without 1,2,…] [--html file] [--policy …] [--profile …] [--mutant Name]
 perdura-harness shrink --seed N [--policy …] [--profile …] [--mutant Name]
@@ -119,7 +119,8 @@ pub fn replay_line(seed: u64, scope: Scope) -> String {
     let policy = scope.policy.map_or(String::new(), |policy| format!(" --policy {}", policy.name()));
     let profile =
         scope.profile.map_or(String::new(), |profile| format!(" --profile {}", profile_name(profile)));
-    format!("cargo run --release -p perdura-harness -- replay --seed {seed}{policy}{profile}")
+    let focus = scope.focus.map_or(String::new(), |focus| format!(" --focus {focus:?}"));
+    format!("cargo run --release -p perdura-harness -- replay --seed {seed}{policy}{profile}{focus}")
 }
 
 /// All cores.
@@ -137,13 +138,14 @@ pub fn seeds_of(args: &mut Args, default: std::ops::Range<u64>) -> Result<std::o
     range.ok_or_else(|| UsageError(format!("--seeds {text}: not a range A..B")))
 }
 
-/// Takes `--policy` and `--profile`.
+/// Takes `--policy`, `--profile` and `--focus`.
 ///
 /// # Errors
 /// A name that is unknown.
 pub fn scope_of(args: &mut Args) -> Result<Scope, UsageError> {
     let policy = args.text("--policy")?;
     let profile = args.text("--profile")?;
+    let focus = args.text("--focus")?;
     let unknown = |name: &str, text: &str| UsageError(format!("{name} {text}: unknown"));
     Ok(Scope {
         policy: policy
@@ -161,6 +163,12 @@ pub fn scope_of(args: &mut Args) -> Result<Scope, UsageError> {
                     .into_iter()
                     .find(|profile| profile_name(*profile) == text)
                     .ok_or(unknown("--profile", &text))
+            })
+            .transpose()?,
+        focus: focus
+            .map(|text| {
+                let is_named = |focus: &Focus| format!("{focus:?}").eq_ignore_ascii_case(&text);
+                Focus::VARIANTS.iter().copied().find(is_named).ok_or(unknown("--focus", &text))
             })
             .transpose()?,
     })

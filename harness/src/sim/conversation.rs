@@ -185,7 +185,7 @@ impl History {
                 };
                 // Some commands touch a key that they leave as it is.
                 let is_brushed = |(place, (stamp, _)): (&Place, &(u64, bool))| {
-                    self.brushed.get(place).is_some_and(|at| at > stamp)
+                    self.swapped > *stamp || self.brushed.get(place).is_some_and(|at| at > stamp)
                 };
                 let may_fail = watched.iter().any(|key| is_brushed(key) || is_touched(key));
                 if watched.iter().any(is_changed) {
@@ -261,12 +261,21 @@ impl History {
         let changed = after.changed_since(&before);
         let differs = |place: &&Place| after.get(place.0, &place.1) != before.get(place.0, &place.1);
         let real: Vec<&Place> = changed.iter().filter(differs).collect();
-        let is_done = facts.has_changed || !real.is_empty() && is_there(&after, &real, facts);
+        // PFCOUNT keeps its result in the key, also while writes are refused: that is no sign that the others were carried out.
+        let noting: Vec<Command> = commands.iter().flat_map(Command::that_note).collect();
+        let is_sign = real.is_empty() || noting.is_empty();
+        let is_done = facts.has_changed && is_sign || !real.is_empty() && is_there(&after, &real, facts);
         if run.is_refused || !real.is_empty() && !is_done {
             (run.is_refused, run.ready) = (true, Vec::new());
+            if facts.has_changed && commands.iter().any(|command| command.name() != "PFCOUNT") {
+                self.run_on_model(db, &noting, facts);
+            }
         } else if !changed.is_empty() && is_done {
             run.has_changed = !real.is_empty();
-            self.push(after, &changed, facts.now);
+            match run.has_changed {
+                true => self.push(after, &changed, facts.now),
+                false => self.stamp(&changed),
+            }
         }
         if !run.has_changed {
             // What would have changed nothing may have been refused as well, and a script counts that.
@@ -306,6 +315,9 @@ impl History {
     /// A command looked at keys, and may have touched them without changing anything.
     fn brush(&mut self, db: usize, command: &Command) {
         self.stamp += 1;
+        if command.name() == "SWAPDB" {
+            self.swapped = self.stamp;
+        }
         if let Keys::These(keys) = &command.keys {
             self.brushed.extend(keys.iter().map(|key| ((db, key.clone()), self.stamp)));
         }

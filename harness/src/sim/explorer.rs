@@ -68,11 +68,7 @@ pub const SCRIPTS: &[Script] = &[
         settings: ALWAYS,
         lines: &["set a", "incr c", "off", "incr c", "save", "incr c"],
     },
-    Script {
-        name: "off-and-on",
-        settings: ALWAYS,
-        lines: &["set a", "off", "incr c", "on", "wait", "incr c", "wait"],
-    },
+    Script { name: "off-and-on", settings: ALWAYS, lines: OFF_AND_ON },
     Script {
         name: "rotation",
         settings: ALWAYS,
@@ -100,8 +96,34 @@ pub const SCRIPTS: &[Script] = &[
         settings: EVERYSEC,
         lines: &["set a", "rewrite", "incr c", "power", "incr c", "wait", "rewrite", "kill", "incr c"],
     },
+    Script {
+        name: "rewrite-no",
+        settings: NO,
+        lines: &["set a", "set d1:b", "rewrite", "incr c", "multi", "wait", "incr c"],
+    },
+    Script {
+        name: "rotation-no",
+        settings: NO,
+        lines: &["set a", "fail", "rewrite", "incr c", "wait", "incr c"],
+    },
+    Script { name: "snapshot-always", settings: ALWAYS, lines: SNAPSHOTS },
+    Script { name: "snapshot-everysec", settings: EVERYSEC, lines: SNAPSHOTS },
+    Script { name: "snapshot-no", settings: NO, lines: SNAPSHOTS },
+    Script { name: "off-and-on-everysec", settings: EVERYSEC, lines: OFF_AND_ON },
+    Script { name: "off-and-on-no", settings: NO, lines: OFF_AND_ON },
+    Script {
+        name: "upgrade-everysec",
+        settings: EVERYSEC,
+        lines: &["old", "append s0", "incr c", "power", "incr c"],
+    },
+    Script { name: "recovery-always", settings: ALWAYS, lines: RECOVERY },
+    Script { name: "recovery-everysec", settings: EVERYSEC, lines: RECOVERY },
     Script { name: "to-always", settings: NO, lines: &["set a", "incr c", "always", "incr c"] },
 ];
+
+const SNAPSHOTS: &[&str] = &["set a", "bgsave", "incr c", "wait", "save", "incr c"];
+const OFF_AND_ON: &[&str] = &["set a", "off", "incr c", "on", "wait", "incr c", "wait"];
+const RECOVERY: &[&str] = &["set a", "multi", "power", "incr c", "kill", "multi", "power"];
 
 const ALWAYS: &[(&str, &str)] = &[("appendonly", "yes"), ("appendfsync", "always"), ("save", "\"\"")];
 const EVERYSEC: &[(&str, &str)] = &[("appendonly", "yes"), ("appendfsync", "everysec"), ("save", "\"\"")];

@@ -105,6 +105,8 @@ pub struct History {
     pub(super) stamp: u64,
     /// Keys that a command named, and the stamp then.
     pub(super) brushed: BTreeMap<Place, u64>,
+    /// The stamp when databases were last swapped, which touches all keys of both, even if they are swapped back at once.
+    pub(super) swapped: u64,
     /// Told under `everysec` and not yet beyond its bound.
     told: VecDeque<Told>,
     /// Longest sync of this life, microseconds.
@@ -161,6 +163,7 @@ impl Default for History {
             touched: BTreeMap::new(),
             stamp: 0,
             brushed: BTreeMap::new(),
+            swapped: 0,
             told: VecDeque::new(),
             sync_us_max: 0,
             syncing_since: None,
@@ -225,10 +228,15 @@ impl History {
         let digest = self.present().digest.after(&self.present().keyspace, &keyspace, &changed);
         let state = self.states.last_mut().expect("state 0 is there");
         (state.keyspace, state.digest) = (keyspace, digest);
+        self.stamp(&changed);
+    }
+
+    /// These were touched, and no state came of it: what they show rests on what it rested on before.
+    pub(super) fn stamp(&mut self, touched: &[Place]) {
         self.stamp += 1;
-        for place in changed {
-            let state = self.touched.get(&place).map_or(0, |touch| touch.state);
-            self.touched.insert(place, Touch { state, stamp: self.stamp });
+        for place in touched {
+            let state = self.touched.get(place).map_or(0, |touch| touch.state);
+            self.touched.insert(place.clone(), Touch { state, stamp: self.stamp });
         }
     }
 

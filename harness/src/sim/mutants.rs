@@ -12,10 +12,11 @@ use perdura_core::mutant::Mutant;
 use perdura_sim::{HostMutant, Profile};
 
 use super::command::cores;
-use super::plan::{Policy, Scope};
+use super::plan::{Focus, Policy, Scope};
 use super::run::Options;
 use super::sweep::{Sweep, sweep};
 use crate::args::Args;
+use crate::os::process_cpu_time;
 use strum::VariantArray;
 
 /// Where a mutant shows soonest; `None` where any plan will do.
@@ -25,10 +26,8 @@ fn scope_of(mutant: Mutant) -> Scope {
         AlwaysWithoutSync | ReplyBeforeSync | RewritePausesAlways | SyncedAtSubmit | SyncBeforeWrite => {
             Some(Policy::Always)
         }
-        IdleTailNotSynced | NoBackpressure | EverysecRoundForgotten | TimerOnWallClock => {
-            Some(Policy::Everysec)
-        }
-        HoleForgotten | GivenUpFileSyncedAgain | TornFileFollowed | BatchOrderIgnored => Some(Policy::No),
+        IdleTailNotSynced | NoBackpressure | TimerOnWallClock => Some(Policy::Everysec),
+        GivenUpFileSyncedAgain | BatchOrderIgnored => Some(Policy::No),
         SwitchTrustsBacklog | DisableDropsTail | ClosedSetWins | EnabledTooEarly | OnlyDumpIgnored => {
             Some(Policy::Switching)
         }
@@ -37,9 +36,26 @@ fn scope_of(mutant: Mutant) -> Scope {
         }
         _ => None,
     };
-    // Half a transaction is seen in a log without checksums alone, and only this file system may have one.
-    let profile = matches!(mutant, MultiLeftOpen | OpenMultiApplied).then_some(Profile::Btrfs);
-    Scope { policy, profile }
+    let focus = match mutant {
+        // Half a transaction is seen in a log without checksums alone, and only one file system may have one.
+        MultiLeftOpen | OpenMultiApplied | CopyNotToldApart => Some(Focus::Bare),
+        HoleForgotten | FirstOffsetUnknown => Some(Focus::Hole),
+        InstalledWhileOff => Some(Focus::SwitchBack),
+        DoubtfulBaseRemoved => Some(Focus::Directory),
+        ShutdownIgnoresFailure => Some(Focus::FailedStop),
+        GonePendingForgotten => Some(Focus::Streams),
+        CutBeforeRefusal
+        | TornFileFollowed
+        | TornBaseAccepted
+        | UnreadableManifestIsEmpty
+        | ManifestChecksumIgnored
+        | LostPartIgnored
+        | RdbChecksumIgnored
+        | BadBatchSkipped => Some(Focus::Decay),
+        EverysecRoundForgotten => Some(Focus::Slow),
+        _ => None,
+    };
+    Scope { policy, profile: None, focus }
 }
 
 /// How a mutant was caught.
@@ -47,7 +63,7 @@ fn scope_of(mutant: Mutant) -> Scope {
 pub struct Caught {
     /// Seeds until then.
     pub seeds: u64,
-    /// Seconds until then.
+    /// Seconds of processor time until then, on each thread: what it takes on a machine that does nothing else.
     pub seconds: f64,
     /// By which kind of violation.
     pub kind: &'static str,
@@ -55,7 +71,7 @@ pub struct Caught {
 
 /// Sweeps until a mutant is caught or the budget is spent. It must be switched on already.
 pub fn hunt(scope: Scope, options: &Options, seeds: u64, threads: usize) -> Option<Caught> {
-    let began = Instant::now();
+    let began = processor_seconds();
     let hunt = Sweep {
         seeds: 0..seeds,
         scope,
@@ -66,7 +82,12 @@ pub fn hunt(scope: Scope, options: &Options, seeds: u64, threads: usize) -> Opti
     };
     let tally = sweep(&hunt, &|_| {});
     let (_, violation) = tally.failures.iter().next()?;
-    Some(Caught { seeds: tally.seeds, seconds: began.elapsed().as_secs_f64(), kind: violation.kind() })
+    let seconds = (processor_seconds() - began) / threads as f64;
+    Some(Caught { seeds: tally.seeds, seconds, kind: violation.kind() })
+}
+
+fn processor_seconds() -> f64 {
+    process_cpu_time(std::process::id()).expect("this process is there").as_secs_f64()
 }
 
 /// Hunts one mutant of the engine.
@@ -93,7 +114,7 @@ pub fn hunt_mutant(mutant: Mutant, _seeds: u64, _threads: usize) -> Option<Caugh
 
 /// What must be noticed although the engine makes no mistake.
 pub fn canaries(seeds: u64, threads: usize) -> Vec<(&'static str, Option<Caught>)> {
-    let lying = Scope { policy: Some(Policy::Always), profile: Some(Profile::LyingDisk) };
+    let lying = Scope { policy: Some(Policy::Always), profile: Some(Profile::LyingDisk), focus: None };
     let greedy = Options { is_greedy: true, ..Options::default() };
     let tampering = Options { is_tampering: true, ..Options::default() };
     vec![
@@ -103,7 +124,7 @@ pub fn canaries(seeds: u64, threads: usize) -> Vec<(&'static str, Option<Caught>
     ]
 }
 
-/// `mutants [--seeds N] [--only Name]`
+/// `mutants [--seeds N] [--only Name] [--threads N]`
 ///
 /// # Errors
 /// A command line that is wrong.

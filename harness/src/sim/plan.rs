@@ -61,6 +61,8 @@ pub enum DamageKind {
     VanishManifest,
     /// Nothing at rest: a write of the last life was lost or went astray.
     None,
+    /// Nothing at all: what the power loss left is all there is, and nobody may cut it until the operator has looked.
+    Unread,
 }
 
 /// One life of the server.
@@ -193,6 +195,52 @@ impl Policy {
     }
 }
 
+/// What a plan dwells on: a rare place that chance alone would come to once in thousands of plans.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, VariantArray)]
+pub enum Focus {
+    /// Streams with their groups, rewritten as commands.
+    Streams,
+    /// Under `no` the sync of a rotation fails, and the power goes before the rewrite has ended that makes it good.
+    Hole,
+    /// AOF is switched off again while its first base is being put in place.
+    SwitchBack,
+    /// A directory's sync fails during a rewrite.
+    Directory,
+    /// The log cannot be synced when the server is asked to stop.
+    FailedStop,
+    /// A log without checksums, on the file system that may have one, torn inside of transactions.
+    Bare,
+    /// Something decays at rest.
+    Decay,
+    /// A torn log meets `aof-load-truncated no`.
+    CutForbidden,
+    /// Syncs that take seconds, under `everysec`.
+    Slow,
+}
+
+impl Focus {
+    fn policy(self, rng: &mut SimRng) -> Policy {
+        match self {
+            Focus::Hole => Policy::No,
+            Focus::SwitchBack => Policy::Switching,
+            Focus::Slow => Policy::Everysec,
+            Focus::Streams | Focus::Directory | Focus::FailedStop | Focus::Bare => {
+                Policy::VARIANTS[rng.index(3)]
+            }
+            // What is torn has a file after it, or not, only where syncs are rare.
+            Focus::Decay | Focus::CutForbidden => [Policy::Everysec, Policy::No][rng.index(2)],
+        }
+    }
+
+    fn settings(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Focus::Streams => &[("aof-use-rdb-preamble", "no")],
+            Focus::Decay | Focus::CutForbidden => &[("aof-use-rdb-preamble", "yes")],
+            _ => &[],
+        }
+    }
+}
+
 const FSYNCS: [&str; 3] = ["always", "everysec", "no"];
 
 /// What to draw from: nothing said means anything.
@@ -202,42 +250,68 @@ pub struct Scope {
     pub policy: Option<Policy>,
     /// Only this file system.
     pub profile: Option<Profile>,
+    /// All plans dwell on this; nothing said: some plans, each on something else.
+    pub focus: Option<Focus>,
 }
+
+/// Of a thousand plans so many dwell on something.
+const FOCUS_PERMILLE: u32 = 350;
 
 impl Plan {
     /// The plan of a seed.
     pub fn draw(seed: u64, scope: Scope) -> Plan {
         let rng = &mut SimRng::new(seed ^ 0x9e1a_17bd);
-        let policy = scope.policy.unwrap_or(Policy::VARIANTS[rng.index(5)]);
-        let profile = scope.profile.unwrap_or(PROFILES[rng.index(PROFILES.len())]);
-        let settings = draw_settings(policy, profile, rng);
+        let drawn = rng.chance(FOCUS_PERMILLE).then(|| Focus::VARIANTS[rng.index(Focus::VARIANTS.len())]);
+        let focus = scope.focus.or(drawn);
+        let policy = match focus {
+            Some(focus) => focus.policy(rng),
+            None => Policy::VARIANTS[rng.index(5)],
+        };
+        let policy = scope.policy.unwrap_or(policy);
+        let profile = match focus {
+            Some(Focus::Bare) => Profile::Btrfs,
+            _ => PROFILES[rng.index(PROFILES.len())],
+        };
+        let profile = scope.profile.unwrap_or(profile);
+        let settings = draw_settings(policy, profile, focus, rng);
         // Without checksums a hole that a failed sync left cannot be seen.
-        let has_checksums = settings.contains(&("aof-checksum", "yes"));
+        let changes_checksums =
+            profile == Profile::Btrfs && rng.chance(300) && focus.is_none_or(|focus| focus == Focus::Bare);
+        let has_checksums = settings.contains(&("aof-checksum", "yes")) && !changes_checksums;
         let mut drawing = Drawing {
             policy,
+            focus,
             workload: Workload::draw(rng),
             clients: rng.between(1, 4) as usize,
-            has_faults: rng.chance(450) && has_checksums,
-            has_clock_faults: rng.chance(120),
+            has_faults: (rng.chance(450)
+                || matches!(focus, Some(Focus::Hole | Focus::Directory | Focus::FailedStop)))
+                && has_checksums,
+            has_clock_faults: rng.chance(120) && focus.is_none(),
+            changes_checksums,
             pause_us_max: [200, 3_000, 60_000, 400_000][rng.index(4)],
             admin_permille: [10, 40, 120][rng.index(3)],
             number: 0,
             evict_after: None,
-            rewrites_next: false,
+            admin_next: None,
         };
+        if focus == Some(Focus::Streams) {
+            drawing.workload.dwell_on_streams();
+        }
         if drawing.has_clock_faults {
             // Whether a key that is due on one clock and not on the other is still there is nobody's business.
             drawing.workload.draw_no_expiry();
         }
-        let slow_sync_permille = [0, 5, 100][rng.index(3)];
+        let slow_sync_permille = if focus == Some(Focus::Slow) { 300 } else { [0, 5, 100][rng.index(3)] };
         let wall_start_us = WALL_STARTS_US[if rng.chance(800) { 0 } else { rng.index(WALL_STARTS_US.len()) }];
         let mut rounds: Vec<Round> = (0..rng.between(2, 5)).map(|_| drawing.round(rng)).collect();
         // A base of commands has no checksum of its own.
         let can_be_damaged =
             has_checksums && !drawing.has_clock_faults && settings.contains(&("aof-use-rdb-preamble", "yes"));
-        let damage = (can_be_damaged && rng.chance(120)).then(|| drawing.damage(&mut rounds, rng));
+        let is_damaged = rng.chance(120) || matches!(focus, Some(Focus::Decay | Focus::CutForbidden));
+        let damage = (can_be_damaged && is_damaged).then(|| drawing.damage(&mut rounds, rng));
         let clients = drawing.clients;
-        let has_old_log = settings.contains(&("appendonly", "yes")) && rng.chance(50);
+        let has_old_log = settings.contains(&("appendonly", "yes"))
+            && rng.chance(if focus == Some(Focus::Hole) { 300 } else { 50 });
         Plan {
             seed,
             profile,
@@ -269,8 +343,19 @@ impl Plan {
 const PROFILES: [Profile; 6] =
     [Profile::Strict, Profile::Strict, Profile::Strict, Profile::Ext4Ordered, Profile::Xfs, Profile::Btrfs];
 
-fn draw_settings(policy: Policy, profile: Profile, rng: &mut SimRng) -> Vec<(&'static str, &'static str)> {
-    let keeps_order = profile == Profile::Btrfs;
+fn draw_settings(
+    policy: Policy,
+    profile: Profile,
+    focus: Option<Focus>,
+    rng: &mut SimRng,
+) -> Vec<(&'static str, &'static str)> {
+    // Without checksums what faults do cannot be seen: plans that dwell on them have some.
+    let bare_permille = match focus {
+        _ if profile != Profile::Btrfs => 0,
+        Some(Focus::Bare) => 700,
+        Some(_) => 0,
+        None => 300,
+    };
     let yes_no = |rng: &mut SimRng, permille| if rng.chance(permille) { "yes" } else { "no" };
     let has_aof = policy != Policy::Rdb && (policy != Policy::Switching || rng.chance(600));
     let mut settings = vec![
@@ -278,10 +363,14 @@ fn draw_settings(policy: Policy, profile: Profile, rng: &mut SimRng) -> Vec<(&'s
         ("appendfsync", policy.fsync(rng)),
         // Without checksums only a file system that keeps appends in order can be recovered from: the log has then no
         // more than its grammar to tell a tear by, as in Redis.
-        ("aof-checksum", yes_no(rng, if keeps_order { 700 } else { 1_000 })),
+        ("aof-checksum", yes_no(rng, 1_000 - bare_permille)),
         ("stop-writes-on-bgsave-error", yes_no(rng, 100)),
     ];
-    settings.extend(PERSISTENCE.iter().map(|(name, values)| (*name, values[rng.index(values.len())])));
+    let fixed = focus.map_or(&[][..], Focus::settings);
+    settings.extend(PERSISTENCE.iter().map(|(name, values)| {
+        let drawn = (*name, values[rng.index(values.len())]);
+        *fixed.iter().find(|(fixed, _)| fixed == name).unwrap_or(&drawn)
+    }));
     // Small thresholds, so that encodings change while crashes happen.
     settings.extend(ENCODINGS.iter().filter(|_| rng.chance(400)).copied());
     settings
@@ -327,25 +416,65 @@ const ENCODINGS: [(&str, &str); 8] = [
 ];
 
 struct Drawing {
+    focus: Option<Focus>,
     policy: Policy,
     workload: Workload,
     clients: usize,
     has_faults: bool,
     has_clock_faults: bool,
+    changes_checksums: bool,
     pause_us_max: u64,
     admin_permille: u32,
     number: usize,
     /// The kernel drops clean pages before the action after so many more.
     evict_after: Option<u64>,
-    /// The next action asks for a rewrite.
-    rewrites_next: bool,
+    /// The next action asks for this.
+    admin_next: Option<Op>,
 }
 
 impl Drawing {
     fn round(&mut self, rng: &mut SimRng) -> Round {
         let count = [0, 5, 40, 80][rng.index(4)];
-        let actions = (0..count).map(|_| self.action(rng)).collect();
-        Round { settings: self.new_settings(rng), actions, ending: self.ending(rng) }
+        let mut actions: Vec<Action> = (0..count).map(|_| self.action(rng)).collect();
+        let mut ending = self.ending(rng);
+        match self.focus {
+            Some(Focus::Hole) if self.has_faults && rng.chance(600) => {
+                self.leave_hole(&mut actions, rng);
+                ending = Ending::Crash(Crash::Power, rng.below(20_000));
+            }
+            Some(Focus::FailedStop) if self.has_faults && rng.chance(600) => {
+                let (operation, kind) = (Operation::Fdatasync, FaultKind::Errno(EIO));
+                let skip = rng.below(3) as u32;
+                self.add(&mut actions, Deed::Fault(Fault { operation, path: "incr".into(), skip, kind }), 0);
+                let ways: [&[&str]; 4] = [&[], &["nosave"], &["nosave", "now"], &["save"]];
+                ending = Ending::Shutdown(ways[rng.index(4)]);
+            }
+            Some(Focus::CutForbidden) => ending = Ending::Crash(Crash::Power, rng.below(5_000)),
+            _ => {}
+        }
+        Round { settings: self.new_settings(rng), actions, ending }
+    }
+
+    fn add(&mut self, actions: &mut Vec<Action>, deed: Deed, pause_us: u64) {
+        self.number += 1;
+        actions.push(Action { number: self.number, pause_us, deed });
+    }
+
+    /// The sync of a rotation fails while a rewrite begins that takes long, and the log goes on.
+    fn leave_hole(&mut self, actions: &mut Vec<Action>, rng: &mut SimRng) {
+        let (operation, kind) = (Operation::Fdatasync, FaultKind::Errno(EIO));
+        let slow = Op::Config("rdb-key-save-delay", "100000");
+        self.add(actions, Deed::Send { client: 0, ops: vec![slow] }, 0);
+        for _ in 0..rng.between(2, 8) {
+            let ops = vec![Op::Data(self.workload.command(0, rng))];
+            self.add(actions, Deed::Send { client: 0, ops }, 1_000);
+        }
+        self.add(actions, Deed::Fault(Fault { operation, path: "incr".into(), skip: 0, kind }), 1_000);
+        self.add(actions, Deed::Send { client: 0, ops: vec![Op::BgRewrite] }, 0);
+        for _ in 0..3 {
+            let ops = vec![Op::Data(self.workload.command(0, rng))];
+            self.add(actions, Deed::Send { client: 0, ops }, rng.below(30_000));
+        }
     }
 
     /// What an operator changes between two lives.
@@ -369,6 +498,7 @@ impl Drawing {
     /// What decays after the last life; for a write that goes astray the fault is put among its actions.
     fn damage(&mut self, rounds: &mut [Round], rng: &mut SimRng) -> Damage {
         let kind = match rng.below(9) {
+            _ if self.focus == Some(Focus::CutForbidden) => DamageKind::Unread,
             0..2 => DamageKind::Flip,
             2 => DamageKind::ZeroSector,
             3 => DamageKind::Vanish,
@@ -386,7 +516,8 @@ impl Drawing {
                 Fault { operation, path: ["incr", "base", "temp", ""][rng.index(4)].into(), skip, kind };
             last.actions.insert(0, Action { number: self.number, pause_us: 0, deed: Deed::Fault(fault) });
         }
-        Damage { kind, pick: rng.number(), is_strict: rng.chance(400) }
+        let is_strict = rng.chance(400) || kind == DamageKind::Unread;
+        Damage { kind, pick: rng.number(), is_strict }
     }
 
     fn action(&mut self, rng: &mut SimRng) -> Action {
@@ -402,8 +533,14 @@ impl Drawing {
             return Deed::Evict;
         }
         self.evict_after = self.evict_after.map(|count| count - 1);
-        if std::mem::take(&mut self.rewrites_next) {
-            return Deed::Send { client: rng.index(self.clients), ops: vec![Op::BgRewrite] };
+        if let Some(op) = self.admin_next.take() {
+            return Deed::Send { client: rng.index(self.clients), ops: vec![op] };
+        }
+        if self.focus == Some(Focus::Directory) && self.has_faults && rng.chance(60) {
+            self.admin_next = Some(Op::BgRewrite);
+            let (operation, kind) = (Operation::Fsync, FaultKind::Errno(EIO));
+            let skip = rng.below(5) as u32;
+            return Deed::Fault(Fault { operation, path: "appendonlydir".into(), skip, kind });
         }
         if self.has_faults && rng.chance(40) {
             let deed = self.fault(rng);
@@ -443,6 +580,7 @@ impl Drawing {
     /// What a client of this database sends in one go.
     fn request(&mut self, db: usize, rng: &mut SimRng) -> Vec<Op> {
         let mut ops = match rng.below(20) {
+            _ if self.focus == Some(Focus::Bare) && rng.chance(400) => self.transaction(db, rng),
             0..12 => vec![Op::Data(self.workload.command(db, rng))],
             12..16 => (0..rng.between(2, 8)).map(|_| Op::Data(self.workload.command(db, rng))).collect(),
             16 => vec![Op::Watch(self.workload.watched(rng)), Op::Data(self.workload.command(db, rng))],
@@ -468,9 +606,16 @@ impl Drawing {
         if self.policy == Policy::Switching && rng.chance(400) {
             return match rng.below(4) {
                 0 => Op::Config("appendonly", "no"),
-                1 => Op::Config("appendonly", "yes"),
+                1 => {
+                    let is_short = self.focus == Some(Focus::SwitchBack) && rng.chance(500);
+                    self.admin_next = is_short.then_some(Op::Config("appendonly", "no"));
+                    Op::Config("appendonly", "yes")
+                }
                 _ => Op::Config("appendfsync", FSYNCS[rng.index(3)]),
             };
+        }
+        if self.changes_checksums && rng.chance(250) {
+            return Op::Config("aof-checksum", if rng.chance(500) { "yes" } else { "no" });
         }
         if rng.chance(250) {
             let all = PERSISTENCE.len() + AT_RUN_TIME.len();
@@ -493,7 +638,7 @@ impl Drawing {
         const PATHS: [&str; 5] = ["", "incr", "manifest", "temp", "base"];
         if self.policy == Policy::No && rng.chance(250) {
             // The one sync that `no` asks for is that of a file that is full: what it loses only the rewrite brings back.
-            self.rewrites_next = true;
+            self.admin_next = Some(Op::BgRewrite);
             let (operation, kind) = (Operation::Fdatasync, FaultKind::Errno(EIO));
             return Deed::Fault(Fault { operation, path: "incr".into(), skip: 0, kind });
         }

@@ -152,8 +152,10 @@ const TIDY_TRIES: u32 = 40;
 /// A stop that was asked for.
 #[derive(Clone, Copy, Debug)]
 struct Stop {
-    /// It makes a snapshot.
+    /// It makes a snapshot: asked for, or because there were save points. `save` may have been changed on the way.
     saves: bool,
+    /// It does so whatever the save points are.
+    is_told_to_save: bool,
     /// It stops whatever goes wrong.
     is_forced: bool,
 }
@@ -169,6 +171,8 @@ struct Runner {
     has_faults: bool,
     /// A write was lost or went astray: from now on only detection can be asked for.
     is_damaged: bool,
+    /// `aof-checksum` was changed: what has no header is not seen by who looks at headers.
+    has_bare_records: bool,
     /// The start that is under way finds no set: what it loads is the snapshot.
     has_no_set: bool,
     recoveries: u64,
@@ -209,6 +213,7 @@ impl Runner {
             all_clients: Vec::new(),
             has_faults: false,
             is_damaged: false,
+            has_bare_records: false,
             has_no_set: false,
             recoveries: 0,
             commands: 0,
@@ -320,7 +325,10 @@ impl Runner {
                     Start::Serves | Start::RefusedRightly => {
                         // The disk failed the start: without its faults the next one must come up.
                         self.clear_faults();
-                        self.try_start()
+                        let end = self.try_start();
+                        let is_told_late = end.is_some() && self.notes.borrow().is_cache_doubtful;
+                        // The kernel tells of pages it lost once, to whoever syncs next: that start was right to refuse.
+                        if is_told_late { self.try_start() } else { end }
                     }
                 }
             }
@@ -356,7 +364,13 @@ impl Runner {
         let before = contents(self.world.disk());
         self.recoveries += 1;
         match self.try_start() {
-            Some(End::Exited(1)) if contents(self.world.disk()) == before => return Ok(()),
+            Some(End::Exited(1)) if contents(self.world.disk()) == before => {
+                return match damage.kind {
+                    // The operator has looked, and allows the cut.
+                    DamageKind::Unread => self.start(death, None).map(drop),
+                    _ => Ok(()),
+                };
+            }
             Some(End::Exited(1)) => return Err(Violation::Refused("and changed files".into())),
             Some(end) => return Err(Violation::Ended(format!("{end:?}"))),
             None if self.world.engine().is_none_or(Engine::is_loading) => {
@@ -392,7 +406,7 @@ impl Runner {
             DamageKind::Flip => drop(disk.rot(path, offset, (damage.pick >> 60) as u8)),
             DamageKind::ZeroSector => drop(disk.zero_sector(path, offset)),
             DamageKind::Vanish | DamageKind::VanishManifest => drop(disk.vanish(path)),
-            DamageKind::None => {}
+            DamageKind::None | DamageKind::Unread => {}
         }
         let line = format!("{:>12} plan    {damage:?} hits {path} at {offset}", self.world.now().mono_us);
         self.tell(|| line);
@@ -730,13 +744,14 @@ impl Runner {
         let (violation, promised, fresh) = {
             let mut history = self.notes.borrow_mut();
             let changed = std::mem::take(&mut history.settings_changed);
+            self.has_bare_records |= changed.iter().any(|(name, _)| *name == "aof-checksum");
             self.settings.extend(changed);
             (history.take_violation(), history.take_promised(), std::mem::take(&mut history.fresh_replies))
         };
         if let Some(violation) = violation {
             return Err(violation);
         }
-        if let Some((state, offset)) = promised.filter(|_| !self.is_damaged) {
+        if let Some((state, offset)) = promised.filter(|_| !self.is_damaged && !self.has_bare_records) {
             instant::check(self.world.disk(), state, offset)?;
         }
         // Just now somebody was told of something: whatever it rests on must be there.
@@ -766,13 +781,15 @@ impl Runner {
                 Ok(self.world.crash(*crash).expect("a server was running"))
             }
             Ending::Terminate => {
-                self.stop = Some(Stop { saves: self.has_save_points(), is_forced: false });
+                self.stop =
+                    Some(Stop { saves: self.has_save_points(), is_told_to_save: false, is_forced: false });
                 self.world.signal(Signal::Terminate);
                 self.await_end()
             }
             Ending::Shutdown(words) => {
-                let saves = words.contains(&"save") || !words.contains(&"nosave") && self.has_save_points();
-                self.stop = Some(Stop { saves, is_forced: words.contains(&"force") });
+                let is_told_to_save = words.contains(&"save");
+                let saves = is_told_to_save || !words.contains(&"nosave") && self.has_save_points();
+                self.stop = Some(Stop { saves, is_told_to_save, is_forced: words.contains(&"force") });
                 // On a connection of its own: another one may be waiting.
                 self.hang_up(0)?;
                 self.send(0, &[Op::Shutdown(words)]);
@@ -794,6 +811,7 @@ impl Runner {
         self.look()?;
         let now = self.world.now();
         self.tell(|| format!("{:>12} world   {end:?}", now.mono_us));
+        let has_save_points = self.has_save_points();
         let mut history = self.notes.borrow_mut();
         history.settle_bound(now);
         match end {
@@ -801,7 +819,9 @@ impl Runner {
             End::Exited(0) => {
                 // A stop that is forced goes on although it could not save or sync.
                 match self.stop.take() {
-                    Some(stop) if !stop.is_forced => history.stopped(stop.saves),
+                    Some(stop) if !stop.is_forced => {
+                        history.stopped(stop.saves && (stop.is_told_to_save || has_save_points))
+                    }
                     _ => {}
                 }
                 Ok(())

@@ -27,7 +27,7 @@ use alloc::{
 use super::{Node, blocking::WaitKind};
 use crate::{
     commands::{Action, Call, NodeCommand, Record},
-    host::{Disk, ENOENT, Effect, Effects, Encoder, FileId, FileStep, SnapshotForm, write_snapshot},
+    host::{Disk, ENOENT, Effect, Effects, Encoder, FileId, FileStep, IoError, SnapshotForm, write_snapshot},
     mutant::{self, Mutant},
     persist::{
         append_only::Names,
@@ -94,8 +94,19 @@ struct Unsynced {
     to: u64,
     /// Database that is selected where it begins.
     db: usize,
+    /// The log's offset at its beginning, if what comes before tells it.
+    start: Option<Offset>,
     /// The log's offset at its end.
     end: Offset,
+}
+
+impl Unsynced {
+    /// Whether a copy in a file of its own would be known for what it is as long as the original stands: its first header
+    /// tells where the original ends, so it must begin with one, and whoever reads the original must know where it is.
+    fn is_told_apart(&self, names: &Names, disk: &mut dyn Disk) -> Result<bool, IoError> {
+        let mark = recovery::read_range(&names.path(&self.name), self.from, batch::MARK.len(), disk)?;
+        Ok(self.start.is_some() && mark == batch::MARK || mutant::is(Mutant::CopyNotToldApart))
+    }
 }
 
 #[derive(Clone)]
@@ -198,6 +209,7 @@ impl Loading {
             from,
             to: reader.valid_to(),
             db: reader.unsynced_db(),
+            start: reader.unsynced_offset(),
             end: reader.offset().unwrap_or(Offset::MAX),
         }));
     }
@@ -539,7 +551,8 @@ impl Node {
                     return Ok(());
                 }
                 Next::Bad(bad) => {
-                    let is_checked = reader.has_headers() || loading.handover.expects_headers;
+                    let is_checked =
+                        reader.has_headers() || reader.follows_checked() || loading.handover.expects_headers;
                     loading.take_over(&reader, &name);
                     let may_end = is_last || is_checked && self.may_end_with(loading, &name, disk)?;
                     return self.end_badly(loading, &name, may_end, bad, disk);
@@ -907,8 +920,14 @@ impl Node {
             [FileStep::CreateDir { path: names.dir.clone() }, FileStep::SyncDir { path: String::new() }];
         recovery::perform_all(&steps, disk)?;
         let file = self.ids.file();
-        // What is in doubt in several files at once is written anew as a base: nothing else has it all.
-        let is_scattered = loading.unsynced.len() > 1 && !mutant::is(Mutant::UnsyncedNotCopied);
+        // What is in doubt in several files at once is written anew as a base: nothing else has it all. So is what a copy would
+        // stand beside.
+        let is_scattered = match &loading.unsynced[..] {
+            _ if mutant::is(Mutant::UnsyncedNotCopied) => false,
+            [] => false,
+            [part] => !part.is_told_apart(&names, disk)?,
+            _ => true,
+        };
         let is_new = manifest.is_empty() || is_imported || is_scattered;
         if is_scattered {
             self.load_report.cases.push(Case::BaseWrittenAnew);
@@ -1050,8 +1069,10 @@ fn cut_overlaps(
         let len = disk.len(&path)?.unwrap_or(0);
         let tail =
             recovery::read_range(&path, at, OVERLAP_LOOK_BYTES.min(len.saturating_sub(at) as usize), disk)?;
-        // Headers and marks of time say what nobody runs.
-        if tail.split(|byte| *byte == b'\n').all(|line| line.is_empty() || line[0] == b'#') {
+        // Headers and marks of time say what nobody runs, but a line without its end is a torn file to a stock server.
+        let says_nothing =
+            || tail.split(|byte| *byte == b'\n').all(|line| line.is_empty() || line[0] == b'#');
+        if tail.is_empty() || tail.ends_with(b"\n") && says_nothing() {
             continue;
         }
         match disk.perform(&FileStep::Truncate { path, len: at }) {

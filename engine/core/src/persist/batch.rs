@@ -28,6 +28,9 @@ use crate::host::Encoder;
 /// Longest header line, bytes: three 64-bit numbers, a checksum, punctuation.
 pub const HEADER_BYTES_MAX: usize = 3 + 16 + 1 + 16 + 1 + 16 + 1 + 8 + 2;
 
+/// What a header begins with.
+pub const MARK: &[u8] = b"#C:";
+
 /// What a header says of its batch.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Header {
@@ -58,7 +61,7 @@ impl Header {
 pub fn seal(end: Offset, synced: Offset, payload: &[u8]) -> Bytes {
     let fields = fields(end, payload.len() as u64, synced);
     let mut bytes = Vec::with_capacity(HEADER_BYTES_MAX + payload.len());
-    bytes.extend_from_slice(b"#C:");
+    bytes.extend_from_slice(MARK);
     bytes.extend_from_slice(fields.as_bytes());
     bytes.extend_from_slice(format!(":{:08x}\r\n", crc_of(&fields, payload)).as_bytes());
     bytes.extend_from_slice(payload);
@@ -67,7 +70,7 @@ pub fn seal(end: Offset, synced: Offset, payload: &[u8]) -> Bytes {
 
 /// Reads a header line without its line end; `None` if it is another kind of annotation or damaged.
 pub fn parse(line: &[u8]) -> Option<Header> {
-    let text = core::str::from_utf8(line.strip_prefix(b"#C:")?).ok()?;
+    let text = core::str::from_utf8(line.strip_prefix(MARK)?).ok()?;
     let mut parts = text.split(':');
     let mut hex = || u64::from_str_radix(parts.next()?, 16).ok();
     let header = Header { end: hex()?, len: hex()?, synced: hex()?, crc: u32::try_from(hex()?).ok()? };

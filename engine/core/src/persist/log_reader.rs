@@ -92,6 +92,8 @@ pub struct LogReader {
     leading: u64,
     /// Position in the file up to which everything was once called durable.
     synced_to: u64,
+    /// The log's offset there, if it was known before what follows was read.
+    synced_offset: Option<Offset>,
 }
 
 impl LogReader {
@@ -129,6 +131,7 @@ impl LogReader {
             synced_db: 0,
             leading: 0,
             synced_to: start,
+            synced_offset: offset,
         }
     }
 
@@ -163,6 +166,11 @@ impl LogReader {
     /// has no headers, or no such part.
     pub fn unsynced_from(&self) -> Option<u64> {
         (self.has_headers && self.synced_to < self.valid_to).then_some(self.synced_to)
+    }
+
+    /// The log's offset where `unsynced_from` begins, as far as a reader knows it who has only read what comes before.
+    pub fn unsynced_offset(&self) -> Option<Offset> {
+        self.synced_offset
     }
 
     /// Highest offset of the log that a header called durable.
@@ -347,7 +355,7 @@ impl LogReader {
             while let Some(&(end, position, db)) = self.unsynced_ends.front()
                 && end <= self.synced
             {
-                (self.synced_to, self.synced_db) = (position, db);
+                (self.synced_to, self.synced_offset, self.synced_db) = (position, Some(end), db);
                 self.unsynced_ends.pop_front();
             }
         }

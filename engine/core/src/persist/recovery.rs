@@ -461,8 +461,8 @@ pub fn sweep(names: &Names, manifest: &Manifest, disk: &mut dyn Disk) -> Result<
     }
     let mut leftovers: Vec<String> = Vec::new();
     for entry in disk.list("")? {
-        let is_orphan = entry.is_file && temp_writer(&entry.name).is_some_and(|pid| !disk.is_process(pid));
-        if is_orphan {
+        // A child that outlived its server may still write to one: nobody waits for what it writes.
+        if entry.is_file && is_temp(&entry.name) {
             leftovers.push(entry.name);
         }
     }
@@ -484,17 +484,16 @@ pub fn sweep(names: &Names, manifest: &Manifest, disk: &mut dyn Disk) -> Result<
     Ok(())
 }
 
-/// Process id in the name of a temporary file (`temp-<pid>.rdb`, `temp-rewriteaof[-bg]-<pid>.aof`).
-fn temp_writer(name: &str) -> Option<i32> {
-    let rest = name.strip_prefix("temp-")?;
-    let pid = match rest.strip_suffix(".rdb") {
-        Some(pid) => pid,
+/// Whether a name is that of a temporary file: `temp-<pid>.rdb`, `temp-rewriteaof[-bg]-<pid>.aof`.
+fn is_temp(name: &str) -> bool {
+    let middle = name.strip_prefix("temp-").and_then(|rest| match rest.strip_suffix(".rdb") {
+        Some(pid) => Some(pid),
         None => {
             let rest = rest.strip_prefix("rewriteaof-")?.strip_suffix(".aof")?;
-            rest.strip_prefix("bg-").unwrap_or(rest)
+            Some(rest.strip_prefix("bg-").unwrap_or(rest))
         }
-    };
-    pid.parse().ok()
+    });
+    middle.is_some_and(|pid| pid.parse::<i32>().is_ok())
 }
 
 /// Makes what lies in the directory without a manifest count for nothing: a server that starts without the log serves

@@ -19,6 +19,7 @@ use super::{
 use crate::{
     bytes::number,
     host::{Disk, IoError},
+    mutant::{self, Mutant},
     rdb,
 };
 
@@ -114,9 +115,12 @@ impl Handover {
         }
     }
 
-    /// A reader for a file of records.
+    /// A reader for a file of records. Where the base tells no offset, behind the file of an older server, the first part of
+    /// ours began at 0: what is missing at its beginning, whole as it may look, must be missed.
     pub fn reader(&self, file: &SetFile, verifies: bool) -> LogReader {
-        LogReader::new(file.path.clone(), 0, self.offset, verifies, file.until)
+        let begins_at_0 = verifies && file.is_headed && !mutant::is(Mutant::FirstOffsetUnknown);
+        let offset = self.offset.or(begins_at_0.then_some(0));
+        LogReader::new(file.path.clone(), 0, offset, verifies, file.until)
             .expecting_headers(self.expects_headers || file.is_headed)
     }
 

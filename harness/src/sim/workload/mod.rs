@@ -99,6 +99,14 @@ impl Command {
         matches!(self.name(), "SPOP" | "PFADD" | "PFMERGE" | "PFCOUNT")
     }
 
+    /// Itself or its calls, as far as they change a key only to remember what they were asked.
+    pub fn that_note(&self) -> Vec<Command> {
+        match self.name() {
+            "PFCOUNT" => vec![self.clone()],
+            _ => self.calls.iter().flat_map(Command::that_note).collect(),
+        }
+    }
+
     /// It is a script.
     pub fn is_script(&self) -> bool {
         self.name() == "EVAL"
@@ -304,6 +312,12 @@ impl Workload {
             expiry_permille: [0, 0, 100, 400][rng.index(4)],
             database_permille: [0, 5, 30][rng.index(3)],
         }
+    }
+
+    /// From now on nearly all commands are about streams.
+    pub fn dwell_on_streams(&mut self) {
+        self.families = vec![Family::Streams, Family::Streams, Family::Strings];
+        self.database_permille = 0;
     }
 
     /// From now on no command is about expiry.
