@@ -244,6 +244,10 @@ impl Client {
         let stream = match address {
             Address::Tcp(address) => {
                 let stream = TcpStream::connect_timeout(address, timeout)?;
+                if stream.local_addr()? == *address {
+                    // Nobody listens, and the kernel gave us this very port: we would talk to ourselves.
+                    return Err(io::ErrorKind::ConnectionRefused.into());
+                }
                 stream.set_nodelay(true)?;
                 stream.set_read_timeout(Some(timeout))?;
                 stream.set_write_timeout(Some(timeout))?;
