@@ -3,17 +3,18 @@
 //! the first ends by where the second begins.
 //!
 //! It could not where the copy did not begin with a batch header, because `aof-checksum` had been changed while the file was
-//! written: records ran twice. Such data is now written anew as a base, which stands beside nothing. And it could not behind the
+//! written (which is not allowed any more): records ran twice. Such data is now written anew as a base, which stands beside nothing. And it could not behind the
 //! file of an older server, because nothing said at which offset the original begins: if the power loss had left the original's
 //! length without its data, the start was refused. It begins at 0.
 
 use perdura_core::mutant::Mutant;
+use perdura_core::persist::batch;
 use perdura_harness::reference::read_set;
 use perdura_sim::world::Crash;
 use perdura_sim::{Moment, Profile};
 use perdura_tests::simulated::Simulated;
 
-use crate::scenario::{ALWAYS, MANIFEST, UNDER_NO, fails_with, holds};
+use crate::scenario::{ALWAYS, INCR, MANIFEST, UNDER_NO, fails_with, holds};
 
 /// Operations that a start has at most.
 const OPERATIONS_MAX: u64 = 40;
@@ -39,10 +40,17 @@ fn records_without_headers_do_not_run_twice() {
         let make = || {
             let mut server = Simulated::on(Profile::Btrfs, 1, UNDER_NO);
             server.start().unwrap();
-            server.check(&[("CONFIG SET aof-checksum no", "OK"), ("INCR n", "1"), ("RPUSH l a", "1")]);
-            server.check(&[("CONFIG SET aof-checksum yes", "OK"), ("INCR n", "2"), ("RPUSH l b", "2")]);
-            server.check(&[("CONFIG SET aof-checksum no", "OK"), ("INCR n", "3")]);
             server.crash(Crash::Group);
+            let mut incr = server.read_file(INCR).unwrap();
+            let [one, two, three] = [
+                &b"*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n*2\r\n$4\r\nINCR\r\n$1\r\nn\r\n*3\r\n$5\r\nRPUSH\r\n$1\r\nl\r\n$1\r\na\r\n"[..],
+                b"*2\r\n$4\r\nINCR\r\n$1\r\nn\r\n*3\r\n$5\r\nRPUSH\r\n$1\r\nl\r\n$1\r\nb\r\n",
+                b"*2\r\n$4\r\nINCR\r\n$1\r\nn\r\n",
+            ];
+            incr.extend_from_slice(one);
+            incr.extend_from_slice(&batch::seal((one.len() + two.len()) as u64, 0, two));
+            incr.extend_from_slice(three);
+            server.write_file(INCR, &incr);
             server
         };
         each_start_cut_short(Crash::Group, make, |server| {

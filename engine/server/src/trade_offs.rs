@@ -203,7 +203,10 @@ pub const TRADE_OFFS: &[(&str, &str)] = &[
         "no refuses to start after a torn write, which a power loss may well leave: somebody must look.",
     ),
     ("aof-use-rdb-preamble", "no makes a base that eyes can read, several times as large and slow to load."),
-    ("aof-checksum", "no saves about 25 bytes a batch, and a start cannot tell a torn end from decay."),
+    (
+        "aof-checksum",
+        "no saves about 25 bytes a batch, and a start cannot tell a torn end from decay. Takes effect at a start.",
+    ),
     ("aof-timestamp-enabled", "yes lets a restore go by the clock, for a line a second."),
     ("aof-archive-dir", "Restores reach back across rewrites, for the disk that superseded files take."),
     ("aof-archive-max-age", "Longer reaches further back, for disk."),

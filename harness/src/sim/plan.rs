@@ -275,9 +275,7 @@ impl Plan {
         let profile = scope.profile.unwrap_or(profile);
         let settings = draw_settings(policy, profile, focus, rng);
         // Without checksums a hole that a failed sync left cannot be seen.
-        let changes_checksums =
-            profile == Profile::Btrfs && rng.chance(300) && focus.is_none_or(|focus| focus == Focus::Bare);
-        let has_checksums = settings.contains(&("aof-checksum", "yes")) && !changes_checksums;
+        let has_checksums = settings.contains(&("aof-checksum", "yes"));
         let mut drawing = Drawing {
             policy,
             focus,
@@ -287,7 +285,6 @@ impl Plan {
                 || matches!(focus, Some(Focus::Hole | Focus::Directory | Focus::FailedStop)))
                 && has_checksums,
             has_clock_faults: rng.chance(120) && focus.is_none(),
-            changes_checksums,
             pause_us_max: [200, 3_000, 60_000, 400_000][rng.index(4)],
             admin_permille: [10, 40, 120][rng.index(3)],
             number: 0,
@@ -422,7 +419,6 @@ struct Drawing {
     clients: usize,
     has_faults: bool,
     has_clock_faults: bool,
-    changes_checksums: bool,
     pause_us_max: u64,
     admin_permille: u32,
     number: usize,
@@ -613,9 +609,6 @@ impl Drawing {
                 }
                 _ => Op::Config("appendfsync", FSYNCS[rng.index(3)]),
             };
-        }
-        if self.changes_checksums && rng.chance(250) {
-            return Op::Config("aof-checksum", if rng.chance(500) { "yes" } else { "no" });
         }
         if rng.chance(250) {
             let all = PERSISTENCE.len() + AT_RUN_TIME.len();

@@ -171,8 +171,6 @@ struct Runner {
     has_faults: bool,
     /// A write was lost or went astray: from now on only detection can be asked for.
     is_damaged: bool,
-    /// `aof-checksum` was changed: what has no header is not seen by who looks at headers.
-    has_bare_records: bool,
     /// The start that is under way finds no set: what it loads is the snapshot.
     has_no_set: bool,
     recoveries: u64,
@@ -213,7 +211,6 @@ impl Runner {
             all_clients: Vec::new(),
             has_faults: false,
             is_damaged: false,
-            has_bare_records: false,
             has_no_set: false,
             recoveries: 0,
             commands: 0,
@@ -744,14 +741,13 @@ impl Runner {
         let (violation, promised, fresh) = {
             let mut history = self.notes.borrow_mut();
             let changed = std::mem::take(&mut history.settings_changed);
-            self.has_bare_records |= changed.iter().any(|(name, _)| *name == "aof-checksum");
             self.settings.extend(changed);
             (history.take_violation(), history.take_promised(), std::mem::take(&mut history.fresh_replies))
         };
         if let Some(violation) = violation {
             return Err(violation);
         }
-        if let Some((state, offset)) = promised.filter(|_| !self.is_damaged && !self.has_bare_records) {
+        if let Some((state, offset)) = promised.filter(|_| !self.is_damaged) {
             instant::check(self.world.disk(), state, offset)?;
         }
         // Just now somebody was told of something: whatever it rests on must be there.

@@ -327,7 +327,7 @@ directives! {
     /// Whether a rewrite begins with a snapshot instead of commands.
     "aof-use-rdb-preamble" => aof_use_rdb_preamble: bool = true, Kind::Bool;
     /// Whether each batch carries a checksum that stock servers skip.
-    "aof-checksum" => aof_checksum: bool = true, Kind::Bool;
+    "aof-checksum" => aof_checksum: bool = true, Kind::Bool, Immutable;
     /// Whether the time is noted in the file.
     "aof-timestamp-enabled" => aof_timestamp_enabled: bool = false, Kind::Bool;
     /// Whether a rewrite is synced bit by bit while it is written.
