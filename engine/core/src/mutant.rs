@@ -165,6 +165,8 @@ pub enum Mutant {
     CopyNotToldApart,
     /// Behind the file of an older server the log is read from wherever it happens to begin (seed 410048).
     FirstOffsetUnknown,
+    /// A fresh file selects its database although nothing follows yet, as a log without checksums would (seed 502714).
+    SelectsForNothing,
     /// A file that another one took over from keeps what stands in both, if the cut was missed once (seed 98).
     OverlapKept,
     /// What a start serves is not made durable first.

@@ -39,7 +39,7 @@ fn scope_of(mutant: Mutant) -> Scope {
     let focus = match mutant {
         // Half a transaction is seen in a log without checksums alone, and only one file system may have one.
         MultiLeftOpen | OpenMultiApplied | CopyNotToldApart => Some(Focus::Bare),
-        HoleForgotten | FirstOffsetUnknown => Some(Focus::Hole),
+        HoleForgotten | FirstOffsetUnknown | SelectsForNothing => Some(Focus::Hole),
         InstalledWhileOff => Some(Focus::SwitchBack),
         DoubtfulBaseRemoved => Some(Focus::Directory),
         ShutdownIgnoresFailure => Some(Focus::FailedStop),
@@ -53,6 +53,7 @@ fn scope_of(mutant: Mutant) -> Scope {
         | RdbChecksumIgnored
         | BadBatchSkipped => Some(Focus::Decay),
         EverysecRoundForgotten => Some(Focus::Slow),
+        BaseDropsExpired => Some(Focus::Outlived),
         _ => None,
     };
     Scope { policy, profile: None, focus }

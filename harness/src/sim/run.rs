@@ -395,12 +395,13 @@ impl Runner {
         let paths: Vec<&String> = match damage.kind {
             DamageKind::Vanish => files.keys().filter(is_part).filter(is_whole).collect(),
             DamageKind::VanishManifest => files.keys().filter(|path| *path == MANIFEST).collect(),
+            DamageKind::FlipInBase => files.keys().filter(|path| path.contains(".base.")).collect(),
             _ => files.keys().filter(is_read).filter(is_whole).collect(),
         };
         let Some(path) = paths.get((damage.pick % paths.len().max(1) as u64) as usize) else { return };
-        let offset = (damage.pick >> 16) % files[*path].max(1);
+        let (offset, bit) = ((damage.pick >> 16) % files[*path].max(1), (damage.pick >> 60) as u8);
         match damage.kind {
-            DamageKind::Flip => drop(disk.rot(path, offset, (damage.pick >> 60) as u8)),
+            DamageKind::Flip | DamageKind::FlipInBase => drop(disk.rot(path, offset, bit)),
             DamageKind::ZeroSector => drop(disk.zero_sector(path, offset)),
             DamageKind::Vanish | DamageKind::VanishManifest => drop(disk.vanish(path)),
             DamageKind::None | DamageKind::Unread => {}
