@@ -261,10 +261,12 @@ impl History {
         let changed = after.changed_since(&before);
         let differs = |place: &&Place| after.get(place.0, &place.1) != before.get(place.0, &place.1);
         let real: Vec<&Place> = changed.iter().filter(differs).collect();
-        // PFCOUNT keeps its result in the key, also while writes are refused: that is no sign that the others were carried out.
-        let noting: Vec<Command> = commands.iter().flat_map(Command::that_note).collect();
+        // PFCOUNT keeps its result in the key, also in a script whose writes are refused: that is no sign that they were
+        // carried out. A transaction with a write in it is refused as a whole.
+        let noting: Vec<Command> =
+            commands.iter().filter(|command| command.is_script()).flat_map(Command::that_note).collect();
         let is_sign = real.is_empty() || noting.is_empty();
-        let is_done = facts.has_changed && is_sign || !real.is_empty() && is_there(&after, &real, facts);
+        let is_done = facts.has_changed && is_sign || !real.is_empty() && self.is_there(&after, &real, facts);
         if run.is_refused || !real.is_empty() && !is_done {
             (run.is_refused, run.ready) = (true, Vec::new());
             if facts.has_changed && commands.iter().any(|command| command.name() != "PFCOUNT") {
@@ -286,6 +288,22 @@ impl History {
             }
         }
         run
+    }
+
+    /// Some changes are not counted as such (what is pending in a group): the engine is asked. What somebody waits for may
+    /// have been taken already.
+    fn is_there(&self, after: &Keyspace, places: &[&Place], facts: &Facts<'_>) -> bool {
+        let is_awaited = |place: &Place| {
+            let of = |conversation: &Conversation| {
+                let keys = conversation.waiting.as_ref().map(|waiting| &waiting.command.keys);
+                conversation.db == place.0
+                    && matches!(keys, Some(Keys::These(keys)) if keys.contains(&place.1))
+            };
+            self.conversations.values().any(of)
+        };
+        let is_as_after =
+            |place: &Place| (facts.look)(place.0, &place.1).as_ref() == after.get(place.0, &place.1);
+        places.iter().all(|place| is_as_after(place) || is_awaited(place))
     }
 
     fn call_on_model(
@@ -575,9 +593,4 @@ fn show(reply: &Reply) -> String {
 
 fn ok() -> Answer {
     Answer::Exactly(Reply::Simple("OK".into()))
-}
-
-/// Some changes are not counted as such (what is pending in a group): the engine is asked.
-fn is_there(after: &Keyspace, places: &[&Place], facts: &Facts<'_>) -> bool {
-    places.iter().all(|(db, key)| (facts.look)(*db, key).as_ref() == after.get(*db, key))
 }
