@@ -165,3 +165,23 @@ fn fresh_file_without_records_does_not_vouch_for_the_one_before_it() {
         }
     });
 }
+
+/// Seed 601895, ours: a log that is being switched off waited for its hole to be filled, and no rewrite might begin because it was
+/// being switched off.
+#[test]
+fn log_with_a_hole_can_be_switched_off() {
+    fails_with(Mutant::HoleClosedIn, || {
+        let settings = [("appendonly", "yes"), ("appendfsync", "no"), ("save", "\"\"")];
+        let mut server = Simulated::on(Profile::Strict, 1, &settings);
+        server.start().unwrap();
+        for index in 0..20 {
+            server.check(&[(format!("SET k{index} {}", "v".repeat(300)).as_str(), "OK")]);
+        }
+        fail_next_sync(&mut server);
+        server.check(&[("CONFIG SET appendonly no", "OK")]);
+        server.check(&[("SET k20 lost", "OK")]);
+        server.crash(Crash::Power);
+        server.start().unwrap();
+        assert_eq!(prefix_len(&mut server), 20);
+    });
+}

@@ -350,6 +350,30 @@ fn open_multi_at_the_end() {
     server.check(&[("MGET a b", "1) 1 2) 1")]);
 }
 
+/// Seed 601870, ours: the next server writes checksums. Its first header stood at an offset that counted what was cut, and the start
+/// after that refused.
+#[test]
+fn half_a_transaction_that_was_cut_counts_for_nothing() {
+    fails_with(Mutant::OpenMultiCounted, || {
+        let mut server = Simulated::new(ALWAYS);
+        server.start().unwrap();
+        server.crash(Crash::Power);
+        server.set("aof-checksum", "no");
+        server.start().unwrap();
+        server.check(&[("SET a 1", "OK")]);
+        server.crash(Crash::Power);
+        let mut incr = server.read_file(INCR).unwrap();
+        incr.extend_from_slice(b"*1\r\n$5\r\nMULTI\r\n*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n2\r\n");
+        server.write_file(INCR, &incr);
+        server.set("aof-checksum", "yes");
+        server.start().unwrap();
+        server.check(&[("GET a", "1"), ("SET b 1", "OK")]);
+        server.crash(Crash::Power);
+        server.start().unwrap();
+        server.check(&[("MGET a b", "1) 1 2) 1")]);
+    });
+}
+
 /// redis#4950, redis#11792: a key expires between base and replay; what was done to it later makes half of it come back.
 #[test]
 fn key_of_a_base_that_expired_since_is_not_half_restored() {

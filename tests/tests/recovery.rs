@@ -87,6 +87,22 @@ fn w17_upgraded_file_without_its_manifest_refuses() {
     refuses(&mut server);
 }
 
+/// Seed 610204, ours: a base of commands says nowhere when it was frozen, so any dump won against it.
+#[test]
+fn base_of_commands_without_its_manifest_is_newer_than_an_older_dump() {
+    let mut server =
+        Simulated::new(&[("appendonly", "yes"), ("aof-use-rdb-preamble", "no"), ("save", "\"\"")]);
+    server.start().unwrap();
+    server.check(&[("SET a 1", "OK"), ("SAVE", "OK")]);
+    server.wait_ms(1_000);
+    server.check(&[("SET a 2", "OK"), ("BGREWRITEAOF", "Background append only file rewriting started")]);
+    server.wait_ms(20_000);
+    server.crash(Crash::Power);
+    server.remove_file(MANIFEST);
+    server.start().unwrap();
+    server.check(&[("GET a", "2")]);
+}
+
 #[test]
 fn w20_only_a_dump_is_imported_when_aof_is_newly_on() {
     let mut server = Simulated::new(&[("save", "\"\"")]);

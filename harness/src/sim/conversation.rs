@@ -266,7 +266,8 @@ impl History {
         let noting: Vec<Command> =
             commands.iter().filter(|command| command.is_script()).flat_map(Command::that_note).collect();
         let is_sign = real.is_empty() || noting.is_empty();
-        let is_there = |place: &&Place| (facts.look)(place.0, &place.1).as_ref() == after.get(place.0, &place.1);
+        let is_there =
+            |place: &&Place| (facts.look)(place.0, &place.1).as_ref() == after.get(place.0, &place.1);
         let is_taken = |place: &&Place| is_there(place) || self.is_awaited(place);
         // Some changes are not counted as such (what is pending in a group): the engine is asked.
         let is_done = facts.has_changed && (is_sign || real.iter().all(is_taken))

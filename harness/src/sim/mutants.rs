@@ -38,8 +38,8 @@ fn scope_of(mutant: Mutant) -> Scope {
     };
     let focus = match mutant {
         // Half a transaction is seen in a log without checksums alone, and only one file system may have one.
-        MultiLeftOpen | OpenMultiApplied | CopyNotToldApart => Some(Focus::Bare),
-        HoleForgotten | FirstOffsetUnknown | SelectsForNothing => Some(Focus::Hole),
+        MultiLeftOpen | OpenMultiApplied | OpenMultiCounted | CopyNotToldApart => Some(Focus::Bare),
+        HoleForgotten | FirstOffsetUnknown | HoleClosedIn | SelectsForNothing => Some(Focus::Hole),
         InstalledWhileOff => Some(Focus::SwitchBack),
         DoubtfulBaseRemoved => Some(Focus::Directory),
         ShutdownIgnoresFailure => Some(Focus::FailedStop),

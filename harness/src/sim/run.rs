@@ -395,8 +395,14 @@ impl Runner {
         let paths: Vec<&String> = match damage.kind {
             DamageKind::Vanish => files.keys().filter(is_part).filter(is_whole).collect(),
             DamageKind::VanishManifest => files.keys().filter(|path| *path == MANIFEST).collect(),
-            DamageKind::FlipInBase => files.keys().filter(|path| path.contains(".base.")).collect(),
-            _ => files.keys().filter(is_read).filter(is_whole).collect(),
+            DamageKind::FlipInBase => files.keys().filter(|path| path.ends_with(".base.rdb")).collect(),
+            // A base of commands has no checksum of its own.
+            _ => files
+                .keys()
+                .filter(is_read)
+                .filter(is_whole)
+                .filter(|path| !path.ends_with(".base.aof"))
+                .collect(),
         };
         let Some(path) = paths.get((damage.pick % paths.len().max(1) as u64) as usize) else { return };
         let (offset, bit) = ((damage.pick >> 16) % files[*path].max(1), (damage.pick >> 60) as u8);

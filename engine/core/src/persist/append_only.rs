@@ -144,7 +144,7 @@ enum Purpose {
     Shorten,
     /// Makes the first base after `appendonly yes`.
     Enable,
-    /// Asked for while AOF is off: a base and nothing else.
+    /// Asked for while AOF is off, or is being switched off with a hole in it: a base and nothing else.
     BaseOnly,
 }
 
@@ -412,13 +412,26 @@ impl AppendOnly {
 
     /// Whether a rewrite should begin now, given that no child runs.
     pub fn wants_rewrite(&self, now: Now) -> bool {
-        self.is_scheduled && self.rewrite.is_none() && self.can_cut() && now.mono_us >= self.retry_at_us
+        self.needs_rewrite() && self.rewrite.is_none() && self.can_cut() && now.mono_us >= self.retry_at_us
+    }
+
+    fn needs_rewrite(&self) -> bool {
+        self.is_scheduled || self.is_closing_with_hole()
+    }
+
+    /// The log is being switched off, but records are missing from it: a base answers for them, and nothing follows it.
+    fn is_closing_with_hole(&self) -> bool {
+        let journal = &self.journal;
+        self.state == State::On
+            && journal.is_closing()
+            && journal.has_hole()
+            && !mutant::is(Mutant::HoleClosedIn)
     }
 
     /// When `wants_rewrite` may turn true by itself.
     pub fn wake_at_us(&self, now: Now) -> Option<u64> {
         let repair = self.journal.broken().filter(|_| self.repair.is_none()).map(|_| self.repair_at_us);
-        let retry = (self.is_scheduled && self.rewrite.is_none())
+        let retry = (self.needs_rewrite() && self.rewrite.is_none())
             .then_some(self.retry_at_us.max(now.mono_us + 10_000));
         [self.journal.wake_at_us(now), repair, retry].into_iter().flatten().min()
     }
@@ -436,7 +449,7 @@ impl AppendOnly {
         self.repair.is_none()
             && self.cleanup.is_none()
             && self.closing.is_none()
-            && !self.journal.is_closing()
+            && (!self.journal.is_closing() || self.is_closing_with_hole())
             && self.journal.broken().is_none()
             && !self.journal.is_held()
     }
@@ -476,7 +489,7 @@ impl AppendOnly {
             && now.mono_us >= self.repair_at_us
         {
             let mut manifest = self.manifest.clone();
-            manifest.closed_at_ms = Some(self.journal.closing_since_ms());
+            manifest.closed_at_ms = manifest.closed_at_ms.max(Some(self.journal.closing_since_ms()));
             let (ticket, steps) = (ids.ticket(), self.names.manifest_steps(&manifest, ids));
             effects.push(Effect::Files { ticket, steps });
             self.closing = Some((ticket, manifest));
@@ -518,6 +531,7 @@ impl AppendOnly {
         self.is_scheduled = false;
         self.stats.count += 1;
         let purpose = match self.state {
+            State::On if self.is_closing_with_hole() => Purpose::BaseOnly,
             State::On => Purpose::Shorten,
             State::Starting => Purpose::Enable,
             State::Off => Purpose::BaseOnly,

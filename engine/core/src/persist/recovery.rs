@@ -238,8 +238,8 @@ fn is_upgrade_interrupted(
     Ok(old_len.is_some() && is_only_the_old_file && disk.len(&names.path(&names.prefix))?.is_none())
 }
 
-/// When the data of a snapshot was frozen: its own note, or the file's time where a stock server wrote it, or 0 for a base.
-/// The file's time alone would make a snapshot newer than what was logged while its child was writing.
+/// When the data of a snapshot was frozen: its own note, or the file's time where a stock server wrote it, and for a base of
+/// commands. The file's time alone would make a snapshot newer than what was logged while its child was writing.
 ///
 /// # Errors
 /// The file cannot be read.
@@ -265,8 +265,9 @@ const NOTES_MAX: usize = 16;
 const NOTES_BYTES: usize = 1024;
 
 fn modified_ms(path: &str, disk: &mut dyn Disk) -> Result<u64, Refusal> {
-    let entries = disk.list("")?;
-    Ok(entries.iter().find(|entry| entry.name == path).map_or(0, |entry| entry.modified_ms))
+    let (dir, name) = path.rsplit_once('/').unwrap_or(("", path));
+    let entries = disk.list(dir)?;
+    Ok(entries.iter().find(|entry| entry.name == name).map_or(0, |entry| entry.modified_ms))
 }
 
 /// The manifest, or `None` if there is none.
