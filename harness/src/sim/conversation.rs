@@ -261,10 +261,8 @@ impl History {
         let changed = after.changed_since(&before);
         let differs = |place: &&Place| after.get(place.0, &place.1) != before.get(place.0, &place.1);
         let real: Vec<&Place> = changed.iter().filter(differs).collect();
-        // PFCOUNT keeps its result in the key, also in a script whose writes are refused: that is no sign that they were
-        // carried out. A transaction with a write in it is refused as a whole.
-        let noting: Vec<Command> =
-            commands.iter().filter(|command| command.is_script()).flat_map(Command::that_note).collect();
+        // PFCOUNT keeps its result in the key, also while writes are refused: that is no sign that the others were carried out.
+        let noting: Vec<Command> = commands.iter().flat_map(Command::that_note).collect();
         let is_sign = real.is_empty() || noting.is_empty();
         let is_there =
             |place: &&Place| (facts.look)(place.0, &place.1).as_ref() == after.get(place.0, &place.1);

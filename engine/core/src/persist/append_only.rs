@@ -175,6 +175,8 @@ struct Rewrite {
     started_us: u64,
     /// When its image was frozen, milliseconds since 1970, by the clock of `closing_ms`.
     cut_ms: u64,
+    /// Nobody wants its base any more, but what the rotation tells is still to come.
+    is_called_off: bool,
 }
 
 /// A repair under way.
@@ -480,6 +482,9 @@ impl AppendOnly {
             return Wish::Nothing;
         }
         let wish = self.abandon_rewrite(now, ids, effects);
+        if self.rewrite.is_some() {
+            return wish;
+        }
         if self.state != State::On {
             self.is_scheduled &= self.state != State::Starting;
             self.switch_off(ids, effects);
@@ -558,6 +563,7 @@ impl AppendOnly {
             end: None,
             started_us: now.mono_us,
             cut_ms: self.closing_ms(now),
+            is_called_off: false,
         });
     }
 
@@ -736,6 +742,10 @@ impl AppendOnly {
             self.switch_to(now, next, file, manifest, ids, effects);
         }
         let Some(rewrite) = &self.rewrite else { return };
+        if matches!(rewrite.phase, Phase::Writing) && rewrite.is_called_off {
+            self.call_off(now, ids, effects);
+            return;
+        }
         let is_manifest_free = self.repair.is_none() && self.cleanup.is_none();
         if matches!(rewrite.phase, Phase::Writing)
             && is_manifest_free
@@ -975,16 +985,29 @@ impl AppendOnly {
         (parts, (self.names.manifest(), manifest.format()))
     }
 
-    /// Gives the running rewrite up, if there is one.
+    /// Gives the running rewrite up, if there is one. It stays until its rotation has ended: that syncs the file in use, and
+    /// the kernel tells of a failed sync once.
     pub fn abandon_rewrite(&mut self, now: Now, ids: &mut Ids, effects: &mut Effects) -> Wish {
-        let Some(rewrite) = &self.rewrite else { return Wish::Nothing };
+        let Some(rewrite) = self.rewrite.as_mut().filter(|rewrite| !rewrite.is_called_off) else {
+            return Wish::Nothing;
+        };
         let ticket = rewrite.job.ticket;
         let is_over = rewrite.end.is_some() || matches!(rewrite.phase, Phase::Forking);
+        let is_rotating =
+            rewrite.purpose == Purpose::Shorten && matches!(rewrite.phase, Phase::Rotating { .. });
+        if is_rotating && !mutant::is(Mutant::RotationForgotten) {
+            rewrite.is_called_off = true;
+        } else {
+            self.call_off(now, ids, effects);
+        }
+        if is_over { Wish::Nothing } else { Wish::KillChild(ticket) }
+    }
+
+    /// Called off is not failed.
+    fn call_off(&mut self, now: Now, ids: &mut Ids, effects: &mut Effects) {
         let (failures, is_scheduled) = (self.stats.clone(), self.is_scheduled);
         self.fail_rewrite(now, ids, effects);
-        // Called off is not failed.
         (self.stats, self.is_scheduled) = (failures, is_scheduled);
-        if is_over { Wish::Nothing } else { Wish::KillChild(ticket) }
     }
 
     fn fail_rewrite(&mut self, now: Now, ids: &mut Ids, effects: &mut Effects) {

@@ -110,9 +110,7 @@ impl Handover {
     /// A file of records was read as far as it is good.
     pub fn take_over(&mut self, reader: &LogReader) {
         self.offset = reader.offset();
-        if reader.valid_to() > 0 {
-            self.expects_headers = reader.follows_checked();
-        }
+        self.expects_headers = reader.follows_checked();
     }
 
     /// A reader for a file of records. Where the base tells no offset, behind the file of an older server, the first part of
