@@ -306,6 +306,22 @@ fn base_that_ends_too_early_is_not_served() {
     });
 }
 
+/// Seed 716977, ours: the sector that a base takes up reads as zeroes, and no records follow it.
+#[test]
+fn base_that_reads_as_zeroes_is_not_cut_as_a_log() {
+    fails_with(Mutant::RottenBaseIsTorn, || {
+        let mut server = set_of_ten();
+        server.start().unwrap();
+        server.check(&[("BGREWRITEAOF", "Background append only file rewriting started")]);
+        server.wait_ms(20_000);
+        server.crash(Crash::Power);
+        let base = "appendonlydir/appendonly.aof.2.base.rdb";
+        let bytes = server.read_file(base).expect("the rewrite has ended");
+        server.write_file(base, &vec![0; bytes.len()]);
+        refuses(&mut server);
+    });
+}
+
 /// `aof_current_size` keeps what was cut, and the next automatic rewrite comes too late.
 #[test]
 fn w27_size_after_a_cut_is_the_size() {

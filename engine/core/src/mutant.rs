@@ -165,6 +165,8 @@ pub enum Mutant {
     CopyNotToldApart,
     /// Behind the file of an older server the log is read from wherever it happens to begin (seed 410048).
     FirstOffsetUnknown,
+    /// A base whose beginning has decayed is taken for a log that a crash has torn, and is cut to nothing (seed 716977).
+    RottenBaseIsTorn,
     /// A rewrite that is called off while the file in use is synced for it takes the error of that sync along (seed 700946).
     RotationForgotten,
     /// Half a transaction that was cut off still counts in the offset at which headers begin (seed 601870).

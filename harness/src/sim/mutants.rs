@@ -47,6 +47,7 @@ fn scope_of(mutant: Mutant) -> Scope {
         CutBeforeRefusal
         | TornFileFollowed
         | TornBaseAccepted
+        | RottenBaseIsTorn
         | UnreadableManifestIsEmpty
         | ManifestChecksumIgnored
         | LostPartIgnored

@@ -238,26 +238,38 @@ fn is_upgrade_interrupted(
     Ok(old_len.is_some() && is_only_the_old_file && disk.len(&names.path(&names.prefix))?.is_none())
 }
 
-/// When the data of a snapshot was frozen: its own note, or the file's time where a stock server wrote it, and for a base of
-/// commands. The file's time alone would make a snapshot newer than what was logged while its child was writing.
+/// When the data of a snapshot was frozen: its own note, or the file's time where a stock server wrote it, or 0 for a base.
+/// The file's time alone would make a snapshot newer than what was logged while its child was writing.
 ///
 /// # Errors
 /// The file cannot be read.
 pub fn frozen_ms(path: &str, disk: &mut dyn Disk) -> Result<u64, Refusal> {
+    let bytes = read_range(path, 0, NOTES_BYTES, disk)?;
+    let noted = if bytes.starts_with(b"#") { noted_by_commands(&bytes) } else { noted_by_rdb(&bytes) };
+    noted.map_or_else(|| modified_ms(path, disk), Ok)
+}
+
+fn noted_by_rdb(bytes: &[u8]) -> Option<u64> {
     let mut decoder = Decoder::new(DecodeSettings { limits: Limits::default(), skip_checksum: true });
-    decoder.feed(&read_range(path, 0, NOTES_BYTES, disk)?);
+    decoder.feed(bytes);
     for _ in 0..NOTES_MAX {
         match decoder.next() {
             Ok(Event::Aux { name, value }) if name == rdb::AUX_CREATED_MS => {
                 if let Some(at) = number::parse_u64(&value) {
-                    return Ok(at);
+                    return Some(at);
                 }
             }
             Ok(Event::Aux { .. }) => {}
             _ => break,
         }
     }
-    modified_ms(path, disk)
+    None
+}
+
+/// A base of commands says it in a comment.
+fn noted_by_commands(bytes: &[u8]) -> Option<u64> {
+    let mut lines = bytes.split(|&byte| byte == b'\n').take(NOTES_MAX);
+    lines.find_map(|line| number::parse_u64(line.strip_prefix(rdb::CREATED_MS_COMMENT)?.trim_ascii_end()))
 }
 
 /// Notes at the beginning of a snapshot: how many there may be, and in how many bytes.
@@ -265,9 +277,8 @@ const NOTES_MAX: usize = 16;
 const NOTES_BYTES: usize = 1024;
 
 fn modified_ms(path: &str, disk: &mut dyn Disk) -> Result<u64, Refusal> {
-    let (dir, name) = path.rsplit_once('/').unwrap_or(("", path));
-    let entries = disk.list(dir)?;
-    Ok(entries.iter().find(|entry| entry.name == name).map_or(0, |entry| entry.modified_ms))
+    let entries = disk.list("")?;
+    Ok(entries.iter().find(|entry| entry.name == path).map_or(0, |entry| entry.modified_ms))
 }
 
 /// The manifest, or `None` if there is none.
