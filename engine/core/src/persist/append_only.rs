@@ -482,7 +482,8 @@ impl AppendOnly {
             return Wish::Nothing;
         }
         let wish = self.abandon_rewrite(now, ids, effects);
-        if self.rewrite.is_some() {
+        if self.rewrite.is_some() || !self.journal.is_closing() {
+            // It ends first; or it was what was being switched on, and with it that has ended.
             return wish;
         }
         if self.state != State::On {
@@ -1005,9 +1006,13 @@ impl AppendOnly {
 
     /// Called off is not failed.
     fn call_off(&mut self, now: Now, ids: &mut Ids, effects: &mut Effects) {
-        let (failures, is_scheduled) = (self.stats.clone(), self.is_scheduled);
+        let (failures, is_scheduled, state) = (self.stats.clone(), self.is_scheduled, self.state);
+        let reopens = self.reopens;
         self.fail_rewrite(now, ids, effects);
-        (self.stats, self.is_scheduled) = (failures, is_scheduled);
+        self.stats = failures;
+        if (self.state, self.reopens) == (state, reopens) {
+            self.is_scheduled = is_scheduled;
+        }
     }
 
     fn fail_rewrite(&mut self, now: Now, ids: &mut Ids, effects: &mut Effects) {
@@ -1030,11 +1035,15 @@ impl AppendOnly {
                     "Removing the temp incr aof file {} in the background",
                     self.names.incremental_temp()
                 );
+                let is_unwanted = self.journal.is_closing() && !mutant::is(Mutant::SwitchOffForgotten);
                 if let Some(file) = self.journal.close() {
                     leftovers.push(FileStep::Close { file });
                 }
                 leftovers.push(FileStep::Remove { path: self.names.incremental_temp() });
-                if self.state == State::Starting {
+                if self.state == State::Starting && is_unwanted {
+                    self.is_scheduled = false;
+                    self.switch_off(ids, effects);
+                } else if self.state == State::Starting {
                     self.is_scheduled = true;
                 }
             }
@@ -1068,11 +1077,14 @@ impl AppendOnly {
         if !is_due {
             return Wish::Nothing;
         }
-        if self.state == State::Starting {
+        let is_installed_meanwhile = self.is_being_installed() && !mutant::is(Mutant::InstallationForgotten);
+        if self.state == State::Starting && !is_installed_meanwhile {
             // Nothing counts yet: begin anew.
             let wish = self.abandon_rewrite(now, ids, effects);
-            self.schedule_limited();
-            self.count_failure(now);
+            if self.state == State::Starting {
+                self.schedule_limited();
+                self.count_failure(now);
+            }
             return wish;
         }
         let is_writing = self.rewrite.as_ref().is_none_or(|rewrite| matches!(rewrite.phase, Phase::Writing));
