@@ -333,3 +333,20 @@ fn first_file_fails() {
         server.check(&[("GET a", "3")]);
     }
 }
+
+/// Seed 1004362, ours: what is switched off, on and off again while the last sync takes long stays off.
+#[test]
+fn switched_off_twice_during_a_slow_sync_stays_off() {
+    fails_with(Mutant::ReopensForNobody, || {
+        let mut server = started(EVERYSEC);
+        server.check(&[("SET a 1", "OK")]);
+        fail(&mut server, Operation::Fdatasync, "incr", FaultKind::Slow(2_000_000));
+        for value in ["no", "yes", "no"] {
+            server.send(&format!("CONFIG SET appendonly {value}"));
+            server.wait_ms(10);
+            server.reconnect();
+        }
+        server.wait_ms(10_000);
+        assert!(server.say("INFO persistence").contains("aof_enabled:0"));
+    });
+}

@@ -165,6 +165,8 @@ pub enum Mutant {
     CopyNotToldApart,
     /// Behind the file of an older server the log is read from wherever it happens to begin (seed 410048).
     FirstOffsetUnknown,
+    /// Switched off, on and off again while its last sync takes long, the log is begun anew (seed 1004362).
+    ReopensForNobody,
     /// A log that fails while it is being switched on is begun anew, although it was switched off again meanwhile.
     SwitchOffForgotten,
     /// A log that is being switched on begins anew, while its first set is being put in place (seed 906519).

@@ -396,9 +396,10 @@ impl AppendOnly {
         self.is_scheduled && now.mono_us >= self.retry_at_us && self.journal.broken().is_none()
     }
 
-    /// Forgets what was scheduled: the log that it was for ends.
+    /// Forgets what was scheduled: the log that it was for ends. So does the one that was to follow it.
     pub fn unschedule(&mut self) {
         self.is_scheduled = false;
+        self.reopens &= mutant::is(Mutant::ReopensForNobody);
     }
 
     /// Asks for a rewrite as soon as no other child runs; by hand, so without the limiter.
