@@ -856,6 +856,7 @@ unsafe fn free_shell<O>(entry: Entry) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_size::{cases, size};
     use alloc::collections::BTreeMap;
     use alloc::string::String;
     use proptest::prelude::*;
@@ -1074,15 +1075,18 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(96))]
+        #![proptest_config(cases(96, 2))]
 
         #[test]
         fn table_does_what_a_btree_map_does(seed: u64, steps in prop::collection::vec(step(), 1..40)) {
             let (mut table, mut twin) = (Table::new(seed), Twin::new());
-            for step in steps {
+            for (turn, step) in steps.into_iter().enumerate() {
                 take_step(&mut table, &mut twin, step);
-                check_against_twin(&table, &twin);
+                if turn % size(1, 6) == 0 {
+                    check_against_twin(&table, &twin);
+                }
             }
+            check_against_twin(&table, &twin);
         }
 
         /// What could go wrong: a split, a merge or a move takes an entry behind the cursor. This would notice
@@ -1090,8 +1094,11 @@ mod tests {
         #[test]
         fn scan_misses_no_lasting_key(
             seed: u64,
-            start in 0..3000u16,
-            changes in prop::collection::vec((any::<bool>(), 0..6000u16, 0..400u16), 0..200),
+            start in 0..size(3000, 500) as u16,
+            changes in prop::collection::vec(
+                (any::<bool>(), 0..size(6000, 1000) as u16, 0..size(400, 70) as u16),
+                0..size(200, 30),
+            ),
         ) {
             let (mut table, mut twin) = (Table::new(seed), Twin::new());
             take_step(&mut table, &mut twin, Step::SetMany(0, start));
