@@ -56,7 +56,7 @@ mod tests {
     fn numbered_keys_spread_over_top_bits_and_tags() {
         let hasher = KeyHasher::new(42);
         let (mut tops, mut tags) = ([0u32; 256], [0u32; 256]);
-        let per_cell = size(100, 25) as u32;
+        let per_cell = size(100, 4) as u32;
         for number in 0..256 * per_cell {
             let hash = hasher.hash(alloc::format!("key:{number:012}").as_bytes());
             tops[(hash >> 56) as usize] += 1;

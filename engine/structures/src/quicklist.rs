@@ -752,7 +752,7 @@ mod tests {
     #[test]
     fn emptied_list_holds_no_nodes() {
         let mut list = Quicklist::new(Fill::new(-2));
-        let len = size(100_000, 4000) as i64;
+        let len = size(100_000, 800) as i64;
         for value in 0..len {
             list.push_back(value);
         }
@@ -863,7 +863,7 @@ mod tests {
         #[test]
         fn behaves_like_a_ring(
             setting in prop_oneof![Just(1), Just(2), Just(5), Just(-1)],
-            steps in proptest::collection::vec(step(), 0..size(120, 60)),
+            steps in proptest::collection::vec(step(), 0..size(120, 30)),
         ) {
             let (mut list, mut twin) = (Quicklist::new(Fill::new(setting)), VecDeque::new());
             for step in steps {

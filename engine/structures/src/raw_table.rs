@@ -883,7 +883,7 @@ mod tests {
 
     #[test]
     fn emptying_a_table_returns_memory_on_the_way() {
-        let hashes: Vec<u64> = (1..size(20_000, 2000) as u64).map(scramble).collect();
+        let hashes: Vec<u64> = (1..size(20_000, 1500) as u64).map(scramble).collect();
         let mut table = RawTable::new();
         hashes.iter().for_each(|&hash| table.insert(hash, fake(hash), fake_hash));
         table.check(fake_hash);
@@ -903,7 +903,7 @@ mod tests {
     #[test]
     fn a_full_table_costs_at_most_eleven_bytes_per_entry() {
         let mut table = RawTable::new();
-        for (count, hash) in (1..size(200_000, 4000) as u64).map(scramble).enumerate() {
+        for (count, hash) in (1..size(200_000, 2500) as u64).map(scramble).enumerate() {
             table.insert(hash, fake(hash), fake_hash);
             assert!(count < 1000 || table.memory() <= count * 11 + 4096, "{count}: {}", table.memory());
         }

@@ -232,7 +232,7 @@ mod tests {
     #[test]
     fn buckets_come_and_go_one_by_one() {
         let mut members = Members::new(3);
-        let count = size(300, 100);
+        let count = size(300, 60);
         for number in 0..count {
             members.add(format!("{number}").as_bytes(), 0.0);
             check(&members);
