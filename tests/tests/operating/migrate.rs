@@ -117,9 +117,9 @@ fn what_has_moved_is_logged_as_removed() {
 
 #[test]
 fn passwords_are_given_as_asked() {
-    let (source, target) = (start_perdura(SETTINGS), start_perdura(&[("requirepass", "secret")]));
+    let (source, target) = (start_perdura(SETTINGS), start_perdura(&[]));
     let (mut here, mut there) = (source.client().unwrap(), target.client().unwrap());
-    assert_eq!(say(&mut there, "AUTH secret"), "OK");
+    assert_eq!(say(&mut there, "CONFIG SET requirepass secret"), "OK");
     assert_eq!(say(&mut there, "ACL SETUSER mover on >moving ~a +restore +select"), "OK");
     assert_eq!(say(&mut here, "MSET a 1 b 2"), "OK");
     for (words, expected) in [
