@@ -11,6 +11,7 @@
 
 mod always;
 mod fleet;
+mod instructions;
 mod large;
 mod life;
 mod memory;
@@ -37,7 +38,8 @@ use strum::{IntoStaticStr, VariantArray};
 
 /// How `bench` is called.
 pub const USAGE: &str = "perdura-harness bench [--server name=command]… [--quick] [--rounds 3] [--seconds 1]
-    [--sections all|throughput,aof,redis-benchmark,always,latency,persistence,large,tail,scaling] [--workloads all|GET,SET,…] [--pipelines 1,16,64]
+    [--sections all|throughput,aof,redis-benchmark,always,latency,persistence,large,tail,instructions,scaling]
+    [--workloads all|GET,SET,…] [--pipelines 1,16,64]
     [--keys 10000,1000000] [--clients 50] [--value-size 64] [--rate 20000]
     [--sweep-keys 10000,…] [--sweep-clients 1,…] [--sweep-values 16,…] [--plots folder] [--slow-sync-ms 5] [--server-core 0] [--client-core 1]";
 
@@ -73,6 +75,8 @@ pub enum Section {
     Large,
     /// SET at a fixed rate while snapshots are made.
     Tail,
+    /// Instructions of GET and SET, by callgrind.
+    Instructions,
     /// GET and SET as keys, connections and values grow.
     Scaling,
 }
@@ -168,6 +172,7 @@ pub fn run(config: &Config) -> io::Result<Table> {
             }
             Section::Large => large::add_large(config, &mut table)?,
             Section::Tail => tail::add_tail(config, &mut table)?,
+            Section::Instructions => instructions::add_instructions(config, &mut table)?,
             Section::Scaling => scaling::add_scaling(config, &mut table)?,
         }
     }
@@ -315,13 +320,15 @@ fn parameters(config: &Config) -> String {
 mod tests {
     use super::*;
 
-    /// A benchmark is a test with a small size: a server compared with itself, every section once.
+    /// A benchmark is a test with a small size: a server compared with itself, every section once. Counting instructions takes
+    /// minutes whatever the size.
     #[test]
     fn a_small_bench_has_a_figure_in_every_cell() {
         let Some(command) = ServerCommand::stock_redis() else { return };
         let line = "--sections all --workloads all --pipelines 2 --keys 500 --rounds 1 --seconds 0.05 --clients 2 \
                     --rate 500 --sweep-keys 500 --sweep-clients 2 --sweep-values 16 --server-core 0 --client-core 0";
         let mut config = read_config(&mut Args::new(line.split_whitespace().map(String::from))).unwrap();
+        config.sections.retain(|section| *section != Section::Instructions);
         config.servers = vec![command.clone(), ServerCommand { name: "peer".into(), ..command }];
         let table = run(&config).unwrap();
         let throughput = (Workload::NAMES.len() + AOF_MODES.len() * 2 * 2) * 2;
