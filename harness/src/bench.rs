@@ -12,6 +12,7 @@
 mod always;
 mod fleet;
 mod instructions;
+mod large;
 mod life;
 mod memory;
 mod plot;
@@ -37,7 +38,7 @@ use strum::{IntoStaticStr, VariantArray};
 
 /// How `bench` is called.
 pub const USAGE: &str = "perdura-harness bench [--server name=command]… [--quick] [--rounds 3] [--seconds 1]
-    [--sections all|throughput,aof,redis-benchmark,always,latency,persistence,tail,instructions,scaling]
+    [--sections all|throughput,aof,redis-benchmark,always,latency,persistence,large,tail,instructions,scaling]
     [--workloads all|GET,SET,…] [--pipelines 1,16,64]
     [--keys 10000,1000000] [--clients 50] [--value-size 64] [--rate 20000]
     [--sweep-keys 10000,…] [--sweep-clients 1,…] [--sweep-values 16,…] [--plots folder] [--slow-sync-ms 5] [--server-core 0] [--client-core 1]";
@@ -70,6 +71,8 @@ pub enum Section {
     Latency,
     /// Memory, BGSAVE, start from RDB and from AOF.
     Persistence,
+    /// One command on a value of a million items.
+    Large,
     /// SET at a fixed rate while snapshots are made.
     Tail,
     /// Instructions of GET and SET, by callgrind.
@@ -167,6 +170,7 @@ pub fn run(config: &Config) -> io::Result<Table> {
                 life::add_persistence(config, &mut table)?;
                 memory::add_collections(config, &mut table)?;
             }
+            Section::Large => large::add_large(config, &mut table)?,
             Section::Tail => tail::add_tail(config, &mut table)?,
             Section::Instructions => instructions::add_instructions(config, &mut table)?,
             Section::Scaling => scaling::add_scaling(config, &mut table)?,
@@ -328,8 +332,13 @@ mod tests {
         config.servers = vec![command.clone(), ServerCommand { name: "peer".into(), ..command }];
         let table = run(&config).unwrap();
         let throughput = (Workload::NAMES.len() + AOF_MODES.len() * 2 * 2) * 2;
-        let rows =
-            throughput + 7 + 4 * QUANTILES.len() + (7 + memory::KINDS.len()) + 2 * QUANTILES.len() + 3 * 3;
+        let rows = throughput
+            + 7
+            + 4 * QUANTILES.len()
+            + (7 + memory::KINDS.len())
+            + large::COMMANDS.len()
+            + 2 * QUANTILES.len()
+            + 3 * 3;
         assert_eq!(table.rows().len(), rows);
         for row in table.rows() {
             assert!(row.samples.iter().all(|samples| samples.len() == 1), "{row:?}");
