@@ -216,6 +216,8 @@ pub struct SnapshotJob {
     pub key_delay_us: i64,
     /// Wall clock of the cut, milliseconds since 1970.
     pub now_ms: u64,
+    /// The process ends after it: whoever interrupts it a second time does not want to wait for it.
+    pub is_last: bool,
 }
 
 /// What a snapshot's writer found about its own file before it reported success.

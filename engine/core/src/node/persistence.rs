@@ -268,7 +268,8 @@ impl Node {
         let target = self.config.dbfilename.clone();
         let delay = i64::from(self.config.rdb_key_save_delay);
         self.aof.note_dump(self.snapshot_ms(self.now.wall_ms()));
-        let order = Order { origin, target: &target, dirty: self.store.dirty, key_delay_us: delay };
+        let is_last = origin == Origin::Foreground && self.is_shutting_down();
+        let order = Order { origin, target: &target, dirty: self.store.dirty, key_delay_us: delay, is_last };
         self.snapshots.begin(self.now, order, &mut self.ids, effects);
         if origin == Origin::Background {
             self.expect_child(ChildKind::Rdb);
@@ -530,7 +531,8 @@ impl Node {
         }
         for client in self.waiting.clients(WaitKind::Saved) {
             self.with_session(client, |node, session| {
-                node.unblock(session);
+                let Some(blocked) = node.unblock(session) else { return };
+                node.account_for_wait(session, &blocked);
                 if outcome.is_ok {
                     session.reply.ok()
                 } else {
@@ -553,9 +555,7 @@ impl Node {
         };
         let options = options_of(flags);
         if signal == Signal::Interrupt && self.shutdown.is_some() {
-            tracing::warn!("You insist... exiting now.");
-            effects.push(Effect::Exit(1));
-            return;
+            return leave_at_once(effects);
         }
         tracing::warn!("Received {name} scheduling shutdown...");
         self.begin_shutdown(options, effects);
@@ -685,6 +685,12 @@ impl Node {
             (false, false) => format!("{aof}; {rdb}"),
         }
     }
+}
+
+/// A second SIGINT: somebody does not want to wait for a stop in good order.
+pub(super) fn leave_at_once(effects: &mut Effects) {
+    tracing::warn!("You insist... exiting now.");
+    effects.push(Effect::Exit(1));
 }
 
 fn options_of(flags: &ShutdownFlags) -> ShutdownOptions {

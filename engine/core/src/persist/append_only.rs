@@ -555,6 +555,7 @@ impl AppendOnly {
             path: REWRITE_TEMP.into(),
             key_delay_us,
             now_ms: now.wall_ms(),
+            is_last: false,
         };
         effects.push(Effect::Fork(job.clone()));
         self.rewrite = Some(Rewrite {
