@@ -357,13 +357,15 @@ impl Workload {
         [Command::new(&["SET", &key, &value, "PX", &ms.to_string()]), Command::new(&["PERSIST", &key])]
     }
 
-    /// The commands of a transaction. What chance decides can be told afterwards only if nothing else touches its key.
+    /// The commands of a transaction. What chance decides, or how much a group is said to have read, can be told afterwards only
+    /// if nothing else touches its key.
     pub fn transaction(&mut self, db: usize, rng: &mut SimRng) -> Vec<Command> {
         let mut commands: Vec<Command> = Vec::new();
         for _ in 0..rng.between(2, 5) {
             let command = self.command(db, rng);
+            let is_told_by_key = |command: &Command| command.is_chancy() || command.name() == "XREADGROUP";
             let meets = commands.iter().any(|other| {
-                overlap(&command.keys, &other.keys) && (command.is_chancy() || other.is_chancy())
+                overlap(&command.keys, &other.keys) && (is_told_by_key(&command) || is_told_by_key(other))
             });
             if !meets {
                 commands.push(command);
