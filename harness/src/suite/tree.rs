@@ -17,6 +17,13 @@ use crate::process::TempDir;
 /// Procedures of ours that replace some of the suite's.
 const PROPAGATION: &str = include_str!("../../suite/propagation.tcl");
 const WAITING: &str = include_str!("../../suite/waiting.tcl");
+/// Those that replace some of `support/aofmanifest.tcl`, which files of tests read again by themselves.
+const MANIFEST: &str = include_str!("../../suite/manifest.tcl");
+/// Those of the suite of Redis 7.0 alone.
+const ENCODINGS_OF_7_0: &str = include_str!("../../suite/encodings-7.0.tcl");
+/// Where `unit/introspection.tcl` lists the settings that only a start decides, and what we add there: those of ours.
+const START_SETTINGS_OF_SUITE: &str = "set skip_configs {\n";
+const START_SETTINGS: &str = "io-uring\naof-checksum\n";
 /// The line of `test_helper.tcl` before which all its procedures are defined and nothing has run.
 const START_LINE: &str = "if {$::client} {\n";
 /// Programs beside the server that the suites call, by the end of their names.
@@ -34,8 +41,8 @@ impl Tree {
     /// When `suite` is not the source tree of Redis or Valkey, or something cannot be written.
     pub fn make(suite: &Path, server: &Path) -> io::Result<Tree> {
         let tree = Tree { dir: TempDir::new("perdura-suite")? };
-        tree.link_tests(&suite.join("tests"))?;
-        tree.link_programs(server)?;
+        tree.link_tests(suite)?;
+        tree.link_programs(suite, server)?;
         Ok(tree)
     }
 
@@ -52,40 +59,70 @@ impl Tree {
         }
     }
 
-    fn link_tests(&self, tests: &Path) -> io::Result<()> {
-        let own = self.path().join("tests");
+    fn link_tests(&self, suite: &Path) -> io::Result<()> {
+        let (tests, own) = (suite.join("tests"), self.path().join("tests"));
         fs::create_dir_all(own.join("tmp"))?;
-        for entry in fs::read_dir(tests)? {
-            let entry = entry?;
-            if entry.file_name() != "tmp" && entry.file_name() != "test_helper.tcl" {
-                symlink(entry.path(), own.join(entry.file_name()))?;
-            }
+        link_all_but(&["tmp", "test_helper.tcl", "support", "unit"], &tests, &own)?;
+        for (dir, changed) in [("support", "aofmanifest.tcl"), ("unit", "introspection.tcl")] {
+            fs::create_dir(own.join(dir))?;
+            link_all_but(&[changed], &tests.join(dir), &own.join(dir))?;
         }
+        let manifest = fs::read_to_string(tests.join("support/aofmanifest.tcl"))?;
+        fs::write(own.join("support/aofmanifest.tcl"), [&manifest, "\n", MANIFEST].concat())?;
+        let introspection = fs::read_to_string(tests.join("unit/introspection.tcl"))?;
+        let skipping = [START_SETTINGS_OF_SUITE, START_SETTINGS].concat();
+        let introspection = introspection.replacen(START_SETTINGS_OF_SUITE, &skipping, 1);
+        fs::write(own.join("unit/introspection.tcl"), introspection)?;
         let helper = fs::read_to_string(tests.join("test_helper.tcl"))?;
         let Some((before, after)) = helper.split_once(START_LINE) else {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "not a test_helper.tcl that we know"));
         };
-        fs::write(own.join("test_helper.tcl"), [before, PROPAGATION, WAITING, START_LINE, after].concat())
+        let encodings = if is_of_7_0(suite) { ENCODINGS_OF_7_0 } else { "" };
+        let parts = [before, PROPAGATION, WAITING, encodings, START_LINE, after];
+        fs::write(own.join("test_helper.tcl"), parts.concat())
     }
 
-    fn link_programs(&self, server: &Path) -> io::Result<()> {
+    fn link_programs(&self, suite: &Path, server: &Path) -> io::Result<()> {
         let src = self.path().join("src");
         fs::create_dir(&src)?;
         for project in ["redis", "valkey"] {
             symlink(server, src.join(format!("{project}-server")))?;
             for tool in TOOLS {
-                // Ours stand beside the server; what we have none of is the stock one.
-                let own = server.with_file_name("perdura");
-                let is_own = tool.starts_with("check-") && own.is_file();
-                let stock = || Some(vec![on_path(&format!("redis-{tool}"))?.display().to_string()]);
-                let own_words = || vec![own.display().to_string(), tool.to_owned()];
-                if let Some(words) = if is_own { Some(own_words()) } else { stock() } {
-                    write_script(&words, &src.join(format!("{project}-{tool}")))?;
+                let name = format!("{project}-{tool}");
+                if let Some(words) = words_of_tool(suite, server, tool, &name) {
+                    write_script(&words, &src.join(name))?;
                 }
             }
         }
         Ok(())
     }
+}
+
+/// How a tool is called: ours stand beside the server; what we have none of is the suite's own if that was built, or one of the path.
+fn words_of_tool(suite: &Path, server: &Path, tool: &str, name: &str) -> Option<Vec<String>> {
+    let own = server.with_file_name("perdura");
+    if tool.starts_with("check-") && own.is_file() {
+        return Some(vec![own.display().to_string(), tool.to_owned()]);
+    }
+    let built = Some(suite.join("src").join(name)).filter(|path| path.is_file());
+    let stock = built.or_else(|| on_path(name)).or_else(|| on_path(&format!("redis-{tool}")))?;
+    Some(vec![stock.display().to_string()])
+}
+
+/// Whether a suite, by the name of its directory, is that of Redis 7.0.
+fn is_of_7_0(suite: &Path) -> bool {
+    suite.file_name().is_some_and(|name| name.to_string_lossy().starts_with("redis-7.0"))
+}
+
+/// Links to all that `from` holds but for these names.
+fn link_all_but(names: &[&str], from: &Path, to: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        if !names.iter().any(|name| entry.file_name() == *name) {
+            symlink(entry.path(), to.join(entry.file_name()))?;
+        }
+    }
+    Ok(())
 }
 
 /// A script that runs these words with its arguments: a link would not do, for tools look at the name they are called by.
