@@ -65,13 +65,14 @@ impl Child {
         job: &SnapshotJob,
         disk: &LinuxDisk,
         settings: &HostSettings,
+        oom_score: Option<i32>,
     ) -> Result<Child, i32> {
         let (reader, writer) = sys::pipe().map_err(|error| sys::errno(&error))?;
         let parent = sys::process_id();
         sys::with_signals_held(|| {
             // SAFETY: the child takes no lock of this process (a disk of its own, no logging) and ends in run_child.
             match unsafe { sys::fork() }.map_err(|error| sys::errno(&error))? {
-                Forked::Child => run_child(engine, job, disk, settings, &writer, parent),
+                Forked::Child => run_child(engine, job, disk, settings, oom_score, &writer, parent),
                 Forked::Parent(pid) => Ok(Child {
                     pid,
                     ticket: job.ticket,
@@ -161,6 +162,7 @@ fn run_child<E: Engine>(
     job: &SnapshotJob,
     disk: &LinuxDisk,
     settings: &HostSettings,
+    oom_score: Option<i32>,
     pipe: &OwnedFd,
     parent: i32,
 ) -> ! {
@@ -174,9 +176,9 @@ fn run_child<E: Engine>(
     unsafe { sys::close_all_but(&[pipe.as_raw_fd(), disk.descriptor()]) };
     process::tie_to_cpus(settings.bgsave_cpulist.as_deref());
     sys::step_back(CHILD_STEPS_BACK);
-    if let Some(scores) = settings.oom_score_adj {
+    if let Some(score) = oom_score {
         // Refused only where lowering needs a privilege; the snapshot matters more.
-        let _ = process::set_oom_score(scores.child);
+        let _ = process::write_oom_score(score);
     }
     // Unwinding would run on into the parent's loop.
     let result = panic::catch_unwind(AssertUnwindSafe(|| write_and_report(engine, job, disk, pipe)));

@@ -435,6 +435,7 @@ impl Node {
             }
             Completion::DirChanged(_)
             | Completion::Listening(_)
+            | Completion::OomScoreAdjusted(_)
             | Completion::ConfigRead(_)
             | Completion::ConfigWritten(_) => {
                 self.take_config_completion(completion, effects);
