@@ -38,7 +38,7 @@ use crate::{
         recovery::{self, Case, Choice, Refusal, Sources},
         set_files::{self, Handover, SetFile},
     },
-    rdb::{DecodeSettings, Decoder, Event, LoadedKey},
+    rdb::{self, DecodeSettings, Decoder, Event, LoadedKey},
     session::OwnedArgs,
 };
 
@@ -413,6 +413,9 @@ impl Node {
                 self.load_report.cases.push(Case::RdbDamaged);
             }
             let event = event.map_err(|damage| {
+                if let Some(kind) = damage.kind {
+                    tracing::warn!("{} integrity check failed", rdb::structure_name(kind));
+                }
                 Refusal(format!(
                     "RDB integrity check failed: {} in {} at offset {}{}. Terminating server after rdb file reading failure.",
                     damage.what,
