@@ -139,8 +139,11 @@ pub enum Waiting {
     },
     /// WAIT for replicas that never come.
     Replicas,
-    /// SAVE, until its file is in place.
-    Saved,
+    /// A file of SAVE, or of FLUSHALL where there are save points, to be in place.
+    Saved {
+        /// That it could not be written is an error; FLUSHALL has done what it was asked for.
+        or_error: bool,
+    },
     /// BACKUP, until it is complete.
     Backup,
     /// SHUTDOWN, until it happens or fails.

@@ -57,7 +57,7 @@ impl Node {
         }
         let _ = session;
         self.begin_snapshot(Origin::Foreground, effects);
-        Ok(Some(Waiting::Saved))
+        Ok(Some(Waiting::Saved { or_error: true }))
     }
 
     pub(super) fn bgsave(
@@ -528,8 +528,10 @@ impl Node {
         }
         for client in self.waiting.clients(WaitKind::Saved) {
             self.with_session(client, |node, session| {
+                let waiting = session.blocked.as_ref().map(|blocked| &blocked.waiting);
+                let or_error = matches!(waiting, Some(Waiting::Saved { or_error: true }));
                 node.unblock(session);
-                if outcome.is_ok {
+                if outcome.is_ok || !or_error {
                     session.reply.ok()
                 } else {
                     session.reply.error("ERR")
