@@ -518,7 +518,7 @@ impl Node {
         // What was asked for counts as begun where only the end of the one before it is awaited.
         let is_rewriting = self.aof.is_rewriting()
             || self.aof.is_settling()
-            || self.aof.is_about_to_rewrite(self.now) && !self.has_child();
+            || self.aof.is_about_to_rewrite(self.now) && !self.has_working_child();
         let child = self.child.as_ref();
         let age_s = child.map_or(0, |child| self.now.mono_us.saturating_sub(child.reported_us) / 1_000_000);
         let done = child.map_or(0.0, |child| 100.0 * child.keys as f64 / child.keys_total.max(1) as f64);

@@ -124,7 +124,7 @@ impl Node {
     }
 
     pub(super) fn bgrewriteaof(&mut self, session: &mut Session) -> CommandResult {
-        let waits = self.has_child() || self.unit.is_some();
+        let waits = self.has_working_child() || self.unit.is_some();
         if self.aof.is_rewriting() || self.aof.is_about_to_rewrite(self.now) && !waits {
             return Err(Error::new("ERR Background append only file rewriting already in progress"));
         }
@@ -262,6 +262,11 @@ impl Node {
     /// A child of ours runs, or is about to.
     pub(super) fn has_child(&self) -> bool {
         self.child.is_some() || self.snapshots.is_in_background()
+    }
+
+    /// A child of ours runs that was not called off.
+    pub(super) fn has_working_child(&self) -> bool {
+        self.child.map_or(self.snapshots.is_in_background(), |child| !child.is_cancelled)
     }
 
     pub(super) fn begin_snapshot(&mut self, origin: Origin, effects: &mut Effects) {
