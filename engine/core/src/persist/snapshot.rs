@@ -293,7 +293,10 @@ impl Snapshots {
     /// Ends the one under way; `Some(now)` on success.
     fn finish(&mut self, success: Option<Now>) -> Option<Outcome> {
         let running = self.running.take()?;
-        self.has_failed = success.is_none();
+        // One that failed in front of its user's eyes does not stop writes: `stop-writes-on-bgsave-error`.
+        if success.is_some() || running.origin == Origin::Background {
+            self.has_failed = success.is_none();
+        }
         if let Some(now) = success {
             tracing::info!("DB saved on disk");
             if running.origin == Origin::Background {
