@@ -148,7 +148,7 @@ pub fn save_here<E: Engine>(
     job: &SnapshotJob,
     disk: &LinuxDisk,
 ) -> Result<SnapshotWritten, IoError> {
-    let mut encoder = SlowedEncoder::new(engine.encoder(job), job.key_delay_us);
+    let mut encoder = SlowedEncoder::new(engine.encoder(job), job);
     write_snapshot(&mut encoder, &snapshot_path(job), SNAPSHOT_FILE, &mut disk.separate(), &mut |_, _| {})
 }
 
@@ -187,7 +187,7 @@ fn run_child<E: Engine>(
 
 /// `true` if the snapshot is whole and the parent has been told.
 fn write_and_report<E: Engine>(engine: &E, job: &SnapshotJob, disk: &LinuxDisk, pipe: &OwnedFd) -> bool {
-    let mut encoder = SlowedEncoder::new(engine.encoder(job), job.key_delay_us);
+    let mut encoder = SlowedEncoder::new(engine.encoder(job), job);
     let mut progress = ProgressReports::new(pipe);
     let result = write_snapshot(
         &mut encoder,
@@ -242,16 +242,18 @@ fn private_dirty_of(smaps: &str) -> u64 {
     kib.unwrap_or(0) * 1024
 }
 
-/// An encoder that waits after each key (`rdb-key-save-delay`).
+/// An encoder that waits after each key (`rdb-key-save-delay`), and gives up at a SIGINT if its job says so.
 struct SlowedEncoder<'a> {
     encoder: Box<dyn Encoder + 'a>,
     delay_us: i64,
     keys_waited_for: u64,
+    yields_to_interrupt: bool,
 }
 
 impl<'a> SlowedEncoder<'a> {
-    fn new(encoder: Box<dyn Encoder + 'a>, delay_us: i64) -> Self {
-        SlowedEncoder { encoder, delay_us, keys_waited_for: 0 }
+    fn new(encoder: Box<dyn Encoder + 'a>, job: &SnapshotJob) -> Self {
+        let (delay_us, yields_to_interrupt) = (job.key_delay_us, job.yields_to_interrupt);
+        SlowedEncoder { encoder, delay_us, keys_waited_for: 0, yields_to_interrupt }
     }
 }
 
@@ -275,6 +277,10 @@ impl Encoder for SlowedEncoder<'_> {
 
     fn keys(&self) -> u64 {
         self.encoder.keys()
+    }
+
+    fn is_given_up(&self) -> bool {
+        self.yields_to_interrupt && signals::is_interrupt_pending()
     }
 }
 
@@ -353,6 +359,8 @@ fn operation_code(error: &IoError) -> u8 {
 
 #[cfg(test)]
 mod tests {
+    use perdura_core::host::SnapshotForm;
+
     use super::*;
 
     #[test]
@@ -393,10 +401,22 @@ mod tests {
         }
     }
 
+    fn slowed(key_delay_us: i64) -> SlowedEncoder<'static> {
+        let job = SnapshotJob {
+            ticket: Ticket(1),
+            form: SnapshotForm::Rdb,
+            path: String::new(),
+            key_delay_us,
+            now_ms: 0,
+            yields_to_interrupt: false,
+        };
+        SlowedEncoder::new(Box::new(Counting(0)), &job)
+    }
+
     #[test]
     fn slowed_encoder_waits_once_per_key() {
         let begun = Instant::now();
-        let mut encoder = SlowedEncoder::new(Box::new(Counting(0)), 1_000);
+        let mut encoder = slowed(1_000);
         while encoder.step(&mut Vec::new()) {}
         assert!(begun.elapsed() >= Duration::from_millis(30));
         assert_eq!(encoder.keys_waited_for, 30);
@@ -404,7 +424,7 @@ mod tests {
 
     #[test]
     fn slowed_encoder_with_negative_delay_waits_for_whole_groups() {
-        let mut encoder = SlowedEncoder::new(Box::new(Counting(0)), -20);
+        let mut encoder = slowed(-20);
         encoder.step(&mut Vec::new());
         assert_eq!(encoder.keys_waited_for, 0);
         encoder.step(&mut Vec::new());

@@ -71,6 +71,11 @@ impl Signals {
     }
 }
 
+/// Whether a SIGINT came that nobody has taken yet.
+pub(crate) fn is_interrupt_pending() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
+}
+
 /// Gives a forked child its own handling: SIGUSR1 ends it quietly, the rest is as the system has it.
 pub(crate) fn reset_in_child() {
     // None of these can fail for a valid signal.

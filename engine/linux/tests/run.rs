@@ -535,7 +535,14 @@ fn two_servers_over_one_directory_are_noticed() {
 // --- snapshots ---
 
 fn job(path: &str, key_delay_us: i64) -> SnapshotJob {
-    SnapshotJob { ticket: Ticket(7), form: SnapshotForm::Rdb, path: path.into(), key_delay_us, now_ms: 0 }
+    SnapshotJob {
+        ticket: Ticket(7),
+        form: SnapshotForm::Rdb,
+        path: path.into(),
+        key_delay_us,
+        now_ms: 0,
+        yields_to_interrupt: false,
+    }
 }
 
 /// Waits until the child is forked; its process id.

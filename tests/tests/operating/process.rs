@@ -37,6 +37,23 @@ fn an_orderly_stop_ends_with_0_and_keeps_everything() {
 }
 
 #[test]
+fn a_second_sigint_ends_the_final_snapshot_and_leaves_nothing_of_it() {
+    let mut server = start_perdura(&[("save", "3600 1"), ("rdb-key-save-delay", "100000")]);
+    let mut client = server.client().unwrap();
+    for number in 0..300 {
+        assert_eq!(say(&mut client, &format!("SET key:{number} 1")), "OK");
+    }
+    let snapshot = server.data_dir().join(format!("temp-{}.rdb", server.pid()));
+    signal(&server, "INT");
+    wait_for("the final snapshot", || snapshot.exists());
+    // Thirty seconds are left of it.
+    signal(&server, "INT");
+    assert_eq!(server.wait_for_exit(PATIENCE).unwrap().code(), Some(1));
+    assert!(!snapshot.exists() && !server.data_dir().join("dump.rdb").exists());
+    assert!(server.log_tail().contains("You insist"), "{}", server.log_tail());
+}
+
+#[test]
 fn signals_that_mean_nothing_do_nothing() {
     let server = start_perdura(&[]);
     let mut client = server.client().unwrap();

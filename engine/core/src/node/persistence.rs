@@ -10,7 +10,10 @@ use crate::{
     commands::{Args, CommandResult},
     config::{AppendFsync, ShutdownFlags},
     error::{Error, SYNTAX},
-    host::{ChildEnd, ClientId, Completion, Effect, Effects, FileStep, Signal, SnapshotForm, Ticket},
+    host::{
+        ChildEnd, ClientId, Completion, EINTR, Effect, Effects, FileStep, IoError, Signal, SnapshotForm,
+        Ticket,
+    },
     mutant::{self, Mutant},
     persist::{
         append_only::{REWRITE_TEMP, State, Wish},
@@ -273,7 +276,13 @@ impl Node {
         let target = self.config.dbfilename.clone();
         let delay = i64::from(self.config.rdb_key_save_delay);
         self.aof.note_dump(self.snapshot_ms(self.now.wall_ms()));
-        let order = Order { origin, target: &target, dirty: self.store.dirty, key_delay_us: delay };
+        let order = Order {
+            origin,
+            target: &target,
+            dirty: self.store.dirty,
+            key_delay_us: delay,
+            yields_to_interrupt: self.shutdown.is_some(),
+        };
         self.snapshots.begin(self.now, order, &mut self.ids, effects);
         if origin == Origin::Background {
             self.expect_child(ChildKind::Rdb);
@@ -429,6 +438,11 @@ impl Node {
             Completion::ChildEnded { ticket, end, cow_size } => {
                 self.take_child_end(ticket, end, cow_size, effects)
             }
+            Completion::Saved { result: Err(IoError { errno: EINTR, .. }), .. }
+                if self.shutdown.is_some() =>
+            {
+                self.leave_at_once(effects);
+            }
             Completion::Saved { result, .. } => {
                 let outcome = self.snapshots.saved(result, &mut self.ids, effects);
                 self.settle_snapshot(outcome, effects);
@@ -558,8 +572,7 @@ impl Node {
         };
         let options = options_of(flags);
         if signal == Signal::Interrupt && self.shutdown.is_some() {
-            tracing::warn!("You insist... exiting now.");
-            effects.push(Effect::Exit(1));
+            self.leave_at_once(effects);
             return;
         }
         tracing::warn!("Received {name} scheduling shutdown...");
@@ -650,6 +663,12 @@ impl Node {
         }
         tracing::warn!("Redis is now ready to exit, bye bye...");
         effects.push(Effect::Exit(0));
+    }
+
+    /// A second SIGINT does not wait for the shutdown to end.
+    fn leave_at_once(&mut self, effects: &mut Effects) {
+        tracing::warn!("You insist... exiting now.");
+        effects.push(Effect::Exit(1));
     }
 
     fn fail_shutdown(&mut self, effects: &mut Effects) {

@@ -534,6 +534,7 @@ impl AppendOnly {
             path: REWRITE_TEMP.into(),
             key_delay_us,
             now_ms: now.wall_ms(),
+            yields_to_interrupt: false,
         };
         effects.push(Effect::Fork(job.clone()));
         self.rewrite = Some(Rewrite {

@@ -54,6 +54,8 @@ pub struct Order<'a> {
     pub dirty: u64,
     /// `rdb-key-save-delay`
     pub key_delay_us: i64,
+    /// It is the last one before the server leaves: a SIGINT ends it.
+    pub yields_to_interrupt: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -163,6 +165,7 @@ impl Snapshots {
             path: if mutant::is(Mutant::DumpInPlace) { order.target } else { SNAPSHOT_TEMP }.into(),
             key_delay_us: order.key_delay_us,
             now_ms: now.wall_ms(),
+            yields_to_interrupt: order.yields_to_interrupt,
         };
         let (phase, effect) = match order.origin {
             Origin::Background => (Phase::Forking, Effect::Fork(job.clone())),
