@@ -21,13 +21,43 @@ const WAITING: &str = include_str!("../../suite/waiting.tcl");
 const MANIFEST: &str = include_str!("../../suite/manifest.tcl");
 /// Those of the suite of Redis 7.0 alone.
 const ENCODINGS_OF_7_0: &str = include_str!("../../suite/encodings-7.0.tcl");
-/// Where `unit/introspection.tcl` lists the settings that only a start decides, and what we add there: those of ours.
-const START_SETTINGS_OF_SUITE: &str = "set skip_configs {\n";
-const START_SETTINGS: &str = "io-uring\naof-checksum\n";
+/// What is changed in files of tests.
+const EDITS: &[Edit] = &[
+    // Settings that only a start decides: ours are added to the list of those.
+    Edit {
+        suite: "",
+        file: "introspection.tcl",
+        words: "set skip_configs {\n",
+        instead: "set skip_configs {\nio-uring\naof-checksum\n",
+    },
+    // A server started for the debugger of scripts alone, which ends the file where there is none.
+    Edit {
+        suite: "",
+        file: "scripting.tcl",
+        words: "r script debug sync\n    r eval {return 'hello'} 0\n    r eval {return 'hello'} 0\n",
+        instead: "\n",
+    },
+    // Since 7.2 the error speaks of a key and a channel.
+    Edit { suite: OF_7_0, file: "acl.tcl", words: "NOPERM*channels*", instead: "NOPERM*channel*" },
+    Edit { suite: OF_7_0, file: "acl-v2.tcl", words: "NOPERM*channels*", instead: "NOPERM*channel*" },
+    Edit { suite: OF_7_0, file: "acl-v2.tcl", words: "NOPERM*keys*", instead: "NOPERM*key*" },
+];
+/// The suite of Redis 7.0, by the beginning of its directory's name.
+const OF_7_0: &str = "redis-7.0";
 /// The line of `test_helper.tcl` before which all its procedures are defined and nothing has run.
 const START_LINE: &str = "if {$::client} {\n";
 /// Programs beside the server that the suites call, by the end of their names.
 const TOOLS: [&str; 4] = ["cli", "benchmark", "check-aof", "check-rdb"];
+
+/// Words of a file of tests that are replaced wherever they stand.
+struct Edit {
+    /// The suite by the beginning of its directory's name; empty for all.
+    suite: &'static str,
+    /// The file, in `tests/unit`.
+    file: &'static str,
+    words: &'static str,
+    instead: &'static str,
+}
 
 /// A directory with `src/` and `tests/`, removed when dropped.
 pub struct Tree {
@@ -63,21 +93,16 @@ impl Tree {
         let (tests, own) = (suite.join("tests"), self.path().join("tests"));
         fs::create_dir_all(own.join("tmp"))?;
         link_all_but(&["tmp", "test_helper.tcl", "support", "unit"], &tests, &own)?;
-        for (dir, changed) in [("support", "aofmanifest.tcl"), ("unit", "introspection.tcl")] {
-            fs::create_dir(own.join(dir))?;
-            link_all_but(&[changed], &tests.join(dir), &own.join(dir))?;
-        }
+        fs::create_dir(own.join("support"))?;
+        link_all_but(&["aofmanifest.tcl"], &tests.join("support"), &own.join("support"))?;
         let manifest = fs::read_to_string(tests.join("support/aofmanifest.tcl"))?;
         fs::write(own.join("support/aofmanifest.tcl"), [&manifest, "\n", MANIFEST].concat())?;
-        let introspection = fs::read_to_string(tests.join("unit/introspection.tcl"))?;
-        let skipping = [START_SETTINGS_OF_SUITE, START_SETTINGS].concat();
-        let introspection = introspection.replacen(START_SETTINGS_OF_SUITE, &skipping, 1);
-        fs::write(own.join("unit/introspection.tcl"), introspection)?;
+        link_edited(suite, &tests.join("unit"), &own.join("unit"))?;
         let helper = fs::read_to_string(tests.join("test_helper.tcl"))?;
         let Some((before, after)) = helper.split_once(START_LINE) else {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "not a test_helper.tcl that we know"));
         };
-        let encodings = if is_of_7_0(suite) { ENCODINGS_OF_7_0 } else { "" };
+        let encodings = if is_of(suite, OF_7_0) { ENCODINGS_OF_7_0 } else { "" };
         let parts = [before, PROPAGATION, WAITING, encodings, START_LINE, after];
         fs::write(own.join("test_helper.tcl"), parts.concat())
     }
@@ -109,9 +134,25 @@ fn words_of_tool(suite: &Path, server: &Path, tool: &str, name: &str) -> Option<
     Some(vec![stock.display().to_string()])
 }
 
-/// Whether a suite, by the name of its directory, is that of Redis 7.0.
-fn is_of_7_0(suite: &Path) -> bool {
-    suite.file_name().is_some_and(|name| name.to_string_lossy().starts_with("redis-7.0"))
+/// Whether the name of a suite's directory begins so.
+fn is_of(suite: &Path, beginning: &str) -> bool {
+    suite.file_name().is_some_and(|name| name.to_string_lossy().starts_with(beginning))
+}
+
+/// Links to all files of tests in `from`, but for those that are edited, of which copies are made.
+fn link_edited(suite: &Path, from: &Path, to: &Path) -> io::Result<()> {
+    let edits: Vec<&Edit> = EDITS.iter().filter(|edit| is_of(suite, edit.suite)).collect();
+    let names: Vec<&str> = edits.iter().map(|edit| edit.file).collect();
+    fs::create_dir(to)?;
+    link_all_but(&names, from, to)?;
+    for name in names {
+        let mut text = fs::read_to_string(from.join(name))?;
+        for edit in edits.iter().filter(|edit| edit.file == name) {
+            text = text.replace(edit.words, edit.instead);
+        }
+        fs::write(to.join(name), text)?;
+    }
+    Ok(())
 }
 
 /// Links to all that `from` holds but for these names.
