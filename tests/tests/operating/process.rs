@@ -11,7 +11,7 @@ use perdura_harness::{
 };
 use perdura_tests::start_perdura;
 
-use super::{PATIENCE, say, wait_for};
+use super::{PATIENCE, info, say, wait_for};
 
 fn signal(server: &Server, name: &str) {
     let sent = Command::new("kill").args([&format!("-{name}"), &server.pid().to_string()]).status();
@@ -88,6 +88,19 @@ fn flushall_is_answered_when_its_snapshot_is_in_place() {
     let info = String::from_utf8_lossy(info.as_bytes().unwrap());
     assert!(info.contains("rdb_changes_since_last_save:0\r\n"), "{info}");
     assert!(server.data_dir().join("dump.rdb").exists());
+}
+
+#[test]
+fn a_rewrite_has_ended_when_what_it_supersedes_is_gone() {
+    let server = start_perdura(&[("appendonly", "yes")]);
+    let dir = server.data_dir().join("appendonlydir");
+    for round in 0..5 {
+        say(&mut server.client().unwrap(), "BGREWRITEAOF");
+        wait_for("the rewrite", || info(&server, "aof_rewrite_in_progress") == "0");
+        let manifest = fs::read_to_string(dir.join("appendonly.aof.manifest")).unwrap();
+        let files = manifest.lines().filter(|line| line.starts_with("file ")).count();
+        assert_eq!((files, fs::read_dir(&dir).unwrap().count()), (2, 3), "{round}: {manifest}");
+    }
 }
 
 /// Servers before Redis 7 logged scripts as they were called.

@@ -890,6 +890,11 @@ impl AppendOnly {
             && !mutant::is(Mutant::SettlingNotSaid)
     }
 
+    /// Superseded files are being removed.
+    pub fn is_cleaning_up(&self) -> bool {
+        self.cleanup.is_some()
+    }
+
     /// Archives superseded files if they are to be kept, removes them, then their lines. Called after a rewrite, after a
     /// backup, and at start for what a crash left.
     pub fn clean_up(&mut self, now: Now, ids: &mut Ids, effects: &mut Effects) {
