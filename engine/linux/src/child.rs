@@ -187,17 +187,10 @@ fn run_child<E: Engine>(
 
 /// `true` if the snapshot is whole and the parent has been told.
 fn write_and_report<E: Engine>(engine: &E, job: &SnapshotJob, disk: &LinuxDisk, pipe: &OwnedFd) -> bool {
-    let mut encoder = SlowedEncoder::new(engine.encoder(job), job);
-    let mut progress = ProgressReports::new(pipe);
-    let result = write_snapshot(
-        &mut encoder,
-        &snapshot_path(job),
-        SNAPSHOT_FILE,
-        &mut disk.separate(),
-        &mut |_, keys| {
-            progress.made(keys);
-        },
-    );
+    let encoder = SlowedEncoder::new(engine.encoder(job), job);
+    let mut encoder = ReportingEncoder { encoder, reports: ProgressReports::new(pipe) };
+    let mut disk = disk.separate();
+    let result = write_snapshot(&mut encoder, &snapshot_path(job), SNAPSHOT_FILE, &mut disk, &mut |_, _| {});
     let is_written = result.is_ok();
     let cow_size = private_dirty_bytes();
     let report = match result {
@@ -230,6 +223,28 @@ impl<'a> ProgressReports<'a> {
     }
 }
 
+/// An encoder that reports by time: what it makes may be so small that little of it is written before the end.
+struct ReportingEncoder<'a> {
+    encoder: SlowedEncoder<'a>,
+    reports: ProgressReports<'a>,
+}
+
+impl Encoder for ReportingEncoder<'_> {
+    fn step(&mut self, out: &mut Vec<u8>) -> bool {
+        let more = self.encoder.step(out);
+        self.reports.made(self.encoder.keys());
+        more
+    }
+
+    fn keys(&self) -> u64 {
+        self.encoder.keys()
+    }
+
+    fn is_given_up(&self) -> bool {
+        self.encoder.is_given_up()
+    }
+}
+
 /// Memory of this process that is its own and changed: what copy-on-write has cost. 0 where unknown.
 fn private_dirty_bytes() -> u64 {
     let Ok(text) = std::fs::read_to_string("/proc/self/smaps_rollup") else { return 0 };
@@ -255,6 +270,19 @@ impl<'a> SlowedEncoder<'a> {
         let (delay_us, yields_to_interrupt) = (job.key_delay_us, job.yields_to_interrupt);
         SlowedEncoder { encoder, delay_us, keys_waited_for: 0, yields_to_interrupt }
     }
+
+    /// In pieces, for one step may be of many keys: who insists is heard within one.
+    fn wait(&self, time: Duration) {
+        const PIECE: Duration = Duration::from_millis(10);
+        let end = Instant::now() + time;
+        while !self.is_given_up() {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            thread::sleep(left.min(PIECE));
+        }
+    }
 }
 
 impl Encoder for SlowedEncoder<'_> {
@@ -269,7 +297,7 @@ impl Encoder for SlowedEncoder<'_> {
             _ => keys_new / amount,
         };
         if wait_us > 0 {
-            thread::sleep(Duration::from_micros(wait_us));
+            self.wait(Duration::from_micros(wait_us));
             self.keys_waited_for += if self.delay_us > 0 { keys_new } else { wait_us * amount };
         }
         more
