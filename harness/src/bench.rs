@@ -11,6 +11,8 @@
 
 mod always;
 mod fleet;
+mod instructions;
+mod large;
 mod life;
 mod memory;
 mod plot;
@@ -36,7 +38,8 @@ use strum::{IntoStaticStr, VariantArray};
 
 /// How `bench` is called.
 pub const USAGE: &str = "perdura-harness bench [--server name=command]… [--quick] [--rounds 3] [--seconds 1]
-    [--sections all|throughput,aof,redis-benchmark,always,latency,persistence,tail,scaling] [--workloads all|GET,SET,…] [--pipelines 1,16,64]
+    [--sections all|throughput,aof,redis-benchmark,always,latency,persistence,large,tail,instructions,scaling]
+    [--workloads all|GET,SET,…] [--pipelines 1,16,64]
     [--keys 10000,1000000] [--clients 50] [--value-size 64] [--rate 20000]
     [--sweep-keys 10000,…] [--sweep-clients 1,…] [--sweep-values 16,…] [--plots folder] [--slow-sync-ms 5] [--server-core 0] [--client-core 1]";
 
@@ -68,8 +71,12 @@ pub enum Section {
     Latency,
     /// Memory, BGSAVE, start from RDB and from AOF.
     Persistence,
+    /// One command on a value of a million items.
+    Large,
     /// SET at a fixed rate while snapshots are made.
     Tail,
+    /// Instructions of GET and SET, by callgrind.
+    Instructions,
     /// GET and SET as keys, connections and values grow.
     Scaling,
 }
@@ -163,7 +170,9 @@ pub fn run(config: &Config) -> io::Result<Table> {
                 life::add_persistence(config, &mut table)?;
                 memory::add_collections(config, &mut table)?;
             }
+            Section::Large => large::add_large(config, &mut table)?,
             Section::Tail => tail::add_tail(config, &mut table)?,
+            Section::Instructions => instructions::add_instructions(config, &mut table)?,
             Section::Scaling => scaling::add_scaling(config, &mut table)?,
         }
     }
@@ -311,18 +320,25 @@ fn parameters(config: &Config) -> String {
 mod tests {
     use super::*;
 
-    /// A benchmark is a test with a small size: a server compared with itself, every section once.
+    /// A benchmark is a test with a small size: a server compared with itself, every section once. Counting instructions takes
+    /// minutes whatever the size.
     #[test]
     fn a_small_bench_has_a_figure_in_every_cell() {
         let Some(command) = ServerCommand::stock_redis() else { return };
         let line = "--sections all --workloads all --pipelines 2 --keys 500 --rounds 1 --seconds 0.05 --clients 2 \
                     --rate 500 --sweep-keys 500 --sweep-clients 2 --sweep-values 16 --server-core 0 --client-core 0";
         let mut config = read_config(&mut Args::new(line.split_whitespace().map(String::from))).unwrap();
+        config.sections.retain(|section| *section != Section::Instructions);
         config.servers = vec![command.clone(), ServerCommand { name: "peer".into(), ..command }];
         let table = run(&config).unwrap();
         let throughput = (Workload::NAMES.len() + AOF_MODES.len() * 2 * 2) * 2;
-        let rows =
-            throughput + 7 + 4 * QUANTILES.len() + (7 + memory::KINDS.len()) + 2 * QUANTILES.len() + 3 * 3;
+        let rows = throughput
+            + 7
+            + 4 * QUANTILES.len()
+            + (7 + memory::KINDS.len())
+            + large::COMMANDS.len()
+            + 2 * QUANTILES.len()
+            + 3 * 3;
         assert_eq!(table.rows().len(), rows);
         for row in table.rows() {
             assert!(row.samples.iter().all(|samples| samples.len() == 1), "{row:?}");

@@ -36,7 +36,8 @@ use crate::rng::SimRng;
 use crate::sometimes::Happening;
 use crate::work::{Purpose, Ready, Work};
 use crate::world::{
-    Boot, Crash, End, SIGKILL, SIGUSR1, WALL_STARTS_US, WorldConfig, config_steps, job_completion, read_text,
+    Boot, Crash, End, SIGKILL, SIGUSR1, WALL_STARTS_US, WorldConfig, config_steps, job_completion,
+    nobody_there, read_text,
 };
 
 /// Where the server listens.
@@ -448,6 +449,7 @@ impl<E: Engine + Send + 'static> Server<E> {
             Effect::Fork(job) => self.fork(&job),
             Effect::Save(job) => self.save(&job),
             Effect::Backup(job) => self.back_up(&job),
+            Effect::Exchange(exchange) => self.tell(nobody_there(&exchange)),
             Effect::MeasureSpace => {
                 let free = self.shared.disk().free_bytes();
                 self.tell(Completion::SpaceMeasured(Ok(free)));

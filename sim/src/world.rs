@@ -13,8 +13,8 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap, VecDeque};
 
 use bytes::Bytes;
 use perdura_core::host::{
-    BackupJob, ChildEnd, ClientId, Completion, Disk, EIO, ENOENT, Effect, Engine, FileId, FileStep, IoError,
-    Peer, Signal, SnapshotJob, Ticket, write_snapshot,
+    BackupJob, ChildEnd, ClientId, Completion, Disk, EIO, ENOENT, Effect, Engine, Exchange, ExchangeStep,
+    FileId, FileStep, IoError, Peer, Signal, SnapshotJob, Ticket, write_snapshot,
 };
 use perdura_core::time::Now;
 
@@ -754,6 +754,7 @@ impl<E: Engine> World<E> {
             Effect::Fork(job) => self.fork(server, &job),
             Effect::Save(job) => return self.save(server, &job),
             Effect::Backup(job) => return self.back_up(server, &job),
+            Effect::Exchange(exchange) => self.tell_now(server, nobody_there(&exchange)),
             Effect::MeasureSpace => {
                 let free = self.disk.free_bytes();
                 self.tell_now(server, Completion::SpaceMeasured(Ok(free)));
@@ -1131,6 +1132,15 @@ fn peer(key: ClientKey) -> Peer {
         is_unix: false,
         is_local: true,
         descriptor: 8 + (key.0 % 1_000) as i32,
+    }
+}
+
+/// What comes of calling another server: the world has only one.
+pub(crate) fn nobody_there(exchange: &Exchange) -> Completion {
+    Completion::Exchanged {
+        ticket: exchange.ticket,
+        replies: Vec::new(),
+        failed_at: Some(ExchangeStep::Connecting),
     }
 }
 

@@ -13,7 +13,7 @@ use perdura_core::mutant::Mutant;
 use perdura_sim::{Crash, Fault, FaultKind, Operation, Profile};
 use perdura_tests::simulated::Simulated;
 
-use crate::scenario::fails_with;
+use crate::scenario::{fails_with, wait_for};
 
 /// The sync of a rotation has failed, the rewrite that would fill the hole is still running, and three more keys were set.
 fn with_a_hole(seed: u64) -> Simulated {
@@ -32,24 +32,20 @@ fn with_a_hole_on(profile: Profile, seed: u64, old_log: &[u8]) -> Simulated {
     for index in 0..20 {
         server.check(&[(format!("SET k{index} {}", "v".repeat(300)).as_str(), "OK")]);
     }
-    let kind = FaultKind::Errno(5);
-    server.world.disk_mut().add_fault(Fault {
-        operation: Operation::Fdatasync,
-        path: "incr".into(),
-        skip: 0,
-        kind,
-    });
+    fail_next_sync(&mut server);
     server.say("BGREWRITEAOF");
     server.wait_ms(100);
-    while !server.say("INFO persistence").contains("aof_last_write_status:ok") {
-        server.wait_ms(10);
-        assert!(server.world.now().mono_us < 30_000_000, "the log never went on");
-    }
+    wait_for(&mut server, "aof_last_write_status", "ok");
     for index in 20..23 {
         server.check(&[(format!("SET k{index} {}", "v".repeat(300)).as_str(), "OK")]);
     }
     server.wait_ms(100);
     server
+}
+
+fn fail_next_sync(server: &mut Simulated) {
+    let (operation, kind) = (Operation::Fdatasync, FaultKind::Errno(5));
+    server.world.disk_mut().add_fault(Fault { operation, path: "incr".into(), skip: 0, kind });
 }
 
 /// Keys k0, k1, … as far as they go; all of them must be a prefix.
@@ -136,5 +132,56 @@ fn hole_at_the_very_beginning_is_missed() {
             server.start().unwrap_or_else(|end| panic!("seed {seed}: {end:?}"));
             prefix_len(&mut server);
         }
+    });
+}
+
+/// Seeds 502714 and 507669, ours: the fresh file had selected its database and held nothing else when the server was killed, so
+/// the set seemed to end in records of a stock server. The start took what stands before them as durable, and the next loss of
+/// power left a hole in front of others.
+#[test]
+fn fresh_file_without_records_does_not_vouch_for_the_one_before_it() {
+    fails_with(Mutant::SelectsForNothing, || {
+        for seed in 0..20 {
+            let settings = [
+                ("appendonly", "yes"),
+                ("appendfsync", "no"),
+                ("save", "\"\""),
+                ("rdb-key-save-delay", "10000000"),
+            ];
+            let mut server = Simulated::on(Profile::Strict, seed, &settings);
+            server.start().unwrap();
+            for index in 0..20 {
+                server.check(&[(format!("SET k{index} {}", "v".repeat(300)).as_str(), "OK")]);
+            }
+            fail_next_sync(&mut server);
+            server.check(&[("SHUTDOWN NOSAVE", "(error) ERR Errors trying to SHUTDOWN. Check logs.")]);
+            wait_for(&mut server, "aof_last_write_status", "ok");
+            server.crash(Crash::Group);
+            server.start().unwrap();
+            assert_eq!(prefix_len(&mut server), 20, "seed {seed}");
+            server.crash(Crash::Power);
+            server.start().unwrap_or_else(|end| panic!("seed {seed}: {end:?}"));
+            assert_eq!(prefix_len(&mut server), 20, "seed {seed}");
+        }
+    });
+}
+
+/// Seed 601895, ours: a log that is being switched off waited for its hole to be filled, and no rewrite might begin because it was
+/// being switched off.
+#[test]
+fn log_with_a_hole_can_be_switched_off() {
+    fails_with(Mutant::HoleClosedIn, || {
+        let settings = [("appendonly", "yes"), ("appendfsync", "no"), ("save", "\"\"")];
+        let mut server = Simulated::on(Profile::Strict, 1, &settings);
+        server.start().unwrap();
+        for index in 0..20 {
+            server.check(&[(format!("SET k{index} {}", "v".repeat(300)).as_str(), "OK")]);
+        }
+        fail_next_sync(&mut server);
+        server.check(&[("CONFIG SET appendonly no", "OK")]);
+        server.check(&[("SET k20 lost", "OK")]);
+        server.crash(Crash::Power);
+        server.start().unwrap();
+        assert_eq!(prefix_len(&mut server), 20);
     });
 }

@@ -306,6 +306,22 @@ fn base_that_ends_too_early_is_not_served() {
     });
 }
 
+/// Seed 716977, ours: the sector that a base takes up reads as zeroes, and no records follow it.
+#[test]
+fn base_that_reads_as_zeroes_is_not_cut_as_a_log() {
+    fails_with(Mutant::RottenBaseIsTorn, || {
+        let mut server = set_of_ten();
+        server.start().unwrap();
+        server.check(&[("BGREWRITEAOF", "Background append only file rewriting started")]);
+        server.wait_ms(20_000);
+        server.crash(Crash::Power);
+        let base = "appendonlydir/appendonly.aof.2.base.rdb";
+        let bytes = server.read_file(base).expect("the rewrite has ended");
+        server.write_file(base, &vec![0; bytes.len()]);
+        refuses(&mut server);
+    });
+}
+
 /// `aof_current_size` keeps what was cut, and the next automatic rewrite comes too late.
 #[test]
 fn w27_size_after_a_cut_is_the_size() {
@@ -348,6 +364,30 @@ fn open_multi_at_the_end() {
     server.crash(Crash::Power);
     server.start().unwrap();
     server.check(&[("MGET a b", "1) 1 2) 1")]);
+}
+
+/// Seed 601870, ours: the next server writes checksums. Its first header stood at an offset that counted what was cut, and the start
+/// after that refused.
+#[test]
+fn half_a_transaction_that_was_cut_counts_for_nothing() {
+    fails_with(Mutant::OpenMultiCounted, || {
+        let mut server = Simulated::new(ALWAYS);
+        server.start().unwrap();
+        server.crash(Crash::Power);
+        server.set("aof-checksum", "no");
+        server.start().unwrap();
+        server.check(&[("SET a 1", "OK")]);
+        server.crash(Crash::Power);
+        let mut incr = server.read_file(INCR).unwrap();
+        incr.extend_from_slice(b"*1\r\n$5\r\nMULTI\r\n*3\r\n$3\r\nSET\r\n$1\r\na\r\n$1\r\n2\r\n");
+        server.write_file(INCR, &incr);
+        server.set("aof-checksum", "yes");
+        server.start().unwrap();
+        server.check(&[("GET a", "1"), ("SET b 1", "OK")]);
+        server.crash(Crash::Power);
+        server.start().unwrap();
+        server.check(&[("MGET a b", "1) 1 2) 1")]);
+    });
 }
 
 /// redis#4950, redis#11792: a key expires between base and replay; what was done to it later makes half of it come back.

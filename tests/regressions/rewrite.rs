@@ -4,7 +4,7 @@ use perdura_core::mutant::Mutant;
 use perdura_sim::HostMutant;
 use perdura_sim::faults::{Fault, FaultKind, Operation};
 use perdura_sim::profile::Profile;
-use perdura_sim::world::Crash;
+use perdura_sim::world::{Crash, End};
 use perdura_tests::simulated::Simulated;
 
 use crate::scenario::{
@@ -264,6 +264,36 @@ fn set_that_is_installed_while_it_is_switched_off_gets_its_mark() {
             server.set("appendonly", "yes");
             server.start().unwrap();
             server.check(&[("GET a", "3")]);
+        }
+    });
+}
+
+/// Seed 700946, ours: SHUTDOWN calls off a rewrite while the file in use is being synced for it. That sync failed, nobody listened, and
+/// the next one said that all was well (fsyncgate).
+#[test]
+fn rewrite_that_is_called_off_still_tells_of_its_failed_sync() {
+    fails_with(Mutant::RotationForgotten, || {
+        for (wait_ms, skip) in (0..12).flat_map(|wait_ms| (0..3).map(move |skip| (wait_ms, skip))) {
+            let mut server = Simulated::on(Profile::Btrfs, wait_ms, ALWAYS);
+            server.start().unwrap();
+            server.check(&[("SET a 1", "OK")]);
+            let (operation, kind) = (Operation::Fdatasync, FaultKind::Errno(5));
+            server.world.disk_mut().add_fault(Fault { operation, path: "incr".into(), skip, kind });
+            // The second is written while the sync of the first is under way, so the rotation's is the one that covers it.
+            server.send("SET b 1");
+            server.wait_ms(1);
+            server.send("SET a 2");
+            server.send("BGREWRITEAOF");
+            server.wait_ms(wait_ms);
+            server.send("SHUTDOWN NOSAVE");
+            let is_orderly = server.wait_ms(3_000) == Some(End::Exited(0));
+            let is_told = server.received().starts_with(b"+OK\r\n+OK");
+            server.world.disk_mut().clear_faults();
+            server.crash(Crash::Power);
+            server.start().unwrap_or_else(|end| panic!("after {wait_ms} ms, sync {skip}: {end:?}"));
+            if is_orderly || is_told {
+                server.check(&[("GET a", "2")]);
+            }
         }
     });
 }

@@ -285,6 +285,34 @@ pub struct BackupWritten {
     pub linked_bytes: u64,
 }
 
+/// What another server is to be told.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Exchange {
+    /// Matches the completion.
+    pub ticket: Ticket,
+    /// Its name or address.
+    pub host: String,
+    /// Its port; 0 is none, and fails.
+    pub port: u16,
+    /// All of what it is sent.
+    pub request: Bytes,
+    /// Replies to wait for, each of one line.
+    pub replies: usize,
+    /// Longest time to connect, to send the request, and until each reply; milliseconds, at least 1.
+    pub timeout_ms: u64,
+}
+
+/// Where a talk with another server ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ExchangeStep {
+    /// It is not there, or does not answer.
+    Connecting,
+    /// It does not take the request.
+    Writing,
+    /// It does not reply.
+    Reading,
+}
+
 /// How a snapshot child ended.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ChildEnd {
@@ -417,6 +445,15 @@ pub enum Completion {
         /// What it came to, or the step that failed.
         result: Result<BackupWritten, IoError>,
     },
+    /// An [`Effect::Exchange`] ended.
+    Exchanged {
+        /// The talk.
+        ticket: Ticket,
+        /// The replies that came, without their line ends.
+        replies: Vec<Vec<u8>>,
+        /// Why not all of them.
+        failed_at: Option<ExchangeStep>,
+    },
     /// An [`Effect::MeasureSpace`] ended: free bytes, errno on failure.
     SpaceMeasured(Result<u64, i32>),
     /// A [`Effect::ChangeDir`] ended; the absolute path on success, else errno.
@@ -488,6 +525,9 @@ pub enum Effect {
     /// change meanwhile, but for the growing end of the last. Completes with `BackupProgress` any number of times, then
     /// `BackedUp`. A crash leaves any part of it, and the inventory only if all of it is durable.
     Backup(BackupJob),
+    /// Talk to another server over TCP, beside all other work. Completes with `Exchanged`, after three times the timeout and
+    /// one more for each reply at the latest.
+    Exchange(Exchange),
     /// End the child of this job (SIGUSR1). `ChildEnded` follows.
     KillChild(Ticket),
     /// Find out how many bytes may still be written to the disk that holds `dir`. Completes with `SpaceMeasured`.

@@ -165,6 +165,16 @@ pub enum Mutant {
     CopyNotToldApart,
     /// Behind the file of an older server the log is read from wherever it happens to begin (seed 410048).
     FirstOffsetUnknown,
+    /// A base whose beginning has decayed is taken for a log that a crash has torn, and is cut to nothing (seed 716977).
+    RottenBaseIsTorn,
+    /// A rewrite that is called off while the file in use is synced for it takes the error of that sync along (seed 700946).
+    RotationForgotten,
+    /// Half a transaction that was cut off still counts in the offset at which headers begin (seed 601870).
+    OpenMultiCounted,
+    /// A log that is being switched off keeps its hole, and the switch is never answered (seed 601895).
+    HoleClosedIn,
+    /// A fresh file selects its database although nothing follows yet, as a log without checksums would (seed 502714).
+    SelectsForNothing,
     /// A file that another one took over from keeps what stands in both, if the cut was missed once (seed 98).
     OverlapKept,
     /// What a start serves is not made durable first.

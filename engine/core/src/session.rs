@@ -148,7 +148,7 @@ pub enum Waiting {
     Backup,
     /// SHUTDOWN, until it happens or fails.
     Shutdown,
-    /// A write while CLIENT PAUSE lasts: the command runs afterwards.
+    /// A write while CLIENT PAUSE or MIGRATE lasts: the command runs afterwards.
     Paused,
     /// The end of a script that it started and that takes long.
     Script,
@@ -156,6 +156,8 @@ pub enum Waiting {
     Config,
     /// DEBUG RELOAD and kin, until the data set is loaded.
     Loaded,
+    /// MIGRATE, until the other server has answered.
+    Migration,
 }
 
 /// A client that waits.

@@ -438,6 +438,7 @@ impl<E: Engine> Host<E> {
                 self.completions.push(Completion::Saved { ticket: job.ticket, result });
             }
             Effect::Backup(job) => self.workers.back_up(job, E::back_up, &self.disk),
+            Effect::Exchange(exchange) => self.workers.exchange(exchange),
             Effect::MeasureSpace => self.workers.measure_space(&self.disk),
             Effect::KillChild(ticket) => self.kill_child(ticket),
             Effect::ChangeDir(path) => {

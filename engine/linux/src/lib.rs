@@ -16,6 +16,7 @@ mod allocator;
 mod child;
 mod clock;
 mod connections;
+mod exchange;
 mod facts;
 mod files;
 mod host;

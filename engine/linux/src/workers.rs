@@ -18,10 +18,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use perdura_core::host::{BackupJob, BackupWritten, Completion, Disk, FileId, FileStep, IoError, Ticket};
+use perdura_core::host::{
+    BackupJob, BackupWritten, Completion, Disk, Exchange, ExchangeStep, FileId, FileStep, IoError, Ticket,
+};
 
 use crate::files::LinuxDisk;
-use crate::{process, sys};
+use crate::{exchange, process, sys};
 
 /// The worker threads, seen from the loop.
 pub struct Workers {
@@ -216,6 +218,21 @@ impl Workers {
         if let Err(error) = thread::Builder::new().name("backup".into()).spawn(work) {
             let error = IoError { operation: "thread", path: String::new(), errno: sys::errno(&error) };
             self.shared.finish(self.shared.lock(), Completion::BackedUp { ticket, result: Err(error) });
+        }
+    }
+
+    /// Talks to another server, on a thread of its own: it may be slow, and nothing waits for it.
+    pub fn exchange(&self, order: Exchange) {
+        let (shared, ticket) = (self.shared.clone(), order.ticket);
+        let work = move || {
+            let _guard = AbortOnPanic;
+            let (replies, failed_at) = exchange::exchange(&order);
+            shared.finish(shared.lock(), Completion::Exchanged { ticket, replies, failed_at });
+        };
+        if thread::Builder::new().name("exchange".into()).spawn(work).is_err() {
+            let failed_at = Some(ExchangeStep::Connecting);
+            self.shared
+                .finish(self.shared.lock(), Completion::Exchanged { ticket, replies: Vec::new(), failed_at });
         }
     }
 

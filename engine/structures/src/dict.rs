@@ -343,6 +343,7 @@ impl<V> Drop for Remains<V> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_size::{cases, size};
     use alloc::collections::BTreeMap;
     use alloc::vec::Vec;
     use proptest::prelude::*;
@@ -361,12 +362,13 @@ mod tests {
     }
 
     fn step() -> impl Strategy<Value = Step> {
+        let key = || 0..size(600, 150) as u16;
         prop_oneof![
-            4 => (0..600u16, any::<u32>()).prop_map(|(key, value)| Step::Insert(key, value)),
-            4 => (0..600u16).prop_map(Step::Remove),
-            2 => (0..600u16, any::<u32>()).prop_map(|(key, value)| Step::Change(key, value)),
-            2 => (0..600u16, 0..300u16).prop_map(|(from, count)| Step::InsertMany(from, count)),
-            2 => (0..600u16, 0..400u16).prop_map(|(from, count)| Step::RemoveMany(from, count)),
+            4 => (key(), any::<u32>()).prop_map(|(key, value)| Step::Insert(key, value)),
+            4 => key().prop_map(Step::Remove),
+            2 => (key(), any::<u32>()).prop_map(|(key, value)| Step::Change(key, value)),
+            2 => (key(), 0..size(300, 90) as u16).prop_map(|(from, count)| Step::InsertMany(from, count)),
+            2 => (key(), 0..size(400, 90) as u16).prop_map(|(from, count)| Step::RemoveMany(from, count)),
             1 => Just(Step::Clone),
             1 => Just(Step::Clear),
         ]
@@ -397,7 +399,7 @@ mod tests {
     /// Runs the steps on a dict and its twin; `make` turns a number into a value.
     fn run<V: Clone + PartialEq + core::fmt::Debug>(seed: u64, steps: &[Step], make: impl Fn(u32) -> V) {
         let (mut dict, mut twin) = (Dict::new(seed), Twin::new());
-        for step in steps {
+        for (turn, step) in steps.iter().enumerate() {
             match *step {
                 Step::Insert(key, value) => {
                     let key = key_of(key);
@@ -427,27 +429,30 @@ mod tests {
                     twin.clear();
                 }
             }
-            check_against_twin(&dict, &twin);
+            if turn % size(1, 6) == 0 {
+                check_against_twin(&dict, &twin);
+            }
         }
+        check_against_twin(&dict, &twin);
         dict.iter_mut().for_each(|(_, value)| *value = make(9));
         assert!(dict.iter().all(|(_, value)| *value == make(9)));
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(64))]
+        #![proptest_config(cases(64, 2))]
 
         #[test]
-        fn dict_of_owners_does_what_a_btree_map_does(seed: u64, steps in prop::collection::vec(step(), 1..40)) {
+        fn dict_of_owners_does_what_a_btree_map_does(seed: u64, steps in prop::collection::vec(step(), 1..size(40, 15))) {
             run(seed, &steps, |number| alloc::format!("value {number}"));
         }
 
         #[test]
-        fn dict_of_nothing_does_what_a_btree_map_does(seed: u64, steps in prop::collection::vec(step(), 1..40)) {
+        fn dict_of_nothing_does_what_a_btree_map_does(seed: u64, steps in prop::collection::vec(step(), 1..size(40, 15))) {
             run(seed, &steps, |_| ());
         }
 
         #[test]
-        fn dict_of_aligned_values_does_what_a_btree_map_does(seed: u64, steps in prop::collection::vec(step(), 1..40)) {
+        fn dict_of_aligned_values_does_what_a_btree_map_does(seed: u64, steps in prop::collection::vec(step(), 1..size(40, 15))) {
             run(seed, &steps, |number| (u128::from(number), number as u8));
         }
     }
@@ -465,10 +470,11 @@ mod tests {
 
     #[test]
     fn the_same_history_gives_the_same_order_and_samples() {
+        let len = size(500, 100) as u16;
         let fill = || {
             let mut dict = Dict::new(3);
-            (0..500).for_each(|number| _ = dict.insert(&key_of(number), number));
-            (100..300).for_each(|number| _ = dict.remove(&key_of(number)));
+            (0..len).for_each(|number| _ = dict.insert(&key_of(number), number));
+            (len / 5..len / 5 * 3).for_each(|number| _ = dict.remove(&key_of(number)));
             dict
         };
         let (one, two) = (fill(), fill());
@@ -481,19 +487,21 @@ mod tests {
     /// would notice because the lasting keys are counted, while others come and go in their thousands.
     #[test]
     fn scan_returns_every_lasting_key_across_splits_and_merges() {
+        let (lasting_count, passing_count) = (size(300, 40) as u32, size(6000, 400) as u32);
+        let changes_per_call = passing_count / size(100, 20) as u32;
         for (seed, is_growing) in [(1, true), (2, false), (3, true), (4, false)] {
             let mut dict = Dict::new(seed);
             let lasting = |number: u32| alloc::format!("lasting {number}").into_bytes();
             let passing = |number: u32| alloc::format!("passing {number}").into_bytes();
-            (0..300).for_each(|number| _ = dict.insert(&lasting(number), ()));
+            (0..lasting_count).for_each(|number| _ = dict.insert(&lasting(number), ()));
             if !is_growing {
-                (0..6000).for_each(|number| _ = dict.insert(&passing(number), ()));
+                (0..passing_count).for_each(|number| _ = dict.insert(&passing(number), ()));
             }
             let mut seen = Twin::new();
             let (mut cursor, mut calls) = (0, 0);
             loop {
                 cursor = dict.scan(cursor, &mut |key, ()| *seen.entry(key.to_vec()).or_insert(0) += 1);
-                for number in calls * 60..(calls + 1) * 60 {
+                for number in calls * changes_per_call..(calls + 1) * changes_per_call {
                     match is_growing {
                         true => _ = dict.insert(&passing(number), ()),
                         false => _ = dict.remove(&passing(number)),
@@ -506,15 +514,15 @@ mod tests {
                 assert!(calls < 10_000, "the scan must end");
             }
             assert!(calls > 5, "{calls} calls are too few to show anything");
-            assert!((0..300).all(|number| seen.contains_key(&lasting(number))), "seed {seed}");
+            assert!((0..lasting_count).all(|number| seen.contains_key(&lasting(number))), "seed {seed}");
         }
     }
 
     #[test]
     fn scan_of_a_dict_at_rest_returns_every_key_once() {
-        for len in [0, 1, 56, 57, 1000] {
+        for len in [0, 1, 56, 57, size(1000, 200) as u32] {
             let mut dict = Dict::new(9);
-            (0..len).for_each(|number: u32| _ = dict.insert(&number.to_le_bytes(), ()));
+            (0..len).for_each(|number| _ = dict.insert(&number.to_le_bytes(), ()));
             let (mut cursor, mut count) = (0, 0);
             loop {
                 cursor = dict.scan(cursor, &mut |_, ()| count += 1);

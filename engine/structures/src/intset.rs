@@ -203,6 +203,7 @@ fn width_of(value: i64) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_size::size;
     use alloc::collections::BTreeSet;
     use proptest::prelude::*;
 
@@ -251,7 +252,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn behaves_like_a_tree_set(steps in proptest::collection::vec((any::<bool>(), value()), 0..80)) {
+        fn behaves_like_a_tree_set(steps in proptest::collection::vec((any::<bool>(), value()), 0..size(80, 30))) {
             let (mut set, mut twin) = (Intset::new(), BTreeSet::new());
             for (is_insert, value) in steps {
                 if is_insert {

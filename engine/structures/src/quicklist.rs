@@ -661,6 +661,7 @@ impl<'a> DoubleEndedIterator for Iter<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_size::size;
     use alloc::format;
     use alloc::vec;
     use proptest::prelude::*;
@@ -751,12 +752,13 @@ mod tests {
     #[test]
     fn emptied_list_holds_no_nodes() {
         let mut list = Quicklist::new(Fill::new(-2));
-        for value in 0..100_000i64 {
+        let len = size(100_000, 800) as i64;
+        for value in 0..len {
             list.push_back(value);
         }
         check(&list);
-        assert_eq!(list.get(77_777), Some(Item::Int(77_777)));
-        assert_eq!(list.remove_range(0, usize::MAX), 100_000);
+        assert_eq!(list.get(len / 9 * 7), Some(Item::Int(len / 9 * 7)));
+        assert_eq!(list.remove_range(0, usize::MAX), len as usize);
         assert_eq!(list.nodes_memory, 0);
         assert!(list.memory() < 1024, "the ring was given back: {}", list.memory());
     }
@@ -861,7 +863,7 @@ mod tests {
         #[test]
         fn behaves_like_a_ring(
             setting in prop_oneof![Just(1), Just(2), Just(5), Just(-1)],
-            steps in proptest::collection::vec(step(), 0..120),
+            steps in proptest::collection::vec(step(), 0..size(120, 30)),
         ) {
             let (mut list, mut twin) = (Quicklist::new(Fill::new(setting)), VecDeque::new());
             for step in steps {

@@ -823,6 +823,7 @@ fn prefetch_line(address: *const u8) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_size::size;
 
     #[test]
     fn capacities_use_their_size_class_to_the_full() {
@@ -866,13 +867,14 @@ mod tests {
     /// would double it for ever. This would notice by running out of memory, or by a large directory.
     #[test]
     fn equal_hashes_grow_one_segment_and_leave_the_directory_small() {
+        let count = size(5000, 500);
         let mut table = RawTable::new();
-        for _ in 0..5000 {
+        for _ in 0..count {
             table.insert(7 << 32, fake(7 << 32), fake_hash);
         }
         table.check(fake_hash);
-        assert!(table.directory.len() <= 5000 / ENTRIES_PER_PLACE_MIN);
-        for _ in 0..5000 {
+        assert!(table.directory.len() <= count / ENTRIES_PER_PLACE_MIN);
+        for _ in 0..count {
             let position = table.find(7 << 32, |_| true).expect("not all are removed");
             table.remove(7 << 32, position);
         }
@@ -881,7 +883,7 @@ mod tests {
 
     #[test]
     fn emptying_a_table_returns_memory_on_the_way() {
-        let hashes: Vec<u64> = (1..20_000).map(scramble).collect();
+        let hashes: Vec<u64> = (1..size(20_000, 1500) as u64).map(scramble).collect();
         let mut table = RawTable::new();
         hashes.iter().for_each(|&hash| table.insert(hash, fake(hash), fake_hash));
         table.check(fake_hash);
@@ -901,7 +903,7 @@ mod tests {
     #[test]
     fn a_full_table_costs_at_most_eleven_bytes_per_entry() {
         let mut table = RawTable::new();
-        for (count, hash) in (1..200_000).map(scramble).enumerate() {
+        for (count, hash) in (1..size(200_000, 2500) as u64).map(scramble).enumerate() {
             table.insert(hash, fake(hash), fake_hash);
             assert!(count < 1000 || table.memory() <= count * 11 + 4096, "{count}: {}", table.memory());
         }
@@ -909,15 +911,16 @@ mod tests {
 
     #[test]
     fn samples_are_close_to_uniform() {
-        let hashes: Vec<u64> = (1..=1000).map(scramble).collect();
+        let len = size(1000, 25) as u64;
+        let hashes: Vec<u64> = (1..=len).map(scramble).collect();
         let mut table = RawTable::new();
         hashes.iter().for_each(|&hash| table.insert(hash, fake(hash), fake_hash));
         let mut counts = alloc::collections::BTreeMap::new();
-        for random in 0..200_000 {
+        for random in 0..200 * len {
             *counts.entry(table.sample(random).expect("not empty")).or_insert(0) += 1;
         }
         // 200 expected each, standard deviation 14: six deviations on either side.
-        assert_eq!(counts.len(), 1000);
+        assert_eq!(counts.len() as u64, len);
         assert!(counts.values().all(|count| (116..=284).contains(count)), "{:?}", counts.values().max());
     }
 }

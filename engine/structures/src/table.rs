@@ -856,6 +856,7 @@ unsafe fn free_shell<O>(entry: Entry) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_size::{cases, size};
     use alloc::collections::BTreeMap;
     use alloc::string::String;
     use proptest::prelude::*;
@@ -898,7 +899,7 @@ mod tests {
     }
 
     fn step() -> impl Strategy<Value = Step> {
-        let key = || 0..600u16;
+        let key = || 0..size(600, 150) as u16;
         prop_oneof![
             6 => (key(), content(), any::<u32>(), any::<bool>())
                 .prop_map(|(key, content, meta, keep_expiry)| Step::Set { key, content, meta, keep_expiry }),
@@ -906,8 +907,8 @@ mod tests {
             2 => key().prop_map(Step::ChangeInPlace),
             4 => (key(), any::<Option<u64>>()).prop_map(|(key, expiry_ms)| Step::Expire(key, expiry_ms)),
             4 => key().prop_map(Step::Remove),
-            3 => (key(), 0..300u16).prop_map(|(from, count)| Step::SetMany(from, count)),
-            2 => (key(), 0..400u16).prop_map(|(from, count)| Step::RemoveMany(from, count)),
+            3 => (key(), 0..size(300, 90) as u16).prop_map(|(from, count)| Step::SetMany(from, count)),
+            2 => (key(), 0..size(400, 90) as u16).prop_map(|(from, count)| Step::RemoveMany(from, count)),
             1 => Just(Step::Clone),
             1 => Just(Step::Clear),
         ]
@@ -1074,15 +1075,18 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(96))]
+        #![proptest_config(cases(96, 2))]
 
         #[test]
-        fn table_does_what_a_btree_map_does(seed: u64, steps in prop::collection::vec(step(), 1..40)) {
+        fn table_does_what_a_btree_map_does(seed: u64, steps in prop::collection::vec(step(), 1..size(40, 15))) {
             let (mut table, mut twin) = (Table::new(seed), Twin::new());
-            for step in steps {
+            for (turn, step) in steps.into_iter().enumerate() {
                 take_step(&mut table, &mut twin, step);
-                check_against_twin(&table, &twin);
+                if turn % size(1, 6) == 0 {
+                    check_against_twin(&table, &twin);
+                }
             }
+            check_against_twin(&table, &twin);
         }
 
         /// What could go wrong: a split, a merge or a move takes an entry behind the cursor. This would notice
@@ -1090,8 +1094,11 @@ mod tests {
         #[test]
         fn scan_misses_no_lasting_key(
             seed: u64,
-            start in 0..3000u16,
-            changes in prop::collection::vec((any::<bool>(), 0..6000u16, 0..400u16), 0..200),
+            start in 0..size(3000, 200) as u16,
+            changes in prop::collection::vec(
+                (any::<bool>(), 0..size(6000, 400) as u16, 0..size(400, 40) as u16),
+                0..size(200, 12),
+            ),
         ) {
             let (mut table, mut twin) = (Table::new(seed), Twin::new());
             take_step(&mut table, &mut twin, Step::SetMany(0, start));
@@ -1139,10 +1146,12 @@ mod tests {
 
     #[test]
     fn the_same_history_gives_the_same_order_and_samples() {
+        let len = size(500, 100) as u16;
         let fill = || {
             let mut table = Table::<Object>::new(3);
-            (0..500).for_each(|number| _ = set(&mut table, &key_of(number), Content::Int(1), 0, false));
-            (100..300).for_each(|number| _ = table.remove(table.hash(&key_of(number)), &key_of(number)));
+            (0..len).for_each(|number| _ = set(&mut table, &key_of(number), Content::Int(1), 0, false));
+            (len / 5..len / 5 * 3)
+                .for_each(|number| _ = table.remove(table.hash(&key_of(number)), &key_of(number)));
             table
         };
         let (one, two) = (fill(), fill());

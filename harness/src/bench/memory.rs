@@ -73,7 +73,8 @@ pub(super) fn add_collections(config: &Config, table: &mut Table) -> io::Result<
     Ok(())
 }
 
-fn fill(client: &mut Client, items: u64, make: Make) -> io::Result<()> {
+/// Makes that many items.
+pub(super) fn fill(client: &mut Client, items: u64, make: Make) -> io::Result<()> {
     let mut done = 0;
     while done < items {
         let end = (done + BATCH).min(items);

@@ -19,6 +19,8 @@ pub enum Answer {
     AtLeast(i64),
     /// These, in any order.
     AnyOrder(Vec<Reply>),
+    /// These, in any order, and perhaps more: hashes whose fields' time has come are still there until they are removed.
+    AtLeastThese(Vec<Reply>),
     /// A list of these, in this order.
     Each(Vec<Answer>),
     /// An error with this code as its first word.
@@ -78,6 +80,9 @@ impl Answer {
                             .map(|index| rest.swap_remove(index))
                             .is_some()
                     })
+            }
+            (Answer::AtLeastThese(wanted), Reply::Array(elements)) => {
+                wanted.iter().all(|element| elements.contains(element))
             }
             (Answer::Each(answers), Reply::Array(elements)) => {
                 answers.len() == elements.len()

@@ -44,7 +44,7 @@ impl Keyspace {
             }),
             // Keys that nobody sees any more are counted until they are removed.
             "DBSIZE" => Ok(Answer::AtLeast(self.names(db).len() as i64)),
-            "KEYS" => Ok(Answer::AnyOrder(self.names(db).into_iter().map(Reply::Bulk).collect())),
+            "KEYS" => Ok(Answer::AtLeastThese(self.names(db).into_iter().map(Reply::Bulk).collect())),
             "RANDOMKEY" if self.names(db).is_empty() => null(),
             "RANDOMKEY" => Ok(Answer::Anything),
             "FLUSHDB" => {

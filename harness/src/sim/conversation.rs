@@ -264,7 +264,12 @@ impl History {
         // PFCOUNT keeps its result in the key, also while writes are refused: that is no sign that the others were carried out.
         let noting: Vec<Command> = commands.iter().flat_map(Command::that_note).collect();
         let is_sign = real.is_empty() || noting.is_empty();
-        let is_done = facts.has_changed && is_sign || !real.is_empty() && is_there(&after, &real, facts);
+        let is_there =
+            |place: &&Place| (facts.look)(place.0, &place.1).as_ref() == after.get(place.0, &place.1);
+        let is_taken = |place: &&Place| is_there(place) || self.is_awaited(place);
+        // Some changes are not counted as such (what is pending in a group): the engine is asked.
+        let is_done = facts.has_changed && (is_sign || real.iter().all(is_taken))
+            || !real.is_empty() && real.iter().all(is_there);
         if run.is_refused || !real.is_empty() && !is_done {
             (run.is_refused, run.ready) = (true, Vec::new());
             if facts.has_changed && commands.iter().any(|command| command.name() != "PFCOUNT") {
@@ -286,6 +291,15 @@ impl History {
             }
         }
         run
+    }
+
+    /// Somebody waits for this key, and may have what was put there before anybody can look.
+    fn is_awaited(&self, place: &Place) -> bool {
+        let waits = |conversation: &Conversation| {
+            let keys = conversation.waiting.as_ref().map(|waiting| &waiting.command.keys);
+            conversation.db == place.0 && matches!(keys, Some(Keys::These(keys)) if keys.contains(&place.1))
+        };
+        self.conversations.values().any(waits)
     }
 
     fn call_on_model(
@@ -575,9 +589,4 @@ fn show(reply: &Reply) -> String {
 
 fn ok() -> Answer {
     Answer::Exactly(Reply::Simple("OK".into()))
-}
-
-/// Some changes are not counted as such (what is pending in a group): the engine is asked.
-fn is_there(after: &Keyspace, places: &[&Place], facts: &Facts<'_>) -> bool {
-    places.iter().all(|(db, key)| (facts.look)(*db, key).as_ref() == after.get(*db, key))
 }

@@ -92,6 +92,8 @@ pub(super) struct Touch {
 pub struct History {
     /// All states, by number.
     pub states: Vec<State>,
+    /// Of states that earlier starts gave up: a snapshot of one of them may still lie there.
+    abandoned: Vec<Digest>,
     /// What may not be lost, `everysec`'s bound aside.
     pub floors: Floors,
     /// As of the last thing that happened.
@@ -155,6 +157,7 @@ impl Default for History {
     fn default() -> History {
         History {
             states: vec![State { keyspace: Keyspace::default(), digest: Digest::default(), executed_us: 0 }],
+            abandoned: Vec::new(),
             floors: Floors::default(),
             logging: Logging::Off,
             cases: BTreeMap::new(),
@@ -403,9 +406,15 @@ impl History {
         }
     }
 
+    /// Whether this is a state that an earlier start gave up.
+    pub fn was_abandoned(&self, keyspace: &Keyspace, now_ms: u64) -> bool {
+        let wanted = Digest::of(keyspace).at(now_ms);
+        self.abandoned.iter().any(|digest| digest.at(now_ms) == wanted)
+    }
+
     /// A start came back with this state: all above it is gone for good, all below is safe.
     pub fn adopt(&mut self, state: usize, with_log: bool) {
-        self.states.truncate(state + 1);
+        self.abandoned.extend(self.states.drain(state + 1..).map(|state| state.digest));
         self.floors = match with_log {
             true => Floors { kill: state, power: state, dump: self.floors.dump.min(state) },
             false => Floors { kill: 0, power: 0, dump: state },

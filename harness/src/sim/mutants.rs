@@ -38,8 +38,8 @@ fn scope_of(mutant: Mutant) -> Scope {
     };
     let focus = match mutant {
         // Half a transaction is seen in a log without checksums alone, and only one file system may have one.
-        MultiLeftOpen | OpenMultiApplied | CopyNotToldApart => Some(Focus::Bare),
-        HoleForgotten | FirstOffsetUnknown => Some(Focus::Hole),
+        MultiLeftOpen | OpenMultiApplied | OpenMultiCounted | CopyNotToldApart => Some(Focus::Bare),
+        HoleForgotten | FirstOffsetUnknown | HoleClosedIn | SelectsForNothing => Some(Focus::Hole),
         InstalledWhileOff => Some(Focus::SwitchBack),
         DoubtfulBaseRemoved => Some(Focus::Directory),
         ShutdownIgnoresFailure => Some(Focus::FailedStop),
@@ -47,12 +47,14 @@ fn scope_of(mutant: Mutant) -> Scope {
         CutBeforeRefusal
         | TornFileFollowed
         | TornBaseAccepted
+        | RottenBaseIsTorn
         | UnreadableManifestIsEmpty
         | ManifestChecksumIgnored
         | LostPartIgnored
         | RdbChecksumIgnored
         | BadBatchSkipped => Some(Focus::Decay),
         EverysecRoundForgotten => Some(Focus::Slow),
+        BaseDropsExpired => Some(Focus::Outlived),
         _ => None,
     };
     Scope { policy, profile: None, focus }

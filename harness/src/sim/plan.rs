@@ -7,11 +7,14 @@
 //!
 //! Not here: doing it (`run.rs`), what commands there are (`workload/`).
 
+mod focus;
+
 use std::collections::BTreeSet;
 
 use perdura_sim::{Crash, Fault, FaultKind, Moment, Operation, Profile, SimRng, WALL_STARTS_US};
 use strum::{IntoStaticStr, VariantArray};
 
+pub use self::focus::Focus;
 use super::workload::{Op, Workload};
 
 /// Everything that will be done.
@@ -53,6 +56,8 @@ pub struct Damage {
 pub enum DamageKind {
     /// A bit flips.
     Flip,
+    /// A bit of a base flips.
+    FlipInBase,
     /// A sector reads as zeroes.
     ZeroSector,
     /// A part of the set is gone.
@@ -195,52 +200,6 @@ impl Policy {
     }
 }
 
-/// What a plan dwells on: a rare place that chance alone would come to once in thousands of plans.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, VariantArray)]
-pub enum Focus {
-    /// Streams with their groups, rewritten as commands.
-    Streams,
-    /// Under `no` the sync of a rotation fails, and the power goes before the rewrite has ended that makes it good.
-    Hole,
-    /// AOF is switched off again while its first base is being put in place.
-    SwitchBack,
-    /// A directory's sync fails during a rewrite.
-    Directory,
-    /// The log cannot be synced when the server is asked to stop.
-    FailedStop,
-    /// A log without checksums, on the file system that may have one, torn inside of transactions.
-    Bare,
-    /// Something decays at rest.
-    Decay,
-    /// A torn log meets `aof-load-truncated no`.
-    CutForbidden,
-    /// Syncs that take seconds, under `everysec`.
-    Slow,
-}
-
-impl Focus {
-    fn policy(self, rng: &mut SimRng) -> Policy {
-        match self {
-            Focus::Hole => Policy::No,
-            Focus::SwitchBack => Policy::Switching,
-            Focus::Slow => Policy::Everysec,
-            Focus::Streams | Focus::Directory | Focus::FailedStop | Focus::Bare => {
-                Policy::VARIANTS[rng.index(3)]
-            }
-            // What is torn has a file after it, or not, only where syncs are rare.
-            Focus::Decay | Focus::CutForbidden => [Policy::Everysec, Policy::No][rng.index(2)],
-        }
-    }
-
-    fn settings(self) -> &'static [(&'static str, &'static str)] {
-        match self {
-            Focus::Streams => &[("aof-use-rdb-preamble", "no")],
-            Focus::Decay | Focus::CutForbidden => &[("aof-use-rdb-preamble", "yes")],
-            _ => &[],
-        }
-    }
-}
-
 const FSYNCS: [&str; 3] = ["always", "everysec", "no"];
 
 /// What to draw from: nothing said means anything.
@@ -302,8 +261,10 @@ impl Plan {
         let wall_start_us = WALL_STARTS_US[if rng.chance(800) { 0 } else { rng.index(WALL_STARTS_US.len()) }];
         let mut rounds: Vec<Round> = (0..rng.between(2, 5)).map(|_| drawing.round(rng)).collect();
         // A base of commands has no checksum of its own.
-        let can_be_damaged =
-            has_checksums && !drawing.has_clock_faults && settings.contains(&("aof-use-rdb-preamble", "yes"));
+        let can_be_damaged = has_checksums
+            && !drawing.has_clock_faults
+            && focus != Some(Focus::Bare)
+            && settings.contains(&("aof-use-rdb-preamble", "yes"));
         let is_damaged = rng.chance(120) || matches!(focus, Some(Focus::Decay | Focus::CutForbidden));
         let damage = (can_be_damaged && is_damaged).then(|| drawing.damage(&mut rounds, rng));
         let clients = drawing.clients;
@@ -433,21 +394,7 @@ impl Drawing {
         let count = [0, 5, 40, 80][rng.index(4)];
         let mut actions: Vec<Action> = (0..count).map(|_| self.action(rng)).collect();
         let mut ending = self.ending(rng);
-        match self.focus {
-            Some(Focus::Hole) if self.has_faults && rng.chance(600) => {
-                self.leave_hole(&mut actions, rng);
-                ending = Ending::Crash(Crash::Power, rng.below(20_000));
-            }
-            Some(Focus::FailedStop) if self.has_faults && rng.chance(600) => {
-                let (operation, kind) = (Operation::Fdatasync, FaultKind::Errno(EIO));
-                let skip = rng.below(3) as u32;
-                self.add(&mut actions, Deed::Fault(Fault { operation, path: "incr".into(), skip, kind }), 0);
-                let ways: [&[&str]; 4] = [&[], &["nosave"], &["nosave", "now"], &["save"]];
-                ending = Ending::Shutdown(ways[rng.index(4)]);
-            }
-            Some(Focus::CutForbidden) => ending = Ending::Crash(Crash::Power, rng.below(5_000)),
-            _ => {}
-        }
+        self.dwell(&mut actions, &mut ending, rng);
         Round { settings: self.new_settings(rng), actions, ending }
     }
 
@@ -456,29 +403,15 @@ impl Drawing {
         actions.push(Action { number: self.number, pause_us, deed });
     }
 
-    /// The sync of a rotation fails while a rewrite begins that takes long, and the log goes on.
-    fn leave_hole(&mut self, actions: &mut Vec<Action>, rng: &mut SimRng) {
-        let (operation, kind) = (Operation::Fdatasync, FaultKind::Errno(EIO));
-        let slow = Op::Config("rdb-key-save-delay", "100000");
-        self.add(actions, Deed::Send { client: 0, ops: vec![slow] }, 0);
-        for _ in 0..rng.between(2, 8) {
-            let ops = vec![Op::Data(self.workload.command(0, rng))];
-            self.add(actions, Deed::Send { client: 0, ops }, 1_000);
-        }
-        self.add(actions, Deed::Fault(Fault { operation, path: "incr".into(), skip: 0, kind }), 1_000);
-        self.add(actions, Deed::Send { client: 0, ops: vec![Op::BgRewrite] }, 0);
-        for _ in 0..3 {
-            let ops = vec![Op::Data(self.workload.command(0, rng))];
-            self.add(actions, Deed::Send { client: 0, ops }, rng.below(30_000));
-        }
-    }
-
     /// What an operator changes between two lives.
     fn new_settings(&self, rng: &mut SimRng) -> Vec<(&'static str, &'static str)> {
         if !rng.chance(250) {
             return Vec::new();
         }
         let yes_no = if rng.chance(500) { "yes" } else { "no" };
+        if self.focus == Some(Focus::Bare) && !self.has_faults && rng.chance(700) {
+            return vec![("aof-checksum", yes_no)];
+        }
         let changed = match rng.below(7) {
             0 if self.policy == Policy::Switching => ("appendfsync", FSYNCS[rng.index(3)]),
             1 if matches!(self.policy, Policy::Switching | Policy::Rdb) => ("appendonly", "yes"),
@@ -493,12 +426,13 @@ impl Drawing {
 
     /// What decays after the last life; for a write that goes astray the fault is put among its actions.
     fn damage(&mut self, rounds: &mut [Round], rng: &mut SimRng) -> Damage {
-        let kind = match rng.below(9) {
+        let kind = match rng.below(10) {
             _ if self.focus == Some(Focus::CutForbidden) => DamageKind::Unread,
             0..2 => DamageKind::Flip,
-            2 => DamageKind::ZeroSector,
-            3 => DamageKind::Vanish,
-            4 => DamageKind::VanishManifest,
+            2 => DamageKind::FlipInBase,
+            3 => DamageKind::ZeroSector,
+            4 => DamageKind::Vanish,
+            5 => DamageKind::VanishManifest,
             _ => DamageKind::None,
         };
         if kind == DamageKind::None
@@ -602,11 +536,7 @@ impl Drawing {
         if self.policy == Policy::Switching && rng.chance(400) {
             return match rng.below(4) {
                 0 => Op::Config("appendonly", "no"),
-                1 => {
-                    let is_short = self.focus == Some(Focus::SwitchBack) && rng.chance(500);
-                    self.admin_next = is_short.then_some(Op::Config("appendonly", "no"));
-                    Op::Config("appendonly", "yes")
-                }
+                1 => Op::Config("appendonly", "yes"),
                 _ => Op::Config("appendfsync", FSYNCS[rng.index(3)]),
             };
         }

@@ -363,6 +363,22 @@ pub const DIALOGUES: &[(&str, &[&str])] = &[
             "FCALL_RO none 0",
         ],
     ),
+    (
+        "keys that move nowhere",
+        &[
+            "MIGRATE 127.0.0.1 1 nobody 0 100",
+            "MIGRATE 127.0.0.1 1 nobody x 100",
+            "MIGRATE 127.0.0.1 1 nobody 0 x",
+            "MIGRATE 127.0.0.1 1 nobody 0 100 KEYS a",
+            "MIGRATE 127.0.0.1 1 nobody 0 100 COPY REPLACE AUTH",
+            "MIGRATE 127.0.0.1 1 nobody 0 100 NOSUCH",
+            "SET k v",
+            "MIGRATE 127.0.0.1 1 k 0 100",
+            "MIGRATE 127.0.0.1 x k 0 100 COPY",
+            "GET k",
+            "COMMAND GETKEYS MIGRATE h 1 k 0 100 COPY",
+        ],
+    ),
     ("watched", &["MONITOR"]),
 ];
 

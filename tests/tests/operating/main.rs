@@ -1,5 +1,5 @@
 //! What an operator sees and does: INFO, figures over HTTP, signals and the log, a disk that fills, TLS, the service manager, clients and their
-//! tools, programs that watch, backups in S3.
+//! tools, programs that watch, backups in S3, keys that move to another server.
 //!
 //! Each file is one subject, with the real server. Backups and restores are beside (`backup.rs`, `restore.rs`).
 
@@ -7,6 +7,7 @@ mod clients;
 mod disk;
 mod exposure;
 mod metrics;
+mod migrate;
 mod object_store;
 mod process;
 mod security;

@@ -1,5 +1,7 @@
 //! A value as a payload and back: DUMP and RESTORE.
 //!
+//! MIGRATE does both at once, with another server; `node/migrate.rs` carries it out.
+//!
 //! Always true: the log gets absolute times only, and a value whose time has come is logged as the removal it causes.
 //!
 //! Not here: the payload's bytes (`rdb/`).
@@ -7,8 +9,8 @@
 use alloc::{vec, vec::Vec};
 
 use super::{
-    Call, Command, CommandResult, KeySpec,
-    spec::{acl, flag, key_flag},
+    Args, Call, Command, CommandResult, KeySpec, NodeCommand,
+    spec::{KeyBegin, KeyFind, acl, flag, key_flag},
 };
 use crate::{
     bytes::number::{DecimalBuffer, format_u64},
@@ -16,6 +18,8 @@ use crate::{
     rdb::{self, LoadedValue},
     store::Class,
 };
+
+const MOVED: u32 = key_flag::RW | key_flag::ACCESS | key_flag::DELETE;
 
 /// The commands of this file.
 pub const COMMANDS: &[Command] = &[
@@ -39,7 +43,42 @@ pub const COMMANDS: &[Command] = &[
             "O(N*M) where N is the number of elements of the value and M their average size; for sorted sets \
              O(N*M*log(N)).",
         ),
+    // Waits for the other server while everybody else goes on, which neither a transaction nor a script could.
+    Command::node("migrate", -6, flag::WRITE | flag::NOSCRIPT | flag::NO_MULTI, NodeCommand::Migrate)
+        .keys(&[
+            KeySpec::one(3, MOVED),
+            KeySpec {
+                begin: KeyBegin::Keyword("KEYS", -2),
+                find: KeyFind::Range { last: -1, step: 1, limit: 0 },
+                flags: MOVED | key_flag::INCOMPLETE,
+            },
+        ])
+        .keys_found_by(migrated_keys)
+        .acl(acl::KEYSPACE | acl::DANGEROUS)
+        .doc(
+            "generic",
+            "2.6.0",
+            "Moves keys to another server, or copies them there.",
+            "That of DUMP and DEL here and of RESTORE there, and O(N) for N bytes between the two.",
+        )
+        .tips(&["nondeterministic_output"]),
 ];
+
+/// The keys of MIGRATE: one, or all behind KEYS.
+fn migrated_keys(args: Args<'_>) -> Vec<(usize, u32)> {
+    let mut index = 6;
+    while let Some(word) = args.get(index) {
+        index += match &*word.to_ascii_lowercase() {
+            // Beside a key that is named, it is a mistake.
+            b"keys" if !args[3].is_empty() => return Vec::new(),
+            b"keys" => return (index + 1..args.len()).map(|key| (key, MOVED)).collect(),
+            b"auth" => 2,
+            b"auth2" => 3,
+            _ => 1,
+        };
+    }
+    vec![(3, MOVED)]
+}
 
 const BUSY_KEY: Error = Error::new("BUSYKEY Target key name already exists.");
 const BAD_TTL: Error = Error::new("ERR Invalid TTL value, must be >= 0");

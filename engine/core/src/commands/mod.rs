@@ -8,6 +8,7 @@
 //!
 //! Not here: sessions and transactions (`node/`), what happens to the record (`persist/journal.rs`).
 
+pub mod arguments;
 pub mod spec;
 pub mod table;
 

@@ -355,6 +355,7 @@ pub enum NodeCommand {
     MemoryPurge,
     MemoryStats,
     MemoryUsage,
+    Migrate,
     ModuleHelp,
     ModuleList,
     ModuleLoad,

@@ -38,6 +38,7 @@ pub(crate) enum WaitKind {
     Config,
     Loaded,
     Script,
+    Migration,
 }
 
 impl WaitKind {
@@ -53,6 +54,7 @@ impl WaitKind {
             Waiting::Config => WaitKind::Config,
             Waiting::Loaded => WaitKind::Loaded,
             Waiting::Script => WaitKind::Script,
+            Waiting::Migration => WaitKind::Migration,
         }
     }
 }
@@ -272,7 +274,7 @@ impl Node {
         }
     }
 
-    fn waited_ns(&self, blocked: &Blocked) -> u64 {
+    pub(super) fn waited_ns(&self, blocked: &Blocked) -> u64 {
         self.now.mono_us.saturating_sub(blocked.since_us).saturating_mul(1000)
     }
 
@@ -348,7 +350,8 @@ impl Node {
             | Waiting::Shutdown
             | Waiting::Config
             | Waiting::Loaded
-            | Waiting::Script => {}
+            | Waiting::Script
+            | Waiting::Migration => {}
         }
     }
 

@@ -349,21 +349,25 @@ impl Node {
     pub(super) fn client_unpause(&mut self, session: &mut Session) {
         // Those who wait go on at the end of this turn.
         self.pause = None;
-        self.store.is_paused = false;
+        self.store.is_paused = self.is_data_paused();
         session.reply.ok();
     }
 
-    /// CLIENT PAUSE lasts: nothing changes data, not even time.
+    /// CLIENT PAUSE lasts, or MIGRATE: nothing changes data, not even time.
     pub(super) fn is_data_paused(&self) -> bool {
-        self.pause.is_some_and(|pause| pause.until_us > self.now.mono_us)
+        self.lasting_pause().is_some() || self.migration.is_some()
     }
 
-    /// Whether CLIENT PAUSE keeps this command from running now, or a stop that is under way: what ran after its last
-    /// snapshot was cut would be answered and lost.
+    fn lasting_pause(&self) -> Option<Pause> {
+        self.pause.filter(|pause| pause.until_us > self.now.mono_us)
+    }
+
+    /// Whether this command may not run now: CLIENT PAUSE lasts, or keys are being migrated, or a stop is under way, and what ran
+    /// after its last snapshot was cut would be answered and lost.
     pub(super) fn is_paused(&self, session: &Session, row: &Row, args: Args<'_>) -> bool {
         const CHANGES: u32 = flag::WRITE | flag::MAY_REPLICATE;
-        let pause = self.pause.filter(|_| self.is_data_paused());
-        if pause.is_none() && !self.is_shutting_down() {
+        let pause = self.lasting_pause();
+        if pause.is_none() && self.migration.is_none() && !self.is_shutting_down() {
             return false;
         }
         let holds_all = pause.is_some_and(|pause| pause.holds_all);

@@ -8,7 +8,9 @@ use super::Node;
 use crate::{
     bytes::glob,
     commands::{
-        Args, Command, CommandResult, KeySpec, printable,
+        Args, Command, CommandResult, KeySpec,
+        arguments::{self, Argument, Kind},
+        printable,
         spec::{ACL_NAMES, FLAG_NAMES, KEY_FLAG_NAMES, KeyBegin, KeyFind, flag, key_flag},
         table::{KeyPlaces, Row, key_positions},
     },
@@ -56,7 +58,7 @@ impl Node {
         session.reply.map(rows.len());
         for row in rows {
             session.reply.bulk(row.full_name().as_bytes());
-            reply_docs(&mut session.reply, row.command);
+            reply_docs(&mut session.reply, &row.full_name(), row.command);
         }
     }
 
@@ -265,7 +267,7 @@ fn reply_numbers(reply: &mut Reply, numbers: &[(&str, i64)]) {
 
 // --- COMMAND DOCS -----------------------------------------------------------------------------------
 
-fn reply_docs(reply: &mut Reply, command: &Command) {
+fn reply_docs(reply: &mut Reply, full_name: &str, command: &Command) {
     let mut texts = alloc::vec![
         ("summary", command.summary),
         ("since", command.since),
@@ -278,7 +280,9 @@ fn reply_docs(reply: &mut Reply, command: &Command) {
     }
     let is_deprecated = command.deprecation.is_some();
     let has_subcommands = !command.subcommands.is_empty();
-    reply.map(texts.len() + usize::from(is_deprecated) + usize::from(has_subcommands));
+    let arguments = arguments::of(full_name);
+    let parts = [is_deprecated, !arguments.is_empty(), has_subcommands];
+    reply.map(texts.len() + parts.into_iter().filter(|is_there| *is_there).count());
     for (name, text) in texts {
         reply.bulk(name.as_bytes());
         reply.bulk(text.as_bytes());
@@ -288,13 +292,82 @@ fn reply_docs(reply: &mut Reply, command: &Command) {
         reply.set(1);
         reply.simple("deprecated");
     }
+    if !arguments.is_empty() {
+        reply.bulk(b"arguments");
+        reply_arguments(reply, arguments);
+    }
     if has_subcommands {
         reply.bulk(b"subcommands");
         reply.map(command.subcommands.len());
         for subcommand in command.subcommands {
-            reply.bulk(format!("{}|{}", command.name, subcommand.name).as_bytes());
-            reply_docs(reply, subcommand);
+            let full_name = format!("{}|{}", command.name, subcommand.name);
+            reply.bulk(full_name.as_bytes());
+            reply_docs(reply, &full_name, subcommand);
         }
+    }
+}
+
+fn reply_arguments(reply: &mut Reply, arguments: &[Argument]) {
+    reply.array(arguments.len());
+    arguments.iter().for_each(|argument| reply_argument(reply, argument));
+}
+
+fn reply_argument(reply: &mut Reply, argument: &Argument) {
+    let name = match (argument.name, argument.token) {
+        ("", Some(token)) => token.to_ascii_lowercase(),
+        (name, _) => name.into(),
+    };
+    let (kind, parts) = kind_of(argument.kind);
+    let mut texts = alloc::vec![("name", &*name), ("type", kind)];
+    if parts.is_none() {
+        texts.push(("display_text", argument.shown.unwrap_or(&name)));
+    }
+    texts.extend(argument.token.map(|token| ("token", token)));
+    texts.extend(argument.since.map(|version| ("since", version)));
+    texts.extend(argument.until.map(|version| ("deprecated_since", version)));
+    let specification = match argument.kind {
+        Kind::Key(specification) => Some(specification),
+        _ => None,
+    };
+    let flags = [
+        (argument.is_optional, "optional"),
+        (argument.is_several, "multiple"),
+        (argument.has_token_each, "multiple_token"),
+    ];
+    let flags: Vec<&str> = flags.iter().filter(|(is_set, _)| *is_set).map(|(_, name)| *name).collect();
+    let others = [specification.is_some(), !flags.is_empty(), parts.is_some()];
+    reply.map(texts.len() + others.into_iter().filter(|is_there| *is_there).count());
+    for (name, text) in texts {
+        reply.bulk(name.as_bytes());
+        reply.bulk(text.as_bytes());
+    }
+    if let Some(index) = specification {
+        reply.bulk(b"key_spec_index");
+        reply.integer(index as i64);
+    }
+    if !flags.is_empty() {
+        reply.bulk(b"flags");
+        reply.set(flags.len());
+        flags.iter().for_each(|flag| reply.simple(flag));
+    }
+    if let Some(parts) = parts {
+        reply.bulk(b"arguments");
+        reply_arguments(reply, parts);
+    }
+}
+
+/// The name of a kind of argument, and what it is made of.
+fn kind_of(kind: Kind) -> (&'static str, Option<&'static [Argument]>) {
+    match kind {
+        Kind::Text => ("string", None),
+        Kind::Int => ("integer", None),
+        Kind::Double => ("double", None),
+        Kind::Key(_) => ("key", None),
+        Kind::Pattern => ("pattern", None),
+        Kind::Time => ("unix-time", None),
+        Kind::Word => ("pure-token", None),
+        Kind::OneOf(parts) => ("oneof", Some(parts)),
+        Kind::Block(parts) => ("block", Some(parts)),
     }
 }
 
@@ -361,6 +434,21 @@ mod tests {
         );
         assert!(server.run("COMMAND DOCS slaveof").contains("\"doc_flags\", [+deprecated]"));
         assert_eq!(server.run("COMMAND DOCS nosuch"), "{}");
+    }
+
+    #[test]
+    fn documentation_tells_of_arguments() {
+        let mut server = TestServer::new("");
+        let docs = server.run("COMMAND DOCS getex");
+        let key = "[\"name\", \"key\", \"type\", \"key\", \"display_text\", \"key\", \"key_spec_index\", :0]";
+        let expiration =
+            "[\"name\", \"expiration\", \"type\", \"oneof\", \"flags\", [+optional], \"arguments\", ";
+        let seconds = "[\"name\", \"seconds\", \"type\", \"integer\", \"display_text\", \"seconds\", \"token\", \"EX\"]";
+        let persist = "[\"name\", \"persist\", \"type\", \"pure-token\", \"display_text\", \"persist\", \"token\", \"PERSIST\"]";
+        assert!(docs.contains(&alloc::format!("\"arguments\", [{key}, {expiration}[{seconds}, ")), "{docs}");
+        assert!(docs.contains(persist), "{docs}");
+        assert!(server.run("COMMAND DOCS bitfield_ro").contains("[+optional, +multiple, +multiple_token]"));
+        assert!(!server.run("COMMAND DOCS dbsize").contains("arguments"));
     }
 
     #[test]

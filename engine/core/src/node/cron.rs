@@ -291,7 +291,7 @@ impl Node {
         Some((score, entry.key().to_vec()))
     }
 
-    /// Lets those go on who waited for the end of CLIENT PAUSE.
+    /// Lets those go on who waited for the end of CLIENT PAUSE or of a migration.
     pub(super) fn end_pause_if_due(&mut self, effects: &mut Effects) {
         if self.is_data_paused() || self.is_shutting_down() {
             return;

@@ -36,6 +36,7 @@ mod info;
 mod latency;
 mod loading;
 mod memory;
+mod migrate;
 mod monitoring;
 mod persistence;
 mod propagate;
@@ -224,6 +225,8 @@ pub struct Node {
     pub(crate) data_dir: String,
     /// CLIENT PAUSE.
     pause: Option<client::Pause>,
+    /// Keys on their way to another server.
+    migration: Option<migrate::Migration>,
     /// Clients that monitor, or did.
     monitors: BTreeSet<ClientId>,
     pub(crate) slowlog: slowlog::SlowLog,
@@ -290,6 +293,7 @@ impl Node {
             resumed: Vec::new(),
             data_dir: config.dir.clone(),
             pause: None,
+            migration: None,
             monitors: BTreeSet::new(),
             slowlog: slowlog::SlowLog::default(),
             spikes: latency::Spikes::default(),

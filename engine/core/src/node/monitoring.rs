@@ -88,6 +88,15 @@ pub(super) fn without_secrets<'a>(row: &Row, args: Args<'a>) -> Vec<&'a [u8]> {
                 }
             }
         }
+        Action::Node(NodeCommand::Migrate) => {
+            let mut index = 6;
+            while index < args.len() && !is_word(index, "keys") {
+                let secrets = 2 * usize::from(is_word(index, "auth2")) + usize::from(is_word(index, "auth"));
+                let end = args.len().min(index + 1 + secrets);
+                shown[index + 1..end].fill(REDACTED);
+                index = end;
+            }
+        }
         Action::Node(NodeCommand::AclSetUser) => shown[2..].fill(REDACTED),
         Action::Node(NodeCommand::ConfigSet) => {
             for index in (2..args.len().saturating_sub(1)).step_by(2) {

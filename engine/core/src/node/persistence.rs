@@ -449,6 +449,9 @@ impl Node {
             }
             Completion::BackupProgress { bytes, .. } => self.backups.progressed(bytes),
             Completion::BackedUp { ticket, result } => self.backed_up(ticket, result, effects),
+            Completion::Exchanged { ticket, replies, failed_at } => {
+                self.exchanged(ticket, &replies, failed_at);
+            }
             Completion::SpaceMeasured(result) => {
                 self.space.take_in(now, result, self.aof.journal.offset_buffered());
             }

@@ -121,6 +121,7 @@ impl Node {
             FlushAll => return self.flush(session, request, true, effects),
             FlushDb => return self.flush(session, request, false, effects),
             Info => self.info(session, args),
+            Migrate => return self.migrate(session, args, effects),
             LatencyDoctor => self.latency_doctor(session),
             LatencyGraph => self.latency_graph(session, args)?,
             LatencyHelp => reply_help(&mut session.reply, "LATENCY", latency::HELP),

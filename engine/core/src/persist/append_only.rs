@@ -144,7 +144,7 @@ enum Purpose {
     Shorten,
     /// Makes the first base after `appendonly yes`.
     Enable,
-    /// Asked for while AOF is off: a base and nothing else.
+    /// Asked for while AOF is off, or is being switched off with a hole in it: a base and nothing else.
     BaseOnly,
 }
 
@@ -175,6 +175,8 @@ struct Rewrite {
     started_us: u64,
     /// When its image was frozen, milliseconds since 1970, by the clock of `closing_ms`.
     cut_ms: u64,
+    /// Nobody wants its base any more, but what the rotation tells is still to come.
+    is_called_off: bool,
 }
 
 /// A repair under way.
@@ -412,13 +414,26 @@ impl AppendOnly {
 
     /// Whether a rewrite should begin now, given that no child runs.
     pub fn wants_rewrite(&self, now: Now) -> bool {
-        self.is_scheduled && self.rewrite.is_none() && self.can_cut() && now.mono_us >= self.retry_at_us
+        self.needs_rewrite() && self.rewrite.is_none() && self.can_cut() && now.mono_us >= self.retry_at_us
+    }
+
+    fn needs_rewrite(&self) -> bool {
+        self.is_scheduled || self.is_closing_with_hole()
+    }
+
+    /// The log is being switched off, but records are missing from it: a base answers for them, and nothing follows it.
+    fn is_closing_with_hole(&self) -> bool {
+        let journal = &self.journal;
+        self.state == State::On
+            && journal.is_closing()
+            && journal.has_hole()
+            && !mutant::is(Mutant::HoleClosedIn)
     }
 
     /// When `wants_rewrite` may turn true by itself.
     pub fn wake_at_us(&self, now: Now) -> Option<u64> {
         let repair = self.journal.broken().filter(|_| self.repair.is_none()).map(|_| self.repair_at_us);
-        let retry = (self.is_scheduled && self.rewrite.is_none())
+        let retry = (self.needs_rewrite() && self.rewrite.is_none())
             .then_some(self.retry_at_us.max(now.mono_us + 10_000));
         [self.journal.wake_at_us(now), repair, retry].into_iter().flatten().min()
     }
@@ -436,7 +451,7 @@ impl AppendOnly {
         self.repair.is_none()
             && self.cleanup.is_none()
             && self.closing.is_none()
-            && !self.journal.is_closing()
+            && (!self.journal.is_closing() || self.is_closing_with_hole())
             && self.journal.broken().is_none()
             && !self.journal.is_held()
     }
@@ -467,6 +482,9 @@ impl AppendOnly {
             return Wish::Nothing;
         }
         let wish = self.abandon_rewrite(now, ids, effects);
+        if self.rewrite.is_some() {
+            return wish;
+        }
         if self.state != State::On {
             self.is_scheduled &= self.state != State::Starting;
             self.switch_off(ids, effects);
@@ -476,7 +494,7 @@ impl AppendOnly {
             && now.mono_us >= self.repair_at_us
         {
             let mut manifest = self.manifest.clone();
-            manifest.closed_at_ms = Some(self.journal.closing_since_ms());
+            manifest.closed_at_ms = manifest.closed_at_ms.max(Some(self.journal.closing_since_ms()));
             let (ticket, steps) = (ids.ticket(), self.names.manifest_steps(&manifest, ids));
             effects.push(Effect::Files { ticket, steps });
             self.closing = Some((ticket, manifest));
@@ -518,6 +536,7 @@ impl AppendOnly {
         self.is_scheduled = false;
         self.stats.count += 1;
         let purpose = match self.state {
+            State::On if self.is_closing_with_hole() => Purpose::BaseOnly,
             State::On => Purpose::Shorten,
             State::Starting => Purpose::Enable,
             State::Off => Purpose::BaseOnly,
@@ -545,6 +564,7 @@ impl AppendOnly {
             end: None,
             started_us: now.mono_us,
             cut_ms: self.closing_ms(now),
+            is_called_off: false,
         });
     }
 
@@ -723,6 +743,10 @@ impl AppendOnly {
             self.switch_to(now, next, file, manifest, ids, effects);
         }
         let Some(rewrite) = &self.rewrite else { return };
+        if matches!(rewrite.phase, Phase::Writing) && rewrite.is_called_off {
+            self.call_off(now, ids, effects);
+            return;
+        }
         let is_manifest_free = self.repair.is_none() && self.cleanup.is_none();
         if matches!(rewrite.phase, Phase::Writing)
             && is_manifest_free
@@ -967,16 +991,29 @@ impl AppendOnly {
         (parts, (self.names.manifest(), manifest.format()))
     }
 
-    /// Gives the running rewrite up, if there is one.
+    /// Gives the running rewrite up, if there is one. It stays until its rotation has ended: that syncs the file in use, and
+    /// the kernel tells of a failed sync once.
     pub fn abandon_rewrite(&mut self, now: Now, ids: &mut Ids, effects: &mut Effects) -> Wish {
-        let Some(rewrite) = &self.rewrite else { return Wish::Nothing };
+        let Some(rewrite) = self.rewrite.as_mut().filter(|rewrite| !rewrite.is_called_off) else {
+            return Wish::Nothing;
+        };
         let ticket = rewrite.job.ticket;
         let is_over = rewrite.end.is_some() || matches!(rewrite.phase, Phase::Forking);
+        let is_rotating =
+            rewrite.purpose == Purpose::Shorten && matches!(rewrite.phase, Phase::Rotating { .. });
+        if is_rotating && !mutant::is(Mutant::RotationForgotten) {
+            rewrite.is_called_off = true;
+        } else {
+            self.call_off(now, ids, effects);
+        }
+        if is_over { Wish::Nothing } else { Wish::KillChild(ticket) }
+    }
+
+    /// Called off is not failed.
+    fn call_off(&mut self, now: Now, ids: &mut Ids, effects: &mut Effects) {
         let (failures, is_scheduled) = (self.stats.clone(), self.is_scheduled);
         self.fail_rewrite(now, ids, effects);
-        // Called off is not failed.
         (self.stats, self.is_scheduled) = (failures, is_scheduled);
-        if is_over { Wish::Nothing } else { Wish::KillChild(ticket) }
     }
 
     fn fail_rewrite(&mut self, now: Now, ids: &mut Ids, effects: &mut Effects) {

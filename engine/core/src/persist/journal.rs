@@ -792,8 +792,10 @@ impl Journal {
         // What waits in memory goes too, so that the fresh file alone is whole.
         let forming = core::mem::take(&mut self.forming);
         let first = self.unsynced.front().or(self.in_flight.front());
-        if let Some(db) = first.map_or(self.selected_before, |batch| batch.db_before) {
-            // A file begins in database 0, its first record may not.
+        let is_empty = first.is_none() && forming.is_empty() && !mutant::is(Mutant::SelectsForNothing);
+        if let Some(db) = first.map_or(self.selected_before, |batch| batch.db_before).filter(|_| !is_empty) {
+            // A file begins in database 0, its first record may not. Alone it would look like the log of a stock server,
+            // which has no headers to say what is durable before it.
             encode_command(&[b"SELECT", alloc::format!("{db}").as_bytes()], &mut bytes);
         }
         let payloads = self.unsynced.iter().chain(&self.in_flight).map(|batch| batch.payload.clone());

@@ -76,6 +76,8 @@ pub struct LogReader {
     /// then the tail of a crash.
     follows_checked: bool,
     valid_to: u64,
+    /// The log's offset there: that of a MULTI without its EXEC is not reached.
+    valid_offset: Option<Offset>,
     multi_at: Option<u64>,
     timestamp_s: Option<u64>,
     /// Where the next file takes over: what this one holds beyond does not count.
@@ -122,6 +124,7 @@ impl LogReader {
             has_headers: false,
             follows_checked: false,
             valid_to: if mutant::is(Mutant::PreambleForgotten) { 0 } else { start },
+            valid_offset: offset,
             multi_at: None,
             timestamp_s: None,
             until,
@@ -159,7 +162,7 @@ impl LogReader {
 
     /// The log's offset there.
     pub fn offset(&self) -> Option<Offset> {
-        self.offset
+        if mutant::is(Mutant::OpenMultiCounted) { self.offset } else { self.valid_offset }
     }
 
     /// Where the part begins that no header called durable: what it holds may be in the page cache only. `None` if the file
@@ -341,7 +344,7 @@ impl LogReader {
             self.leading += if self.has_headers { 0 } else { len as u64 };
             self.follows_checked = false;
             if self.multi_at.is_none() {
-                self.valid_to = self.position();
+                (self.valid_to, self.valid_offset) = (self.position(), self.offset);
             }
         }
     }
@@ -350,7 +353,7 @@ impl LogReader {
         if self.batch_left == 0 {
             self.offset = Some(self.batch_end);
             self.follows_checked = true;
-            self.valid_to = self.position();
+            (self.valid_to, self.valid_offset) = (self.position(), self.offset);
             self.unsynced_ends.push_back((self.batch_end, self.valid_to, self.db));
             while let Some(&(end, position, db)) = self.unsynced_ends.front()
                 && end <= self.synced

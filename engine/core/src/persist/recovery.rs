@@ -9,8 +9,8 @@
 //!   yes         valid     complete   any   any              load the set
 //!   yes         valid     closed     any   newer            import the dump, the set becomes history (W12)
 //!   yes         valid     a part missing   any              refuse, naming the part
-//!   yes         missing   none       there any              upgrade it, then load the set
 //!   yes         missing   stray parts with records          refuse: the manifest is lost, not the data (W17)
+//!   yes         missing   none       there any              upgrade it, then load the set
 //!   yes         begun     stray parts     as if there were none: the set did not count yet
 //!   yes         missing   none       none  there            import the dump (W20)
 //!   yes         missing   none       none  missing          first start
@@ -182,23 +182,28 @@ fn decide_without_set(
     cases: &mut Vec<Case>,
     disk: &mut dyn Disk,
 ) -> Result<Choice, Refusal> {
-    if old_len.is_some() {
-        return Ok(Choice::Upgrade);
-    }
     let parts = stray_parts(sources.names, &Manifest::default(), disk)?;
     let is_lost_believed =
         mutant::is(Mutant::LostManifestIsEmpty) || mutant::is(Mutant::UnreadableManifestIsEmpty);
     let is_believed = is_begun || is_lost_believed;
-    let with_records =
-        parts.iter().filter(|_| !is_believed).find(|entry| entry.name.contains(".incr.") && entry.len > 0);
-    if let Some(part) = with_records {
+    let has_records = |entry: &&DirEntry| entry.name.contains(".incr.") && entry.len > 0;
+    let mut with_records = parts.iter().find(has_records).map(|entry| entry.name.as_str());
+    // The single file of an older server comes into the directory only once a manifest names it.
+    let upgraded = &sources.names.prefix;
+    if disk.len(&sources.names.path(upgraded))?.is_some_and(|len| len > 0) {
+        with_records = Some(upgraded);
+    }
+    if let Some(name) = with_records.filter(|_| !is_believed) {
         cases.push(Case::ManifestLost);
         return Err(Refusal(format!(
             "Fatal error: {} has records but {} is missing: restore the manifest, or move the directory away to start \
              without it",
-            sources.names.path(&part.name),
+            sources.names.path(name),
             sources.names.manifest()
         )));
+    }
+    if old_len.is_some() {
+        return Ok(Choice::Upgrade);
     }
     if mutant::is(Mutant::OnlyDumpIgnored) || is_lost_believed {
         return Ok(Choice::Fresh);
@@ -239,20 +244,32 @@ fn is_upgrade_interrupted(
 /// # Errors
 /// The file cannot be read.
 pub fn frozen_ms(path: &str, disk: &mut dyn Disk) -> Result<u64, Refusal> {
+    let bytes = read_range(path, 0, NOTES_BYTES, disk)?;
+    let noted = if bytes.starts_with(b"#") { noted_by_commands(&bytes) } else { noted_by_rdb(&bytes) };
+    noted.map_or_else(|| modified_ms(path, disk), Ok)
+}
+
+fn noted_by_rdb(bytes: &[u8]) -> Option<u64> {
     let mut decoder = Decoder::new(DecodeSettings { limits: Limits::default(), skip_checksum: true });
-    decoder.feed(&read_range(path, 0, NOTES_BYTES, disk)?);
+    decoder.feed(bytes);
     for _ in 0..NOTES_MAX {
         match decoder.next() {
             Ok(Event::Aux { name, value }) if name == rdb::AUX_CREATED_MS => {
                 if let Some(at) = number::parse_u64(&value) {
-                    return Ok(at);
+                    return Some(at);
                 }
             }
             Ok(Event::Aux { .. }) => {}
             _ => break,
         }
     }
-    modified_ms(path, disk)
+    None
+}
+
+/// A base of commands says it in a comment.
+fn noted_by_commands(bytes: &[u8]) -> Option<u64> {
+    let mut lines = bytes.split(|&byte| byte == b'\n').take(NOTES_MAX);
+    lines.find_map(|line| number::parse_u64(line.strip_prefix(rdb::CREATED_MS_COMMENT)?.trim_ascii_end()))
 }
 
 /// Notes at the beginning of a snapshot: how many there may be, and in how many bytes.

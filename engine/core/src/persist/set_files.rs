@@ -75,7 +75,7 @@ pub fn set_files(
             _ => None,
         };
         files.push(SetFile {
-            is_rdb: lens[index] > 0 && read_range(&path, 0, rdb::MAGIC.len(), disk)? == rdb::MAGIC,
+            is_rdb: lens[index] > 0 && is_rdb(part, &path, disk)?,
             name: part.name.clone(),
             path,
             len: lens[index],
@@ -87,6 +87,14 @@ pub fn set_files(
         });
     }
     Ok(files)
+}
+
+/// Whether a file begins with a snapshot. The name of a base says so only where the contents do not: stock servers name one by
+/// what is asked for when it is finished. A base that was called one and begins with neither is no log that a crash has torn.
+fn is_rdb(part: &Part, path: &str, disk: &mut dyn Disk) -> Result<bool, IoError> {
+    let begin = read_range(path, 0, rdb::MAGIC.len(), disk)?;
+    let is_log = begin.starts_with(b"*") || begin.starts_with(b"#") || mutant::is(Mutant::RottenBaseIsTorn);
+    Ok(begin == rdb::MAGIC || part.name.ends_with(".base.rdb") && !is_log)
 }
 
 /// What the files read so far tell about the next one.
@@ -110,9 +118,7 @@ impl Handover {
     /// A file of records was read as far as it is good.
     pub fn take_over(&mut self, reader: &LogReader) {
         self.offset = reader.offset();
-        if reader.valid_to() > 0 {
-            self.expects_headers = reader.follows_checked();
-        }
+        self.expects_headers = reader.follows_checked();
     }
 
     /// A reader for a file of records. Where the base tells no offset, behind the file of an older server, the first part of

@@ -42,7 +42,7 @@ mod tests;
 pub use decode::{Damage, DecodeSettings, Decoder, Event, LoadedKey};
 pub use encode::{AUX_CREATED_MS, AUX_LOG_OFFSET, RdbEncoder, RdbSettings};
 pub use payload::{dump, restore, seal, unseal};
-pub use rewrite::CommandsEncoder;
+pub use rewrite::{CREATED_MS_COMMENT, CommandsEncoder};
 pub use value::{LoadedValue, structure_name};
 
 /// Newest version that is understood.

@@ -48,6 +48,9 @@ enum Phase<'a> {
     Done,
 }
 
+/// Comment in which a base of commands says when it was frozen, milliseconds since 1970: [`super::AUX_CREATED_MS`] of an RDB.
+pub const CREATED_MS_COMMENT: &[u8] = b"#perdura: created-ms ";
+
 /// Writes a store as commands.
 pub struct CommandsEncoder<'a> {
     store: &'a Store,
@@ -71,6 +74,8 @@ impl<'a> CommandsEncoder<'a> {
 
     fn put_header(&self, out: &mut Vec<u8>) {
         out.extend(format!("#TS:{}\r\n", self.now.wall_s()).into_bytes());
+        out.extend_from_slice(CREATED_MS_COMMENT);
+        out.extend(format!("{}\r\n", self.now.wall_ms()).into_bytes());
         for source in &self.functions {
             put_command(&[b"FUNCTION", b"LOAD", source], out);
         }

@@ -212,6 +212,7 @@ impl Members {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::test_size::size;
     use alloc::format;
     use alloc::vec::Vec;
 
@@ -231,13 +232,14 @@ mod tests {
     #[test]
     fn buckets_come_and_go_one_by_one() {
         let mut members = Members::new(3);
-        for number in 0..300 {
+        let count = size(300, 60);
+        for number in 0..count {
             members.add(format!("{number}").as_bytes(), 0.0);
             check(&members);
         }
         let names_memory = members.names_memory;
-        assert_eq!(names_memory, 300 * 8);
-        for turn in 0..300 {
+        assert_eq!(names_memory, count * 8);
+        for turn in 0..count {
             let handle = (turn * 7919 % members.len()) as u32;
             let name = members.name(handle).to_vec();
             assert_eq!(*members.swap_remove(handle).0, name);
@@ -248,16 +250,17 @@ mod tests {
     }
 
     // A split or a join between two calls could move a member from the part still to come to the part already done.
-    // Members 0..200 stay; others come and go by the hundred between calls; each that stayed must be seen.
+    // The first members stay; others, five times as many, come and go between calls; each that stayed must be seen.
     #[test]
     fn scan_sees_what_stays_while_the_table_grows_and_shrinks() {
-        for start in [200usize, 280, 700] {
+        let staying = size(200, 12);
+        for start in [staying, staying * 7 / 5, staying * 7 / 2] {
             let mut members = Members::new(9);
             for number in 0..start {
                 members.add(format!("{number}").as_bytes(), 0.0);
             }
             let (mut cursor, mut turn) = (0, 0);
-            let mut seen = [false; 200];
+            let mut seen = alloc::vec![false; staying];
             loop {
                 cursor = members.scan(cursor, |handle| {
                     let number: usize = core::str::from_utf8(members.name(handle)).unwrap().parse().unwrap();
@@ -270,7 +273,7 @@ mod tests {
                 }
                 turn += 1;
                 assert!(turn < 10_000);
-                for number in 200..1200 {
+                for number in staying..6 * staying {
                     let name = format!("{number}");
                     match (turn / 3 % 2, members.find(name.as_bytes())) {
                         (0, None) => assert_eq!(members.add(name.as_bytes(), 0.0), members.last()),

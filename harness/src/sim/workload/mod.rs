@@ -351,6 +351,12 @@ impl Workload {
         }
     }
 
+    /// A key that is to live so long, milliseconds, and the command that makes it stay.
+    pub fn outliving(&mut self, ms: u64, rng: &mut SimRng) -> [Command; 2] {
+        let (key, value) = (self.key('s', rng), self.value(rng));
+        [Command::new(&["SET", &key, &value, "PX", &ms.to_string()]), Command::new(&["PERSIST", &key])]
+    }
+
     /// The commands of a transaction. What chance decides can be told afterwards only if nothing else touches its key.
     pub fn transaction(&mut self, db: usize, rng: &mut SimRng) -> Vec<Command> {
         let mut commands: Vec<Command> = Vec::new();
