@@ -297,3 +297,56 @@ fn rewrite_that_is_called_off_still_tells_of_its_failed_sync() {
         }
     });
 }
+
+/// Seed 906519, ours: AOF is switched on, and its first file cannot be synced while the first set is being put in place. Another
+/// one was begun, the first appeared all the same, and AOF was switched off without a mark on it.
+#[test]
+fn set_whose_file_fails_while_it_is_installed_is_not_forgotten() {
+    fails_with(Mutant::InstallationForgotten, first_file_fails);
+}
+
+/// Found beside it: failing so after `appendonly no`, the log was begun anew and stayed on.
+#[test]
+fn switched_off_while_its_first_file_fails_stays_off() {
+    fails_with(Mutant::SwitchOffForgotten, first_file_fails);
+}
+
+fn first_file_fails() {
+    for (set_ms, wait_ms) in (0..20).flat_map(|set_ms| (0..24).map(move |wait_ms| (set_ms, wait_ms))) {
+        let mut server = started(ALWAYS);
+        server.check(&[("SET a 1", "OK"), ("CONFIG SET appendonly no", "OK"), ("SET a 2", "OK")]);
+        server.wait_ms(200);
+        fail(&mut server, Operation::Fdatasync, "temp-appendonly.aof.incr", FaultKind::Errno(EIO));
+        server.check(&[("CONFIG SET appendonly yes", "OK")]);
+        server.wait_ms(set_ms);
+        server.send("SET b 1");
+        server.wait_ms(wait_ms);
+        server.reconnect();
+        server.check(&[("CONFIG SET appendonly no", "OK"), ("SET a 3", "OK")]);
+        wait_for(&mut server, "aof_enabled", "0");
+        server.wait_ms(200);
+        server.check(&[("SAVE", "OK")]);
+        server.world.disk_mut().clear_faults();
+        server.crash(Crash::Power);
+        server.set("appendonly", "yes");
+        server.start().unwrap();
+        server.check(&[("GET a", "3")]);
+    }
+}
+
+/// Seed 1004362, ours: what is switched off, on and off again while the last sync takes long stays off.
+#[test]
+fn switched_off_twice_during_a_slow_sync_stays_off() {
+    fails_with(Mutant::ReopensForNobody, || {
+        let mut server = started(EVERYSEC);
+        server.check(&[("SET a 1", "OK")]);
+        fail(&mut server, Operation::Fdatasync, "incr", FaultKind::Slow(2_000_000));
+        for value in ["no", "yes", "no"] {
+            server.send(&format!("CONFIG SET appendonly {value}"));
+            server.wait_ms(10);
+            server.reconnect();
+        }
+        server.wait_ms(10_000);
+        assert!(server.say("INFO persistence").contains("aof_enabled:0"));
+    });
+}

@@ -170,7 +170,7 @@ fn encoded(node: &Node) -> Vec<u8> {
         path: "dump.rdb".into(),
         key_delay_us: 0,
         now_ms: NOW.wall_ms(),
-        yields_to_interrupt: false,
+        is_last: false,
     };
     let mut encoder: Box<dyn Encoder> = node.encoder(&job);
     let mut bytes = Vec::new();

@@ -216,8 +216,8 @@ pub struct SnapshotJob {
     pub key_delay_us: i64,
     /// Wall clock of the cut, milliseconds since 1970.
     pub now_ms: u64,
-    /// A SIGINT that comes meanwhile ends the work (`EINTR`): the server is shutting down, and its user insists.
-    pub yields_to_interrupt: bool,
+    /// The process ends after it: whoever interrupts it a second time does not want to wait for it.
+    pub is_last: bool,
 }
 
 /// What a snapshot's writer found about its own file before it reported success.
@@ -633,10 +633,6 @@ pub trait Encoder {
     fn step(&mut self, out: &mut Vec<u8>) -> bool;
     /// Keys written so far.
     fn keys(&self) -> u64;
-    /// The rest is not wanted any more.
-    fn is_given_up(&self) -> bool {
-        false
-    }
 }
 
 /// Writes a whole snapshot through `disk`: create, append in pieces, sync, re-read and compare, close.
@@ -645,7 +641,7 @@ pub trait Encoder {
 /// in place on success and removed on failure; it is never renamed here (W14: only the parent renames).
 ///
 /// # Errors
-/// The first step that failed; a file whose re-read does not match is `EIO` on `verify`; `EINTR` if it was given up.
+/// The first step that failed; a file whose re-read does not match is `EIO` on `verify`.
 pub fn write_snapshot(
     encoder: &mut dyn Encoder,
     path: &str,
@@ -675,9 +671,6 @@ fn append_all(
     let mut piece = Vec::new();
     loop {
         let more = encoder.step(&mut piece);
-        if encoder.is_given_up() {
-            return Err(IoError { operation: "write", path: path.into(), errno: EINTR });
-        }
         if piece.len() >= SNAPSHOT_PIECE_BYTES || !more {
             crc.update(&piece);
             len += piece.len() as u64;
@@ -754,8 +747,6 @@ pub const BACKUP_FILE: FileId = FileId(u32::MAX - 16);
 
 /// Input/output error, as Linux numbers it.
 pub const EIO: i32 = 5;
-/// Interrupted system call.
-pub const EINTR: i32 = 4;
 /// No such file or directory.
 pub const ENOENT: i32 = 2;
 /// File exists.

@@ -165,6 +165,12 @@ pub enum Mutant {
     CopyNotToldApart,
     /// Behind the file of an older server the log is read from wherever it happens to begin (seed 410048).
     FirstOffsetUnknown,
+    /// Switched off, on and off again while its last sync takes long, the log is begun anew (seed 1004362).
+    ReopensForNobody,
+    /// A log that fails while it is being switched on is begun anew, although it was switched off again meanwhile.
+    SwitchOffForgotten,
+    /// A log that is being switched on begins anew, while its first set is being put in place (seed 906519).
+    InstallationForgotten,
     /// A base whose beginning has decayed is taken for a log that a crash has torn, and is cut to nothing (seed 716977).
     RottenBaseIsTorn,
     /// A rewrite that is called off while the file in use is synced for it takes the error of that sync along (seed 700946).

@@ -12,7 +12,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use perdura_core::host::{
-    ChildEnd, Encoder, Engine, FileId, IoError, SnapshotJob, SnapshotWritten, Ticket, write_snapshot,
+    ChildEnd, Disk as _, Encoder, Engine, FileId, FileStep, IoError, SnapshotJob, SnapshotWritten, Ticket,
+    write_snapshot,
 };
 
 use crate::files::{LinuxDisk, OPERATIONS, write_all};
@@ -30,6 +31,8 @@ const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 const CHILD_STEPS_BACK: i32 = 5;
 /// Share of its time a child spends on finding out its own memory use, at most one part in this many.
 const MEMORY_CHECK_SHARE: u32 = 100;
+/// How often a second SIGINT is looked for while a snapshot is slowed down.
+const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// A running child, seen from its parent.
 pub struct Child {
@@ -148,8 +151,22 @@ pub fn save_here<E: Engine>(
     job: &SnapshotJob,
     disk: &LinuxDisk,
 ) -> Result<SnapshotWritten, IoError> {
-    let mut encoder = SlowedEncoder::new(engine.encoder(job), job);
-    write_snapshot(&mut encoder, &snapshot_path(job), SNAPSHOT_FILE, &mut disk.separate(), &mut |_, _| {})
+    let path = snapshot_path(job);
+    let look = || {
+        if job.is_last && signals::is_interrupted() {
+            leave_at_once(&path, disk);
+        }
+    };
+    let mut encoder = SlowedEncoder::new(engine.encoder(job), job.key_delay_us, &look);
+    write_snapshot(&mut encoder, &path, SNAPSHOT_FILE, &mut disk.separate(), &mut |_, _| look())
+}
+
+/// A second SIGINT while the last snapshot is written: it is not waited for.
+fn leave_at_once(path: &str, disk: &LinuxDisk) -> ! {
+    tracing::warn!("You insist... exiting now.");
+    // What is left of it is swept at the next start.
+    let _ = disk.separate().perform(&FileStep::Remove { path: path.into() });
+    sys::exit_now(1)
 }
 
 fn snapshot_path(job: &SnapshotJob) -> String {
@@ -187,7 +204,7 @@ fn run_child<E: Engine>(
 
 /// `true` if the snapshot is whole and the parent has been told.
 fn write_and_report<E: Engine>(engine: &E, job: &SnapshotJob, disk: &LinuxDisk, pipe: &OwnedFd) -> bool {
-    let encoder = SlowedEncoder::new(engine.encoder(job), job);
+    let encoder = SlowedEncoder::new(engine.encoder(job), job.key_delay_us, &|| {});
     let mut encoder = ReportingEncoder { encoder, reports: ProgressReports::new(pipe) };
     let mut disk = disk.separate();
     let result = write_snapshot(&mut encoder, &snapshot_path(job), SNAPSHOT_FILE, &mut disk, &mut |_, _| {});
@@ -239,10 +256,6 @@ impl Encoder for ReportingEncoder<'_> {
     fn keys(&self) -> u64 {
         self.encoder.keys()
     }
-
-    fn is_given_up(&self) -> bool {
-        self.encoder.is_given_up()
-    }
 }
 
 /// Memory of this process that is its own and changed: what copy-on-write has cost. 0 where unknown.
@@ -262,25 +275,24 @@ struct SlowedEncoder<'a> {
     encoder: Box<dyn Encoder + 'a>,
     delay_us: i64,
     keys_waited_for: u64,
-    yields_to_interrupt: bool,
+    /// Called while it waits.
+    look: &'a dyn Fn(),
 }
 
 impl<'a> SlowedEncoder<'a> {
-    fn new(encoder: Box<dyn Encoder + 'a>, job: &SnapshotJob) -> Self {
-        let (delay_us, yields_to_interrupt) = (job.key_delay_us, job.yields_to_interrupt);
-        SlowedEncoder { encoder, delay_us, keys_waited_for: 0, yields_to_interrupt }
+    fn new(encoder: Box<dyn Encoder + 'a>, delay_us: i64, look: &'a dyn Fn()) -> Self {
+        SlowedEncoder { encoder, delay_us, keys_waited_for: 0, look }
     }
 
-    /// In pieces, for one step may be of many keys: who insists is heard within one.
     fn wait(&self, time: Duration) {
-        const PIECE: Duration = Duration::from_millis(10);
         let end = Instant::now() + time;
-        while !self.is_given_up() {
+        loop {
+            (self.look)();
             let left = end.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
             }
-            thread::sleep(left.min(PIECE));
+            thread::sleep(left.min(LOOK_INTERVAL));
         }
     }
 }
@@ -305,10 +317,6 @@ impl Encoder for SlowedEncoder<'_> {
 
     fn keys(&self) -> u64 {
         self.encoder.keys()
-    }
-
-    fn is_given_up(&self) -> bool {
-        self.yields_to_interrupt && signals::is_interrupt_pending()
     }
 }
 
@@ -387,8 +395,6 @@ fn operation_code(error: &IoError) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use perdura_core::host::SnapshotForm;
-
     use super::*;
 
     #[test]
@@ -429,22 +435,10 @@ mod tests {
         }
     }
 
-    fn slowed(key_delay_us: i64) -> SlowedEncoder<'static> {
-        let job = SnapshotJob {
-            ticket: Ticket(1),
-            form: SnapshotForm::Rdb,
-            path: String::new(),
-            key_delay_us,
-            now_ms: 0,
-            yields_to_interrupt: false,
-        };
-        SlowedEncoder::new(Box::new(Counting(0)), &job)
-    }
-
     #[test]
     fn slowed_encoder_waits_once_per_key() {
         let begun = Instant::now();
-        let mut encoder = slowed(1_000);
+        let mut encoder = SlowedEncoder::new(Box::new(Counting(0)), 1_000, &|| {});
         while encoder.step(&mut Vec::new()) {}
         assert!(begun.elapsed() >= Duration::from_millis(30));
         assert_eq!(encoder.keys_waited_for, 30);
@@ -452,7 +446,7 @@ mod tests {
 
     #[test]
     fn slowed_encoder_with_negative_delay_waits_for_whole_groups() {
-        let mut encoder = slowed(-20);
+        let mut encoder = SlowedEncoder::new(Box::new(Counting(0)), -20, &|| {});
         encoder.step(&mut Vec::new());
         assert_eq!(encoder.keys_waited_for, 0);
         encoder.step(&mut Vec::new());

@@ -71,8 +71,8 @@ impl Signals {
     }
 }
 
-/// Whether a SIGINT came that nobody has taken yet.
-pub(crate) fn is_interrupt_pending() -> bool {
+/// A SIGINT came and has not been taken.
+pub(crate) fn is_interrupted() -> bool {
     INTERRUPTED.load(Ordering::Relaxed)
 }
 

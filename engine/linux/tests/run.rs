@@ -541,7 +541,7 @@ fn job(path: &str, key_delay_us: i64) -> SnapshotJob {
         path: path.into(),
         key_delay_us,
         now_ms: 0,
-        yields_to_interrupt: false,
+        is_last: false,
     }
 }
 

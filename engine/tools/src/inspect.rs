@@ -391,7 +391,7 @@ fn export(path: &Path, format: &str, out: Out<'_>) -> io::Result<Outcome> {
         path: String::new(),
         key_delay_us: 0,
         now_ms: now_ms(),
-        yields_to_interrupt: false,
+        is_last: false,
     };
     let mut encoder = node.encoder(&job);
     let mut writer = io::BufWriter::new(out);

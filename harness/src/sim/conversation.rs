@@ -277,8 +277,10 @@ impl History {
             }
         } else if !changed.is_empty() && is_done {
             run.has_changed = !real.is_empty();
+            // Beside a change, what was left as it is was not touched: who watches it hears nothing.
+            let real: Vec<Place> = real.into_iter().cloned().collect();
             match run.has_changed {
-                true => self.push(after, &changed, facts.now),
+                true => self.push(after, &real, facts.now),
                 false => self.stamp(&changed),
             }
         }

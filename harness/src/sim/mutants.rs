@@ -40,7 +40,9 @@ fn scope_of(mutant: Mutant) -> Scope {
         // Half a transaction is seen in a log without checksums alone, and only one file system may have one.
         MultiLeftOpen | OpenMultiApplied | OpenMultiCounted | CopyNotToldApart => Some(Focus::Bare),
         HoleForgotten | FirstOffsetUnknown | HoleClosedIn | SelectsForNothing => Some(Focus::Hole),
-        InstalledWhileOff => Some(Focus::SwitchBack),
+        InstalledWhileOff | InstallationForgotten | SwitchOffForgotten | ReopensForNobody => {
+            Some(Focus::SwitchBack)
+        }
         DoubtfulBaseRemoved => Some(Focus::Directory),
         ShutdownIgnoresFailure => Some(Focus::FailedStop),
         GonePendingForgotten => Some(Focus::Streams),

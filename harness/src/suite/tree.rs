@@ -28,7 +28,7 @@ const EDITS: &[Edit] = &[
         suite: "",
         file: "introspection.tcl",
         words: "set skip_configs {\n",
-        instead: "set skip_configs {\nio-uring\naof-checksum\n",
+        instead: "set skip_configs {\nio-uring aof-checksum aof-archive-dir metrics-port metrics-bind\n",
     },
     // A server started for the debugger of scripts alone, which ends the file where there is none.
     Edit {

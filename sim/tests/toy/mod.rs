@@ -103,7 +103,7 @@ impl Toy {
             path: "temp-{pid}".into(),
             key_delay_us: 100,
             now_ms: 0,
-            yields_to_interrupt: false,
+            is_last: false,
         }
     }
 

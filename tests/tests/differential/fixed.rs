@@ -349,6 +349,7 @@ pub const DIALOGUES: &[(&str, &[&str])] = &[
             "SCRIPT FLUSH",
             "SCRIPT KILL",
             "SCRIPT DEBUG NO",
+            "SCRIPT DEBUG perhaps",
             "? SCRIPT HELP",
             "FUNCTION LIST",
             "FUNCTION LOAD nonsense",

@@ -278,6 +278,13 @@ impl Node {
         self.now.mono_us.saturating_sub(blocked.since_us).saturating_mul(1000)
     }
 
+    /// Statistics of a command that has waited for something else than keys, and is through.
+    pub(super) fn account_for_wait(&mut self, session: &Session, blocked: &Blocked) {
+        let Some(row) = session.last_row.map(|id| self.table.rows()[id]) else { return };
+        let args = [row.command.name.as_bytes()];
+        self.account_for(session, &row, &args, blocked.ran_ns + self.waited_ns(blocked));
+    }
+
     /// Statistics of a command whose wait for keys has ended without success.
     pub(super) fn account_for_vain_wait(&mut self, session: &Session, blocked: &Blocked, has_failed: bool) {
         let Waiting::Keys { args, .. } = &blocked.waiting else { return };

@@ -540,7 +540,7 @@ impl Engine for Node {
 
     fn signal(&mut self, now: Now, signal: Signal, effects: &mut Effects) {
         self.begin(now);
-        if self.keep_signal(signal) {
+        if self.keep_signal(signal, effects) {
             return;
         }
         if self.debug.pause_cron {

@@ -10,10 +10,7 @@ use crate::{
     commands::{Args, CommandResult},
     config::{AppendFsync, ShutdownFlags},
     error::{Error, SYNTAX},
-    host::{
-        ChildEnd, ClientId, Completion, EINTR, Effect, Effects, FileStep, IoError, Signal, SnapshotForm,
-        Ticket,
-    },
+    host::{ChildEnd, ClientId, Completion, Effect, Effects, FileStep, Signal, SnapshotForm, Ticket},
     mutant::{self, Mutant},
     persist::{
         append_only::{REWRITE_TEMP, State, Wish},
@@ -128,7 +125,8 @@ impl Node {
 
     pub(super) fn bgrewriteaof(&mut self, session: &mut Session) -> CommandResult {
         let waits = self.has_working_child() || self.unit.is_some();
-        if self.aof.is_rewriting() || self.aof.is_about_to_rewrite(self.now) && !waits {
+        let is_rewriting = self.aof.is_rewriting() && !self.aof.is_calling_off();
+        if is_rewriting || self.aof.is_about_to_rewrite(self.now) && !waits {
             return Err(Error::new("ERR Background append only file rewriting already in progress"));
         }
         if !waits && self.aof.journal.broken().is_some() {
@@ -276,13 +274,8 @@ impl Node {
         let target = self.config.dbfilename.clone();
         let delay = i64::from(self.config.rdb_key_save_delay);
         self.aof.note_dump(self.snapshot_ms(self.now.wall_ms()));
-        let order = Order {
-            origin,
-            target: &target,
-            dirty: self.store.dirty,
-            key_delay_us: delay,
-            yields_to_interrupt: self.shutdown.is_some(),
-        };
+        let is_last = origin == Origin::Foreground && self.is_shutting_down();
+        let order = Order { origin, target: &target, dirty: self.store.dirty, key_delay_us: delay, is_last };
         self.snapshots.begin(self.now, order, &mut self.ids, effects);
         if origin == Origin::Background {
             self.expect_child(ChildKind::Rdb);
@@ -438,11 +431,6 @@ impl Node {
             Completion::ChildEnded { ticket, end, cow_size } => {
                 self.take_child_end(ticket, end, cow_size, effects)
             }
-            Completion::Saved { result: Err(IoError { errno: EINTR, .. }), .. }
-                if self.shutdown.is_some() =>
-            {
-                self.leave_at_once(effects);
-            }
             Completion::Saved { result, .. } => {
                 let outcome = self.snapshots.saved(result, &mut self.ids, effects);
                 self.settle_snapshot(outcome, effects);
@@ -550,10 +538,9 @@ impl Node {
         }
         for client in self.waiting.clients(WaitKind::Saved) {
             self.with_session(client, |node, session| {
-                let waiting = session.blocked.as_ref().map(|blocked| &blocked.waiting);
-                let or_error = matches!(waiting, Some(Waiting::Saved { or_error: true }));
-                node.unblock(session);
-                if outcome.is_ok || !or_error {
+                let Some(blocked) = node.unblock(session) else { return };
+                node.account_for_wait(session, &blocked);
+                if outcome.is_ok || !matches!(blocked.waiting, Waiting::Saved { or_error: true }) {
                     session.reply.ok()
                 } else {
                     session.reply.error("ERR")
@@ -575,8 +562,7 @@ impl Node {
         };
         let options = options_of(flags);
         if signal == Signal::Interrupt && self.shutdown.is_some() {
-            self.leave_at_once(effects);
-            return;
+            return leave_at_once(effects);
         }
         tracing::warn!("Received {name} scheduling shutdown...");
         self.begin_shutdown(options, effects);
@@ -668,12 +654,6 @@ impl Node {
         effects.push(Effect::Exit(0));
     }
 
-    /// A second SIGINT does not wait for the shutdown to end.
-    fn leave_at_once(&mut self, effects: &mut Effects) {
-        tracing::warn!("You insist... exiting now.");
-        effects.push(Effect::Exit(1));
-    }
-
     fn fail_shutdown(&mut self, effects: &mut Effects) {
         tracing::warn!("Errors trying to shut down the server. Check the logs for more information.");
         self.shutdown = None;
@@ -712,6 +692,12 @@ impl Node {
             (false, false) => format!("{aof}; {rdb}"),
         }
     }
+}
+
+/// A second SIGINT: somebody does not want to wait for a stop in good order.
+pub(super) fn leave_at_once(effects: &mut Effects) {
+    tracing::warn!("You insist... exiting now.");
+    effects.push(Effect::Exit(1));
 }
 
 fn options_of(flags: &ShutdownFlags) -> ShutdownOptions {

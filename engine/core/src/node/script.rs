@@ -28,6 +28,7 @@ use super::{
     acl::denied,
     execute::{Outcome, Request},
     function::Libraries,
+    persistence::leave_at_once,
     server::reply_help,
 };
 use crate::{
@@ -692,8 +693,12 @@ impl Node {
     }
 
     /// [`Node::keep_completion`] for a signal.
-    pub(super) fn keep_signal(&mut self, signal: Signal) -> bool {
+    pub(super) fn keep_signal(&mut self, signal: Signal, effects: &mut Effects) -> bool {
         if self.is_script_suspended() {
+            let is_second = self.scripting.late.iter().any(|news| matches!(news, News::Signal(_)));
+            if is_second && signal == Signal::Interrupt {
+                leave_at_once(effects);
+            }
             self.scripting.late.push(News::Signal(signal));
         }
         self.is_script_suspended()
@@ -800,6 +805,9 @@ pub(super) fn is_flush_mode(args: Args<'_>) -> bool {
 }
 
 fn script_debug(session: &mut Session, args: Args<'_>) -> CommandResult {
+    if !session.written().is_empty() {
+        return Err(Error::new("ERR SCRIPT DEBUG must be called outside a pipeline"));
+    }
     match &*args[2].to_ascii_lowercase() {
         b"no" => session.reply.ok(),
         b"yes" | b"sync" => return Err(Error::new("ERR This server has no debugger for scripts")),

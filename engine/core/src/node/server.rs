@@ -340,7 +340,10 @@ pub(super) fn reply_help(reply: &mut Reply, command: &str, lines: &[(&str, &str)
 
 #[cfg(test)]
 mod tests {
-    use crate::node::testing::TestServer;
+    use crate::{
+        host::Engine,
+        node::{conversation::Conversation, testing::TestServer},
+    };
 
     #[test]
     fn one_server_says_that_it_is_alone() {
@@ -371,6 +374,19 @@ mod tests {
         server.advance_ms(2);
         assert_eq!(server.read(client), ":0");
         server.check(&[("MULTI", "+OK"), ("WAIT 1 0", "+QUEUED"), ("EXEC", "[:0]")]);
+    }
+
+    #[test]
+    fn a_debugger_for_scripts_is_refused_as_plainly_as_it_is_switched_off() {
+        let mut talk = Conversation::new("");
+        let client = talk.connect();
+        assert_eq!(talk.says(client, "SCRIPT DEBUG no"), "+OK");
+        assert_eq!(talk.says(client, "SCRIPT DEBUG sync"), "-ERR This server has no debugger for scripts");
+        assert_eq!(talk.says(client, "SCRIPT DEBUG on"), "-ERR Use SCRIPT DEBUG YES/SYNC/NO");
+        let pipeline = b"PING\r\nSCRIPT DEBUG NO\r\n";
+        talk.node.receive(talk.now, client, pipeline, &mut talk.effects);
+        talk.turn();
+        assert_eq!(talk.hears(client), "+PONG -ERR SCRIPT DEBUG must be called outside a pipeline");
     }
 
     #[test]

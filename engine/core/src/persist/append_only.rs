@@ -381,6 +381,11 @@ impl AppendOnly {
         self.rewrite.is_some()
     }
 
+    /// The rewrite under way was called off; the next may be asked for.
+    pub fn is_calling_off(&self) -> bool {
+        self.rewrite.as_ref().is_some_and(|rewrite| rewrite.is_called_off)
+    }
+
     /// When the running rewrite began, monotonic microseconds.
     pub fn rewrite_started_us(&self) -> Option<u64> {
         self.rewrite.as_ref().map(|rewrite| rewrite.started_us)
@@ -396,9 +401,10 @@ impl AppendOnly {
         self.is_scheduled && now.mono_us >= self.retry_at_us && self.journal.broken().is_none()
     }
 
-    /// Forgets what was scheduled: the log that it was for ends.
+    /// Forgets what was scheduled: the log that it was for ends. So does the one that was to follow it.
     pub fn unschedule(&mut self) {
         self.is_scheduled = false;
+        self.reopens &= mutant::is(Mutant::ReopensForNobody);
     }
 
     /// Asks for a rewrite as soon as no other child runs; by hand, so without the limiter.
@@ -482,7 +488,8 @@ impl AppendOnly {
             return Wish::Nothing;
         }
         let wish = self.abandon_rewrite(now, ids, effects);
-        if self.rewrite.is_some() {
+        if self.rewrite.is_some() || !self.journal.is_closing() {
+            // It ends first; or it was what was being switched on, and with it that has ended.
             return wish;
         }
         if self.state != State::On {
@@ -553,7 +560,7 @@ impl AppendOnly {
             path: REWRITE_TEMP.into(),
             key_delay_us,
             now_ms: now.wall_ms(),
-            yields_to_interrupt: false,
+            is_last: false,
         };
         effects.push(Effect::Fork(job.clone()));
         self.rewrite = Some(Rewrite {
@@ -1011,9 +1018,13 @@ impl AppendOnly {
 
     /// Called off is not failed.
     fn call_off(&mut self, now: Now, ids: &mut Ids, effects: &mut Effects) {
-        let (failures, is_scheduled) = (self.stats.clone(), self.is_scheduled);
+        let (failures, is_scheduled, state) = (self.stats.clone(), self.is_scheduled, self.state);
+        let reopens = self.reopens;
         self.fail_rewrite(now, ids, effects);
-        (self.stats, self.is_scheduled) = (failures, is_scheduled);
+        self.stats = failures;
+        if (self.state, self.reopens) == (state, reopens) {
+            self.is_scheduled = is_scheduled;
+        }
     }
 
     fn fail_rewrite(&mut self, now: Now, ids: &mut Ids, effects: &mut Effects) {
@@ -1036,11 +1047,15 @@ impl AppendOnly {
                     "Removing the temp incr aof file {} in the background",
                     self.names.incremental_temp()
                 );
+                let is_unwanted = self.journal.is_closing() && !mutant::is(Mutant::SwitchOffForgotten);
                 if let Some(file) = self.journal.close() {
                     leftovers.push(FileStep::Close { file });
                 }
                 leftovers.push(FileStep::Remove { path: self.names.incremental_temp() });
-                if self.state == State::Starting {
+                if self.state == State::Starting && is_unwanted {
+                    self.is_scheduled = false;
+                    self.switch_off(ids, effects);
+                } else if self.state == State::Starting {
                     self.is_scheduled = true;
                 }
             }
@@ -1074,11 +1089,14 @@ impl AppendOnly {
         if !is_due {
             return Wish::Nothing;
         }
-        if self.state == State::Starting {
+        let is_installed_meanwhile = self.is_being_installed() && !mutant::is(Mutant::InstallationForgotten);
+        if self.state == State::Starting && !is_installed_meanwhile {
             // Nothing counts yet: begin anew.
             let wish = self.abandon_rewrite(now, ids, effects);
-            self.schedule_limited();
-            self.count_failure(now);
+            if self.state == State::Starting {
+                self.schedule_limited();
+                self.count_failure(now);
+            }
             return wish;
         }
         let is_writing = self.rewrite.as_ref().is_none_or(|rewrite| matches!(rewrite.phase, Phase::Writing));

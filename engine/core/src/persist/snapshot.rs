@@ -54,8 +54,8 @@ pub struct Order<'a> {
     pub dirty: u64,
     /// `rdb-key-save-delay`
     pub key_delay_us: i64,
-    /// It is the last one before the server leaves: a SIGINT ends it.
-    pub yields_to_interrupt: bool,
+    /// The process ends after it.
+    pub is_last: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -165,7 +165,7 @@ impl Snapshots {
             path: if mutant::is(Mutant::DumpInPlace) { order.target } else { SNAPSHOT_TEMP }.into(),
             key_delay_us: order.key_delay_us,
             now_ms: now.wall_ms(),
-            yields_to_interrupt: order.yields_to_interrupt,
+            is_last: order.is_last,
         };
         let (phase, effect) = match order.origin {
             Origin::Background => (Phase::Forking, Effect::Fork(job.clone())),
@@ -296,8 +296,8 @@ impl Snapshots {
     /// Ends the one under way; `Some(now)` on success.
     fn finish(&mut self, success: Option<Now>) -> Option<Outcome> {
         let running = self.running.take()?;
-        // One that failed in front of its user's eyes does not stop writes: `stop-writes-on-bgsave-error`.
-        if success.is_some() || running.origin == Origin::Background {
+        // As in Redis: who asked for one here has been told, and nobody else needs to stop writing.
+        if running.origin == Origin::Background || success.is_some() {
             self.has_failed = success.is_none();
         }
         if let Some(now) = success {
