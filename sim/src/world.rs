@@ -764,6 +764,8 @@ impl<E: Engine> World<E> {
                 let result = self.disk.change_dir(server.process, &path);
                 self.tell_now(server, Completion::DirChanged(result));
             }
+            // Memory of a simulated machine has no end.
+            Effect::AdjustOomScore(_) => self.tell_now(server, Completion::OomScoreAdjusted(Ok(()))),
             // A simulated connection never falls silent.
             Effect::KeepAlive { .. } => {}
             Effect::Listen { .. } => self.tell_now(server, Completion::Listening(Ok(()))),

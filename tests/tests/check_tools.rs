@@ -271,6 +271,23 @@ fn a_cut_at_a_second_keeps_what_was_logged_until_then() {
 }
 
 #[test]
+fn a_cut_at_a_second_takes_later_annotations_too() {
+    let server = start_perdura(&[]);
+    let dir = scratch(&server);
+    let set = |key: &str| format!("*3\r\n$3\r\nSET\r\n$1\r\n{key}\r\n$1\r\n1\r\n");
+    let log = format!("#TS:100\r\n{}#TS:101\r\n", set("a"));
+    let (manifest, base) = (dir.join("a.manifest"), dir.join("a.1.base.aof"));
+    fs::write(&base, &log).unwrap();
+    fs::write(dir.join("a.1.incr.aof"), set("b")).unwrap();
+    fs::write(&manifest, "file a.1.base.aof seq 1 type b\nfile a.1.incr.aof seq 1 type i\n").unwrap();
+    let said = ours("check-aof", &["--truncate-to-timestamp", "100", manifest.to_str().unwrap()], "");
+    assert!(text(&said).contains("it is not the last file"), "{}", text(&said));
+    let said = ours("check-aof", &["--truncate-to-timestamp", "100", base.to_str().unwrap()], "");
+    assert!(said.status.success(), "{}", text(&said));
+    assert_eq!(fs::read_to_string(&base).unwrap(), log.replace("#TS:101\r\n", ""));
+}
+
+#[test]
 fn a_snapshot_cut_anywhere_is_judged_as_by_the_stock_tool() {
     let server = start_redis(&[("save", "")]);
     let mut client = server.client().unwrap();

@@ -21,7 +21,7 @@ use alloc::{format, string::String, vec::Vec};
 
 use crate::{
     bytes::glob,
-    host::{ClientCertificates, Secret, TlsSettings},
+    host::{ClientCertificates, OomAdjustment, Secret, TlsSettings},
 };
 
 pub use file::{IncludedFile, LoadError};
@@ -123,6 +123,18 @@ impl Config {
             let directive = find(name).expect("a changed directive exists").directive;
             directive.parse(self, &directive.split(old)).expect("an old value is valid");
         }
+    }
+
+    /// What the kernel is to be told of this process and its children, if anything.
+    pub fn oom_adjustment(&self) -> Option<OomAdjustment> {
+        let are_relative = match self.oom_score_adj {
+            OomScoreAdj::No => return None,
+            OomScoreAdj::Relative => true,
+            OomScoreAdj::Absolute => false,
+        };
+        let values = self.oom_score_adj_values;
+        let server = if self.replicaof.is_some() { values.replica } else { values.primary };
+        Some(OomAdjustment { server, child: values.child, are_relative })
     }
 
     /// What connections of the TLS port are made with.

@@ -231,6 +231,17 @@ pub struct SnapshotWritten {
     pub keys: u64,
 }
 
+/// How readily the kernel ends a process when memory runs out, as it goes to `/proc/self/oom_score_adj`: −1000 (never) to 1000.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OomAdjustment {
+    /// The server itself.
+    pub server: i32,
+    /// A snapshot child: higher, so that it goes first.
+    pub child: i32,
+    /// They are added to what the score is without them.
+    pub are_relative: bool,
+}
+
 /// A file of a backup.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct BackupPart {
@@ -449,6 +460,8 @@ pub enum Completion {
     DirChanged(Result<String, i32>),
     /// A [`Effect::Listen`] ended; on failure the old listeners still stand.
     Listening(Result<(), String>),
+    /// An [`Effect::AdjustOomScore`] ended; on failure, an errno, the score is what it was.
+    OomScoreAdjusted(Result<(), i32>),
     /// A [`Effect::ReadConfig`] ended: the file's text, errno on failure.
     ConfigRead(Result<String, i32>),
     /// A [`Effect::WriteConfig`] ended, errno on failure.
@@ -535,6 +548,9 @@ pub enum Effect {
         /// Seconds; 0 for never.
         seconds: u32,
     },
+    /// Let the kernel end this process, and children begun from now on, this readily; as before the first such change if
+    /// `None`. Completes with `OomScoreAdjusted`.
+    AdjustOomScore(Option<OomAdjustment>),
     /// Read the configuration file, here and now. Completes with `ConfigRead`.
     ReadConfig {
         /// Absolute path of the file.

@@ -139,8 +139,11 @@ pub enum Waiting {
     },
     /// WAIT for replicas that never come.
     Replicas,
-    /// SAVE, until its file is in place.
-    Saved,
+    /// A file of SAVE, or of FLUSHALL where there are save points, to be in place.
+    Saved {
+        /// That it could not be written is an error; FLUSHALL has done what it was asked for.
+        or_error: bool,
+    },
     /// BACKUP, until it is complete.
     Backup,
     /// SHUTDOWN, until it happens or fails.
@@ -376,6 +379,9 @@ impl Session {
 
     /// The host took this many bytes of `output`.
     pub fn take_sent(&mut self, count: usize) {
+        if self.is_closing && self.output().is_empty() {
+            return; // It was discarded while it was on its way.
+        }
         self.sent += count;
         self.traffic.1 += count as u64;
         assert!(self.sent <= self.released);
@@ -384,6 +390,14 @@ impl Session {
             self.sent = 0;
             self.released = 0;
         }
+    }
+
+    /// Forgets what it sent and is owed: the connection is cut, and nobody will read it.
+    pub fn discard(&mut self) {
+        self.input = Vec::new();
+        self.reply = Reply::new(self.reply.protocol());
+        self.gates.clear();
+        (self.sent, self.released) = (0, 0);
     }
 
     /// Commands that would wait answer at once: in MULTI and in scripts.

@@ -68,13 +68,14 @@ impl Child {
         job: &SnapshotJob,
         disk: &LinuxDisk,
         settings: &HostSettings,
+        oom_score: Option<i32>,
     ) -> Result<Child, i32> {
         let (reader, writer) = sys::pipe().map_err(|error| sys::errno(&error))?;
         let parent = sys::process_id();
         sys::with_signals_held(|| {
             // SAFETY: the child takes no lock of this process (a disk of its own, no logging) and ends in run_child.
             match unsafe { sys::fork() }.map_err(|error| sys::errno(&error))? {
-                Forked::Child => run_child(engine, job, disk, settings, &writer, parent),
+                Forked::Child => run_child(engine, job, disk, settings, oom_score, &writer, parent),
                 Forked::Parent(pid) => Ok(Child {
                     pid,
                     ticket: job.ticket,
@@ -178,6 +179,7 @@ fn run_child<E: Engine>(
     job: &SnapshotJob,
     disk: &LinuxDisk,
     settings: &HostSettings,
+    oom_score: Option<i32>,
     pipe: &OwnedFd,
     parent: i32,
 ) -> ! {
@@ -191,9 +193,9 @@ fn run_child<E: Engine>(
     unsafe { sys::close_all_but(&[pipe.as_raw_fd(), disk.descriptor()]) };
     process::tie_to_cpus(settings.bgsave_cpulist.as_deref());
     sys::step_back(CHILD_STEPS_BACK);
-    if let Some(scores) = settings.oom_score_adj {
+    if let Some(score) = oom_score {
         // Refused only where lowering needs a privilege; the snapshot matters more.
-        let _ = process::set_oom_score(scores.child);
+        let _ = process::write_oom_score(score);
     }
     // Unwinding would run on into the parent's loop.
     let result = panic::catch_unwind(AssertUnwindSafe(|| write_and_report(engine, job, disk, pipe)));
@@ -202,17 +204,10 @@ fn run_child<E: Engine>(
 
 /// `true` if the snapshot is whole and the parent has been told.
 fn write_and_report<E: Engine>(engine: &E, job: &SnapshotJob, disk: &LinuxDisk, pipe: &OwnedFd) -> bool {
-    let mut encoder = SlowedEncoder::new(engine.encoder(job), job.key_delay_us, &|| {});
-    let mut progress = ProgressReports::new(pipe);
-    let result = write_snapshot(
-        &mut encoder,
-        &snapshot_path(job),
-        SNAPSHOT_FILE,
-        &mut disk.separate(),
-        &mut |_, keys| {
-            progress.made(keys);
-        },
-    );
+    let encoder = SlowedEncoder::new(engine.encoder(job), job.key_delay_us, &|| {});
+    let mut encoder = ReportingEncoder { encoder, reports: ProgressReports::new(pipe) };
+    let mut disk = disk.separate();
+    let result = write_snapshot(&mut encoder, &snapshot_path(job), SNAPSHOT_FILE, &mut disk, &mut |_, _| {});
     let is_written = result.is_ok();
     let cow_size = private_dirty_bytes();
     let report = match result {
@@ -245,6 +240,24 @@ impl<'a> ProgressReports<'a> {
     }
 }
 
+/// An encoder that reports by time: what it makes may be so small that little of it is written before the end.
+struct ReportingEncoder<'a> {
+    encoder: SlowedEncoder<'a>,
+    reports: ProgressReports<'a>,
+}
+
+impl Encoder for ReportingEncoder<'_> {
+    fn step(&mut self, out: &mut Vec<u8>) -> bool {
+        let more = self.encoder.step(out);
+        self.reports.made(self.encoder.keys());
+        more
+    }
+
+    fn keys(&self) -> u64 {
+        self.encoder.keys()
+    }
+}
+
 /// Memory of this process that is its own and changed: what copy-on-write has cost. 0 where unknown.
 fn private_dirty_bytes() -> u64 {
     let Ok(text) = std::fs::read_to_string("/proc/self/smaps_rollup") else { return 0 };
@@ -257,7 +270,7 @@ fn private_dirty_of(smaps: &str) -> u64 {
     kib.unwrap_or(0) * 1024
 }
 
-/// An encoder that waits after each key (`rdb-key-save-delay`).
+/// An encoder that waits after each key (`rdb-key-save-delay`), and gives up at a SIGINT if its job says so.
 struct SlowedEncoder<'a> {
     encoder: Box<dyn Encoder + 'a>,
     delay_us: i64,

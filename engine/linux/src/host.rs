@@ -25,7 +25,7 @@ use crate::connections::{Connection, Connections, Slot};
 use crate::files::{DirLock, LinuxDisk};
 use crate::io_threads::IoThreads;
 use crate::listen::{Listeners, Ports, describe};
-use crate::process::{self, PidFile};
+use crate::process::{self, OomScore, PidFile};
 use crate::readiness::{self, Event, Interest, Received, Sockets};
 use crate::settings::HostSettings;
 use crate::signals::{self, Signals};
@@ -57,6 +57,7 @@ pub fn run<E: Engine>(engine: E, settings: HostSettings) -> i32 {
 
 struct Host<E> {
     engine: E,
+    oom_score: OomScore,
     settings: HostSettings,
     now: Now,
     sockets: Box<dyn Sockets>,
@@ -120,8 +121,12 @@ impl<E: Engine> Host<E> {
             exit_status: None,
             dir_lock,
             _pid_file: pid_file,
+            oom_score: OomScore::default(),
             settings,
         };
+        if let Err(error) = host.oom_score.adjust(host.settings.oom_score_adj) {
+            tracing::warn!("Can't set oom_score_adj: {}", describe(&error));
+        }
         facts::note_multiplexing(host.sockets.name());
         host.watch_own_descriptors().map_err(in_words("Can't watch for events"))?;
         host.open_listeners()?;
@@ -448,6 +453,10 @@ impl<E: Engine> Host<E> {
                 self.completions.push(Completion::Listening(result));
             }
             Effect::KeepAlive { seconds } => self.listeners.keep_alive(seconds),
+            Effect::AdjustOomScore(scores) => {
+                let result = self.oom_score.adjust(scores).map_err(|error| sys::errno(&error));
+                self.completions.push(Completion::OomScoreAdjusted(result));
+            }
             Effect::ReadConfig { path } => {
                 let result = std::fs::read_to_string(path).map_err(|error| sys::errno(&error));
                 self.completions.push(Completion::ConfigRead(result));
@@ -520,7 +529,7 @@ impl<E: Engine> Host<E> {
 
     fn fork(&mut self, job: &SnapshotJob) {
         let begun_us = clock::now().mono_us;
-        let result = Child::start(&self.engine, job, &self.disk, &self.settings);
+        let result = Child::start(&self.engine, job, &self.disk, &self.settings, self.oom_score.of_child());
         let elapsed_us = clock::now().mono_us - begun_us;
         let result = result.map(|child| {
             let pid = child.pid;
@@ -659,11 +668,6 @@ fn prepare_process(settings: &HostSettings) -> Result<Option<PidFile>, String> {
     if settings.disable_thp {
         // Kernels without huge pages refuse, and have nothing to disable.
         let _ = sys::disable_huge_pages();
-    }
-    if let Some(scores) = settings.oom_score_adj
-        && let Err(error) = process::set_oom_score(scores.server)
-    {
-        tracing::warn!("Can't set oom_score_adj: {}", describe(&error));
     }
     let pid_file = settings.pidfile.as_deref().map(PidFile::write).transpose();
     Ok(pid_file.unwrap_or_else(|error| {

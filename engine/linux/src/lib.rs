@@ -35,4 +35,4 @@ pub use facts::{facts, purge_memory};
 pub use files::{DirLock, LinuxDisk};
 pub use host::run;
 pub use process::daemonize;
-pub use settings::{CrashLog, HostSettings, OomScores};
+pub use settings::{CrashLog, HostSettings};

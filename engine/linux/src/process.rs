@@ -10,6 +10,8 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use perdura_core::host::OomAdjustment;
+
 use crate::settings::HostSettings;
 use crate::sys::{self, Forked};
 
@@ -88,9 +90,48 @@ fn parse_cpus(list: &str) -> Option<Vec<usize>> {
 /// More than the kernel's own set holds; bounds what a typing error can ask for.
 const CPU_COUNT_MAX: usize = 1024;
 
-/// Sets how likely this process is to be killed when memory runs out. Raising needs no privilege.
-pub fn set_oom_score(score: i32) -> io::Result<()> {
-    fs::write("/proc/self/oom_score_adj", score.to_string())
+/// How readily the kernel is to end this process, and what it would do without us.
+#[derive(Debug, Default)]
+pub struct OomScore {
+    /// The score before the first change, and what was asked for, while there is a change.
+    adjusted: Option<(i32, OomAdjustment)>,
+}
+
+impl OomScore {
+    /// Sets the score, or gives back the one from before. Raising it needs no privilege.
+    ///
+    /// # Errors
+    /// It could not be read or written; nothing has changed.
+    pub fn adjust(&mut self, scores: Option<OomAdjustment>) -> io::Result<()> {
+        let before = match self.adjusted {
+            Some((before, _)) => before,
+            None if scores.is_none() => return Ok(()),
+            None => read_oom_score()?,
+        };
+        write_oom_score(scores.map_or(before, |scores| sum(before, scores.server, scores)))?;
+        self.adjusted = scores.map(|scores| (before, scores));
+        Ok(())
+    }
+
+    /// What a snapshot child sets for itself.
+    pub fn of_child(&self) -> Option<i32> {
+        self.adjusted.map(|(before, scores)| sum(before, scores.child, scores))
+    }
+}
+
+fn sum(before: i32, score: i32, scores: OomAdjustment) -> i32 {
+    (if scores.are_relative { before + score } else { score }).clamp(-1000, 1000)
+}
+
+const OOM_SCORE_FILE: &str = "/proc/self/oom_score_adj";
+
+fn read_oom_score() -> io::Result<i32> {
+    fs::read_to_string(OOM_SCORE_FILE)?.trim().parse().map_err(io::Error::other)
+}
+
+/// Sets the score of the calling process.
+pub fn write_oom_score(score: i32) -> io::Result<()> {
+    fs::write(OOM_SCORE_FILE, score.to_string())
 }
 
 /// Replaces a file by new contents, atomically and durably.
@@ -137,6 +178,21 @@ pub fn restart(settings: &HostSettings) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_score_is_raised_and_given_back() {
+        let before = read_oom_score().unwrap();
+        let mut score = OomScore::default();
+        score.adjust(None).unwrap();
+        assert_eq!((read_oom_score().unwrap(), score.of_child()), (before, None));
+        for are_relative in [true, false] {
+            score.adjust(Some(OomAdjustment { server: before + 10, child: 2000, are_relative })).unwrap();
+            let expected = if are_relative { 2 * before + 10 } else { before + 10 };
+            assert_eq!((read_oom_score().unwrap(), score.of_child()), (expected, Some(1000)));
+        }
+        score.adjust(None).unwrap();
+        assert_eq!((read_oom_score().unwrap(), score.of_child()), (before, None));
+    }
 
     #[test]
     fn cpu_lists_are_read_as_redis_reads_them() {

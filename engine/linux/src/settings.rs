@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use perdura_core::host::TlsSettings;
+use perdura_core::host::{OomAdjustment, TlsSettings};
 
 /// Settings of one run of the host. Names and meanings are those of `redis.conf`.
 #[derive(Clone, Debug)]
@@ -32,7 +32,7 @@ pub struct HostSettings {
     /// File to write our process id to.
     pub pidfile: Option<String>,
     /// Values for `/proc/self/oom_score_adj`.
-    pub oom_score_adj: Option<OomScores>,
+    pub oom_score_adj: Option<OomAdjustment>,
     /// Processors for the engine's thread, as `0,2-3` or `0-7:2`.
     pub server_cpulist: Option<String>,
     /// Processors for the worker threads.
@@ -64,15 +64,6 @@ pub enum CrashLog {
     Output,
     /// To the end of this file.
     File(String),
-}
-
-/// Likelihood of being killed when memory runs out, −1000 (never) to 1000.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct OomScores {
-    /// The server itself.
-    pub server: i32,
-    /// A snapshot child: higher, so that it goes first.
-    pub child: i32,
 }
 
 impl Default for HostSettings {

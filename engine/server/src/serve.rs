@@ -9,7 +9,7 @@
 use std::path::PathBuf;
 
 use perdura_core::{
-    config::{Config, OomScoreAdj},
+    config::Config,
     host::{
         BackupJob, BackupWritten, ClientId, Completion, Disk, Effects, Encoder, Engine, IoError, Peer,
         Signal, SnapshotJob,
@@ -18,7 +18,7 @@ use perdura_core::{
     time::Now,
 };
 use perdura_linux::{
-    CrashLog, HostSettings, OomScores,
+    CrashLog, HostSettings,
     limits::{self, Warning},
 };
 
@@ -145,7 +145,7 @@ pub fn host_settings(config: &Config, start_dir: Option<PathBuf>) -> HostSetting
         dir: config.dir.clone(),
         daemonize: false,
         pidfile: pidfile(config),
-        oom_score_adj: oom_scores(config),
+        oom_score_adj: config.oom_adjustment(),
         server_cpulist: some(&config.server_cpulist),
         bio_cpulist: some(&config.bio_cpulist),
         bgsave_cpulist: some(&config.bgsave_cpulist),
@@ -173,21 +173,6 @@ fn pidfile(config: &Config) -> Option<String> {
         ("", true) => Some("/var/run/redis.pid".into()),
         (path, _) => Some(path.into()),
     }
-}
-
-fn oom_scores(config: &Config) -> Option<OomScores> {
-    let values = config.oom_score_adj_values;
-    let base = match config.oom_score_adj {
-        OomScoreAdj::No => return None,
-        OomScoreAdj::Absolute => 0,
-        OomScoreAdj::Relative => {
-            let score = std::fs::read_to_string("/proc/self/oom_score_adj").ok();
-            score.and_then(|score| score.trim().parse().ok()).unwrap_or(0)
-        }
-    };
-    let server = if config.replicaof.is_some() { values.replica } else { values.primary };
-    let score = |value: i32| (base + value).clamp(-1000, 1000);
-    Some(OomScores { server: score(server), child: score(values.child) })
 }
 
 /// An engine whose `loglevel`, `log-format` and role the log follows, and whose figures are published if that is wanted.
@@ -286,15 +271,6 @@ mod tests {
         assert_eq!(pidfile(&config("daemonize yes")).as_deref(), Some("/var/run/redis.pid"));
         assert_eq!(pidfile(&config("daemonize yes\npidfile /p")).as_deref(), Some("/p"));
         assert_eq!(pidfile(&config("pidfile /p")).as_deref(), Some("/p"));
-    }
-
-    #[test]
-    fn memory_scores_depend_on_the_role() {
-        assert_eq!(oom_scores(&config("")), None);
-        let lines = "oom-score-adj absolute\noom-score-adj-values 1 2 2000";
-        assert_eq!(oom_scores(&config(lines)), Some(OomScores { server: 1, child: 1000 }));
-        let lines = format!("{lines}\nreplicaof a 1");
-        assert_eq!(oom_scores(&config(&lines)), Some(OomScores { server: 2, child: 1000 }));
     }
 
     #[test]

@@ -252,7 +252,15 @@ impl Checker<'_> {
                     points.took(reader, previous_len, is_in_multi);
                     progress.at(reader.position());
                 }
-                Next::End => break,
+                Next::End => {
+                    if let Wish::TruncateTo(second) = self.wish
+                        && reader.timestamp_s().is_some_and(|at| at > second)
+                    {
+                        // Nothing but an annotation is later, and it goes too.
+                        finding.later = Some(points.end());
+                    }
+                    break;
+                }
                 Next::Bad(bad) => {
                     let broken = read_range(
                         &file.path,

@@ -5,10 +5,13 @@
 
 use std::{fs, os::unix::process::ExitStatusExt, process::Command, thread, time::Duration};
 
-use perdura_harness::process::{Server, Victims};
+use perdura_harness::{
+    client::encode_command,
+    process::{Server, Victims},
+};
 use perdura_tests::start_perdura;
 
-use super::{PATIENCE, say, wait_for};
+use super::{PATIENCE, info, say, wait_for};
 
 fn signal(server: &Server, name: &str) {
     let sent = Command::new("kill").args([&format!("-{name}"), &server.pid().to_string()]).status();
@@ -82,6 +85,62 @@ fn a_crash_ends_with_its_signal_and_a_report_unless_that_is_switched_off() {
         let log = server.log_tail();
         assert_eq!(log.contains("crashed by signal: 6"), is_reported, "{enabled}: {log}");
     }
+}
+
+#[test]
+fn flushall_is_answered_when_its_snapshot_is_in_place() {
+    let server = start_perdura(&[("save", "3600 1")]);
+    let mut client = server.client().unwrap();
+    assert_eq!(say(&mut client, "SET key value"), "OK");
+    client.queue(&["FLUSHALL"]);
+    client.queue(&["INFO", "persistence"]);
+    client.flush().unwrap();
+    assert!(client.read().unwrap().is_ok());
+    let info = client.read().unwrap();
+    let info = String::from_utf8_lossy(info.as_bytes().unwrap());
+    assert!(info.contains("rdb_changes_since_last_save:0\r\n"), "{info}");
+    assert!(server.data_dir().join("dump.rdb").exists());
+}
+
+#[test]
+fn a_rewrite_has_ended_when_what_it_supersedes_is_gone() {
+    let server = start_perdura(&[("appendonly", "yes")]);
+    let dir = server.data_dir().join("appendonlydir");
+    for round in 0..5 {
+        say(&mut server.client().unwrap(), "BGREWRITEAOF");
+        wait_for("the rewrite", || info(&server, "aof_rewrite_in_progress") == "0");
+        let manifest = fs::read_to_string(dir.join("appendonly.aof.manifest")).unwrap();
+        let files = manifest.lines().filter(|line| line.starts_with("file ")).count();
+        assert_eq!((files, fs::read_dir(&dir).unwrap().count()), (2, 3), "{round}: {manifest}");
+    }
+}
+
+/// Servers before Redis 7 logged scripts as they were called.
+#[test]
+fn a_script_of_the_log_that_takes_long_lets_clients_be_told_so() {
+    let settings = [("appendonly", "yes"), ("aof-checksum", "no"), ("busy-reply-threshold", "1")];
+    let server = start_perdura(&[&settings[..], &[("enable-debug-command", "yes")]].concat());
+    let log = server.data_dir().join("appendonlydir/appendonly.aof.1.incr.aof");
+    let script = "local n=0 for i=1,50000000 do n=n+1 end redis.call('SET',KEYS[1],n)";
+    let mut records = Vec::new();
+    encode_command(&["EVAL", script, "1", "slow"], &mut records);
+    encode_command(&["MULTI"], &mut records);
+    encode_command(&["EVAL", "redis.call('INCR',KEYS[1])", "1", "slow"], &mut records);
+    encode_command(&["INCR", "slow"], &mut records);
+    encode_command(&["EXEC"], &mut records);
+    fs::write(log, records).unwrap();
+    let (mut loader, mut client) = (server.client().unwrap(), server.client().unwrap());
+    loader.queue(&["DEBUG", "LOADAOF"]);
+    loader.flush().unwrap();
+    let begins = |answer: &str| answer.starts_with("LOADING");
+    wait_for("loading", || begins(&say(&mut client, "PING")));
+    for _ in 0..3 {
+        assert!(begins(&say(&mut client, "PING")), "as long as the script runs");
+        thread::sleep(Duration::from_millis(5));
+    }
+    assert!(loader.read().unwrap().is_ok());
+    assert_eq!(say(&mut client, "GET slow"), "50000002");
+    assert!(server.log_tail().contains("Slow script detected"), "{}", server.log_tail());
 }
 
 /// As logrotate does it: the file is moved away, and nobody is told.

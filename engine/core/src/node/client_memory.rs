@@ -65,6 +65,8 @@ impl Node {
         self.counters.evicted_clients += 1;
         tracing::info!("Evicting client: {}", self.describe(session, 0));
         self.close_session(session, true, effects);
+        // Its memory is free from here on, so that no key has to go for it too.
+        session.discard();
     }
 
     /// What the clients take that are not on their way out, and which of them may go, in that order.
@@ -112,6 +114,21 @@ mod tests {
     fn evicted(server: &mut Conversation, client: ClientId) -> String {
         let stats = server.says(client, "INFO stats");
         stats.split(' ').find_map(|line| line.strip_prefix("evicted_clients:")).expect("a line").into()
+    }
+
+    #[test]
+    fn what_an_evicted_client_took_is_free_at_once() {
+        let mut server = Conversation::new("");
+        let (control, reader, sender) = (server.connect(), server.connect(), server.connect());
+        server.says(control, "SETRANGE k 3000000 x");
+        server.sends(reader, "GET k");
+        hold(&mut server, sender, 2 << 20);
+        let before = server.node.used_memory();
+        server.says(control, "CONFIG SET maxmemory-clients 1000000");
+        assert_eq!(gone(&server, [reader, sender]), [true, true]);
+        assert!(before - server.node.used_memory() > 5_000_000, "{before}");
+        // The host had taken some of it before it heard of the end.
+        server.node.sent(server.now, reader, 1000, &mut server.effects);
     }
 
     #[test]

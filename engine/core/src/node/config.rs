@@ -58,6 +58,7 @@ pub(super) struct Change {
 enum Step {
     Directory,
     Listeners,
+    OomScore,
 }
 
 impl Node {
@@ -114,8 +115,7 @@ impl Node {
 
     /// Why a change cannot be begun although its values are right.
     fn obstacle(&self, changed: &[Changed], steps: &VecDeque<Step>) -> Option<Error> {
-        let name =
-            changed.iter().map(|change| change.name).find(|name| *name == "dir" || is_of_listeners(name))?;
+        let name = changed.iter().map(|change| change.name).find(|name| step_of(name).is_some())?;
         let reason = if self.unit.is_some() {
             "it takes effect later than a transaction can wait"
         } else if steps.contains(&Step::Directory) && self.is_aof_on() {
@@ -218,6 +218,10 @@ impl Node {
                     None => ("bind", "Failed to bind to specified addresses.".to_string()),
                 }
             }),
+            Completion::OomScoreAdjusted(result) => result.map_err(|errno| {
+                let reason = format!("Failed to set current oom_score_adj: {}", errno_text(errno));
+                ("oom-score-adj", reason)
+            }),
             _ => return None,
         };
         if change.failure.is_some() {
@@ -252,6 +256,7 @@ impl Node {
                 port: self.config.port,
                 tls: self.config.tls_settings(),
             },
+            Step::OomScore => Effect::AdjustOomScore(self.config.oom_adjustment()),
         }
     }
 
@@ -337,14 +342,18 @@ impl Node {
 }
 
 fn steps_of(changed: &[Changed]) -> VecDeque<Step> {
-    let mut steps = VecDeque::new();
-    if changed.iter().any(|change| change.name == "dir") {
-        steps.push_back(Step::Directory);
+    let steps = [Step::Directory, Step::Listeners, Step::OomScore].into_iter();
+    steps.filter(|&step| changed.iter().any(|change| step_of(change.name) == Some(step))).collect()
+}
+
+/// What the host has to do before a directive has its effect.
+fn step_of(name: &str) -> Option<Step> {
+    match name {
+        "dir" => Some(Step::Directory),
+        "oom-score-adj" | "oom-score-adj-values" => Some(Step::OomScore),
+        name if is_of_listeners(name) => Some(Step::Listeners),
+        _ => None,
     }
-    if changed.iter().any(|change| is_of_listeners(change.name)) {
-        steps.push_back(Step::Listeners);
-    }
-    steps
 }
 
 /// Whether a directive changes what is listened on, or how.
@@ -375,7 +384,10 @@ pub(super) const HELP: &[(&str, &str)] = &[
 mod tests {
     use alloc::string::String;
 
-    use crate::{host::Effect, node::testing::TestServer};
+    use crate::{
+        host::{Effect, OomAdjustment},
+        node::testing::TestServer,
+    };
 
     #[test]
     fn settings_are_read_and_changed() {
@@ -403,6 +415,19 @@ mod tests {
             "-ERR CONFIG SET failed (possibly related to argument 'dir') - No such file or directory";
         assert_eq!(server.run("CONFIG SET hz 33 dir /gone"), refused);
         assert_eq!(server.run("CONFIG GET dir hz"), "[\"dir\", \"/data\", \"hz\", \"10\"]");
+    }
+
+    #[test]
+    fn a_score_that_the_host_cannot_set_is_refused() {
+        let mut server = TestServer::new("");
+        assert_eq!(server.run("CONFIG SET oom-score-adj-values \"-5 2 3\" oom-score-adj yes"), "+OK");
+        let scores = OomAdjustment { server: -5, child: 3, are_relative: true };
+        assert_eq!(server.seen.last(), Some(&Effect::AdjustOomScore(Some(scores))));
+        server.oom_errno = Some(13);
+        let refused = "-ERR CONFIG SET failed (possibly related to argument 'oom-score-adj') - Failed to set current \
+                       oom_score_adj: Permission denied";
+        assert_eq!(server.run("CONFIG SET oom-score-adj absolute"), refused);
+        assert_eq!(server.run("CONFIG GET oom-score-adj"), "[\"oom-score-adj\", \"yes\"]");
     }
 
     #[test]

@@ -515,10 +515,12 @@ impl Node {
         let seconds_since =
             |us: Option<u64>| us.map_or(-1, |us| (self.now.mono_us.saturating_sub(us) / 1_000_000) as i64);
         let or_none = |seconds: Option<u64>| seconds.map_or(-1, |seconds| seconds as i64);
-        // What was asked for counts as begun where only the end of the one before it is awaited.
+        // What was asked for counts as begun where only the end of the one before it is awaited; a rewrite has ended when the
+        // files that it supersedes are gone.
         let is_rewriting = self.aof.is_rewriting()
             || self.aof.is_settling()
-            || self.aof.is_about_to_rewrite(self.now) && !self.has_child();
+            || self.aof.is_cleaning_up()
+            || self.aof.is_about_to_rewrite(self.now) && !self.has_working_child();
         let child = self.child.as_ref();
         let age_s = child.map_or(0, |child| self.now.mono_us.saturating_sub(child.reported_us) / 1_000_000);
         let done = child.map_or(0.0, |child| 100.0 * child.keys as f64 / child.keys_total.max(1) as f64);

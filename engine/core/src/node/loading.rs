@@ -38,7 +38,7 @@ use crate::{
         recovery::{self, Case, Choice, Refusal, Sources},
         set_files::{self, Handover, SetFile},
     },
-    rdb::{DecodeSettings, Decoder, Event, LoadedKey},
+    rdb::{self, DecodeSettings, Decoder, Event, LoadedKey},
     session::OwnedArgs,
 };
 
@@ -228,20 +228,30 @@ impl Node {
 
     /// One slice of loading.
     pub(super) fn load_slice(&mut self, disk: &mut dyn Disk, effects: &mut Effects) {
+        if self.loading.is_some() && self.is_script_suspended() {
+            self.store.is_loading = true;
+            self.continue_script(effects);
+            return self.end_slice();
+        }
         let Some(mut loading) = self.loading.take() else { return };
         self.store.is_loading = true;
         let result = self.load_some(&mut loading, disk);
+        self.end_slice();
+        match result {
+            Ok(false) => self.loading = Some(loading),
+            Ok(true) => self.finish_loading(&loading, disk, effects),
+            Err(refusal) => self.refuse_to_load(&loading, &refusal, effects),
+        }
+    }
+
+    /// Nobody is told of what loading changes.
+    fn end_slice(&mut self) {
         self.store.is_loading = false;
         self.store.collect_garbage();
         self.store.events.clear();
         self.store.changed.clear();
         self.store.expired.clear();
         self.store.expired_fields.clear();
-        match result {
-            Ok(false) => self.loading = Some(loading),
-            Ok(true) => self.finish_loading(&loading, disk, effects),
-            Err(refusal) => self.refuse_to_load(&loading, &refusal, effects),
-        }
     }
 
     /// `true` once everything is loaded.
@@ -413,6 +423,9 @@ impl Node {
                 self.load_report.cases.push(Case::RdbDamaged);
             }
             let event = event.map_err(|damage| {
+                if let Some(kind) = damage.kind {
+                    tracing::warn!("{} integrity check failed", rdb::structure_name(kind));
+                }
                 Refusal(format!(
                     "RDB integrity check failed: {} in {} at offset {}{}. Terminating server after rdb file reading failure.",
                     damage.what,
@@ -541,6 +554,10 @@ impl Node {
                 Next::Command => {
                     let args: Vec<&[u8]> = reader.args().collect();
                     self.replay(loading, &args, &name)?;
+                    if self.is_script_suspended() {
+                        // It goes on in the next slice, and the log after it.
+                        break;
+                    }
                 }
                 Next::End => {
                     loading.take_over(&reader, &name);
@@ -696,6 +713,7 @@ impl Node {
                 for queued in loading.multi.take().unwrap_or_default() {
                     let args: Vec<&[u8]> = queued.iter().map(Vec::as_slice).collect();
                     self.replay(loading, &args, name)?;
+                    self.finish_script();
                 }
             }
             _ if loading.multi.is_some() => {

@@ -556,7 +556,10 @@ impl Engine for Node {
         self.begin(now);
         self.counters.turns += 1;
         self.free_garbage();
-        self.continue_script(effects);
+        if self.loading.is_none() {
+            // One of the log goes on where the log does.
+            self.continue_script(effects);
+        }
         if self.is_script_suspended() {
             // All else would see half of what it does.
             return self.release_replies(effects);

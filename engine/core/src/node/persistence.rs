@@ -57,7 +57,7 @@ impl Node {
         }
         let _ = session;
         self.begin_snapshot(Origin::Foreground, effects);
-        Ok(Some(Waiting::Saved))
+        Ok(Some(Waiting::Saved { or_error: true }))
     }
 
     pub(super) fn bgsave(
@@ -124,8 +124,9 @@ impl Node {
     }
 
     pub(super) fn bgrewriteaof(&mut self, session: &mut Session) -> CommandResult {
-        let waits = self.has_child() || self.unit.is_some();
-        if self.aof.is_rewriting() || self.aof.is_about_to_rewrite(self.now) && !waits {
+        let waits = self.has_working_child() || self.unit.is_some();
+        let is_rewriting = self.aof.is_rewriting() && !self.aof.is_calling_off();
+        if is_rewriting || self.aof.is_about_to_rewrite(self.now) && !waits {
             return Err(Error::new("ERR Background append only file rewriting already in progress"));
         }
         if !waits && self.aof.journal.broken().is_some() {
@@ -262,6 +263,11 @@ impl Node {
     /// A child of ours runs, or is about to.
     pub(super) fn has_child(&self) -> bool {
         self.child.is_some() || self.snapshots.is_in_background()
+    }
+
+    /// A child of ours runs that was not called off.
+    pub(super) fn has_working_child(&self) -> bool {
+        self.child.map_or(self.snapshots.is_in_background(), |child| !child.is_cancelled)
     }
 
     pub(super) fn begin_snapshot(&mut self, origin: Origin, effects: &mut Effects) {
@@ -439,6 +445,7 @@ impl Node {
             }
             Completion::DirChanged(_)
             | Completion::Listening(_)
+            | Completion::OomScoreAdjusted(_)
             | Completion::ConfigRead(_)
             | Completion::ConfigWritten(_) => {
                 self.take_config_completion(completion, effects);
@@ -533,7 +540,7 @@ impl Node {
             self.with_session(client, |node, session| {
                 let Some(blocked) = node.unblock(session) else { return };
                 node.account_for_wait(session, &blocked);
-                if outcome.is_ok {
+                if outcome.is_ok || !matches!(blocked.waiting, Waiting::Saved { or_error: true }) {
                     session.reply.ok()
                 } else {
                     session.reply.error("ERR")

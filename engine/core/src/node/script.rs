@@ -340,7 +340,7 @@ impl Node {
         flags
     }
 
-    /// Runs a command about scripts that stands in a log, as Redis before 7 wrote them.
+    /// Runs a command about scripts that stands in a log, as Redis before 7 wrote them; a script that takes long is left.
     ///
     /// # Errors
     /// As the command's reply.
@@ -358,10 +358,15 @@ impl Node {
         let mut effects = Effects::new();
         let result = self.script_command(&mut session, command, &Request { args, frame: None }, &mut effects);
         self.keep_for_script(Some(Box::new(session)));
+        result
+    }
+
+    /// Lets a script that was left in a unit of the log run to its end.
+    pub(super) fn finish_script(&mut self) {
+        let mut effects = Effects::new();
         while self.is_script_suspended() {
             self.continue_script(&mut effects);
         }
-        result
     }
 
     // --- Running ------------------------------------------------------------------------------------

@@ -41,6 +41,8 @@ pub struct TestServer {
     pub listening: Result<(), String>,
     /// Error number that [`Effect::ChangeDir`] fails with.
     pub dir_errno: Option<i32>,
+    /// Why the out-of-memory score cannot be set, if so.
+    pub oom_errno: Option<i32>,
     /// Room on the disk, bytes.
     pub free_bytes: u64,
     main: ClientId,
@@ -66,6 +68,7 @@ impl TestServer {
             seen: Vec::new(),
             listening: Ok(()),
             dir_errno: None,
+            oom_errno: None,
             free_bytes: u64::MAX,
             main: ClientId(0),
         };
@@ -239,6 +242,9 @@ impl TestServer {
             })),
             Effect::MeasureSpace => Some(Completion::SpaceMeasured(Ok(self.free_bytes))),
             Effect::Listen { .. } => Some(Completion::Listening(self.listening.clone())),
+            Effect::AdjustOomScore(_) => {
+                Some(Completion::OomScoreAdjusted(self.oom_errno.map_or(Ok(()), Err)))
+            }
             Effect::ReadConfig { path } => {
                 let bytes = self.disk.files.get(path).cloned().ok_or(ENOENT);
                 Some(Completion::ConfigRead(bytes.map(|bytes| String::from_utf8(bytes).expect("text"))))

@@ -381,6 +381,11 @@ impl AppendOnly {
         self.rewrite.is_some()
     }
 
+    /// The rewrite under way was called off; the next may be asked for.
+    pub fn is_calling_off(&self) -> bool {
+        self.rewrite.as_ref().is_some_and(|rewrite| rewrite.is_called_off)
+    }
+
     /// When the running rewrite began, monotonic microseconds.
     pub fn rewrite_started_us(&self) -> Option<u64> {
         self.rewrite.as_ref().map(|rewrite| rewrite.started_us)
@@ -914,6 +919,11 @@ impl AppendOnly {
             && self.journal.is_always()
             && self.journal.offset_synced() < self.in_force_from
             && !mutant::is(Mutant::SettlingNotSaid)
+    }
+
+    /// Superseded files are being removed.
+    pub fn is_cleaning_up(&self) -> bool {
+        self.cleanup.is_some()
     }
 
     /// Archives superseded files if they are to be kept, removes them, then their lines. Called after a rewrite, after a

@@ -43,7 +43,7 @@ pub use decode::{Damage, DecodeSettings, Decoder, Event, LoadedKey};
 pub use encode::{AUX_CREATED_MS, AUX_LOG_OFFSET, RdbEncoder, RdbSettings};
 pub use payload::{dump, restore, seal, unseal};
 pub use rewrite::{CREATED_MS_COMMENT, CommandsEncoder};
-pub use value::LoadedValue;
+pub use value::{LoadedValue, structure_name};
 
 /// Newest version that is understood.
 pub const VERSION_MAX: u16 = 12;

@@ -16,7 +16,7 @@ use super::{
     VERSION_MAX,
     hash::EXPIRY_VERSION_MIN,
     primitive::{Fault, Reader},
-    value::{Form, LoadedValue, kind_of, put_value, read_value},
+    value::{Form, LoadedValue, kind_of, put_value, read_value, structure_name},
 };
 use crate::{
     bytes::crc64,
@@ -73,18 +73,18 @@ pub fn unseal(payload: &[u8], skip_checksum: bool) -> Result<&[u8], Error> {
 pub fn restore(payload: &[u8], limits: &Limits, skip_checksum: bool) -> Result<LoadedValue, Error> {
     let mut reader = Reader::new(unseal(payload, skip_checksum)?);
     let kind = reader.byte().map_err(|_| BAD_FORMAT)?;
-    let value = match read_value(kind, &mut reader, limits) {
-        Ok(value) => value,
-        Err(Fault::Bad { offset, what }) => {
-            tracing::warn!("DUMP payload: integrity check failed at offset {offset}: {what}");
-            return Err(BAD_FORMAT);
-        }
-        Err(Fault::Short { .. }) => {
-            tracing::warn!("DUMP payload: integrity check failed: it ends in the middle of a value");
-            return Err(BAD_FORMAT);
-        }
+    let refuse = |offset: usize, what: &str| {
+        let structure = structure_name(kind);
+        tracing::warn!("DUMP payload: {structure} integrity check failed at offset {offset}: {what}");
+        BAD_FORMAT
     };
-    value.filter(|_| reader.is_at_end()).ok_or(BAD_FORMAT)
+    match read_value(kind, &mut reader, limits) {
+        Ok(Some(value)) if reader.is_at_end() => Ok(value),
+        Ok(Some(_)) => Err(refuse(reader.offset(), "bytes follow the value")),
+        Ok(None) => Err(refuse(reader.offset(), "it has no elements")),
+        Err(Fault::Bad { offset, what }) => Err(refuse(offset, &what)),
+        Err(Fault::Short { .. }) => Err(refuse(reader.offset(), "it ends in the middle of a value")),
+    }
 }
 
 #[cfg(test)]

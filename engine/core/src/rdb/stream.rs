@@ -174,7 +174,8 @@ fn read_consumer(
         _ => Some(seen_ms),
     };
     let owner = group.add_consumer(&name, seen_ms, active_ms);
-    let owner = owner.ok_or_else(|| reader.bad("two consumers of a group have the same name"))?;
+    let owner = owner
+        .ok_or_else(|| reader.bad("Duplicate stream consumer detected: two of a group have the same name"))?;
     for _ in 0..reader.count(16)? {
         let id = StreamId::from_bytes(reader.array()?);
         let (delivered_ms, deliveries) = unowned

@@ -95,6 +95,29 @@ pub fn read_value(kind: u8, reader: &mut Reader<'_>, limits: &Limits) -> Result<
     Ok(content.map(into_owned))
 }
 
+/// What the bytes of a type are called in a message about damage: the packed structure where there is one.
+pub fn structure_name(kind: u8) -> &'static str {
+    match kind {
+        kind::STRING => "String",
+        kind::LIST => "List",
+        kind::LIST_ZIPLIST => "List ziplist",
+        kind::LIST_QUICKLIST => "Quicklist ziplist",
+        kind::LIST_QUICKLIST_2 => "Quicklist listpack",
+        kind::SET => "Set",
+        kind::SET_INTSET => "Intset",
+        kind::SET_LISTPACK => "Set listpack",
+        kind::ZSET | kind::ZSET_2 => "Zset",
+        kind::ZSET_ZIPLIST => "Zset ziplist",
+        kind::ZSET_LISTPACK => "Zset listpack",
+        kind::HASH | kind::HASH_METADATA | kind::HASH_METADATA_PRE_GA => "Hash",
+        kind::HASH_ZIPMAP => "Zipmap",
+        kind::HASH_ZIPLIST => "Hash ziplist",
+        kind::HASH_LISTPACK | kind::HASH_LISTPACK_EX | kind::HASH_LISTPACK_EX_PRE_GA => "Hash listpack",
+        kind::STREAM_LISTPACKS | kind::STREAM_LISTPACKS_2 | kind::STREAM_LISTPACKS_3 => "Stream listpack",
+        _ => "Value",
+    }
+}
+
 fn object<K: Kind>(collection: Option<K>) -> Option<Content<Object>> {
     collection.map(|collection| Content::Object(collection.wrap()))
 }
@@ -117,6 +140,15 @@ fn read_string(reader: &mut Reader<'_>) -> Result<Content<Object>, Fault> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn whatever_is_written_has_a_name_in_messages() {
+        for kind in 0..=kind::HASH_LISTPACK_EX {
+            let is_module = matches!(kind, kind::MODULE_PRE_GA | kind::MODULE | 8);
+            assert_eq!(structure_name(kind) == "Value", is_module, "{kind}");
+        }
+        assert_eq!(structure_name(kind::ZSET_ZIPLIST), "Zset ziplist");
+    }
 
     #[test]
     fn module_ids_spell_names() {
