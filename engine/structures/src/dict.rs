@@ -487,7 +487,7 @@ mod tests {
     /// would notice because the lasting keys are counted, while others come and go in their thousands.
     #[test]
     fn scan_returns_every_lasting_key_across_splits_and_merges() {
-        let (lasting_count, passing_count) = (size(300, 40) as u32, size(6000, 400) as u32);
+        let (lasting_count, passing_count) = (300, size(6000, 400) as u32);
         let changes_per_call = passing_count / size(100, 20) as u32;
         for (seed, is_growing) in [(1, true), (2, false), (3, true), (4, false)] {
             let mut dict = Dict::new(seed);

@@ -489,14 +489,15 @@ impl<O> EntryMut<'_, O> {
             (false, None) => {}
             // SAFETY: the form says that this live, exclusively borrowed entry has an expiry at this place.
             (true, Some(expiry_ms)) => unsafe { entry.add(form.expiry_at).cast::<u64>().write(expiry_ms) },
-            // SAFETY: an object is moved out of the old entry, which `move_to` frees without dropping it.
+            // SAFETY: an object is moved out of the old entry, which is freed without dropping it.
             _ => unsafe {
                 let value = match content::<O>(entry) {
                     ContentRef::Int(value) => Stored::Int(value),
                     ContentRef::Bytes(value) => Stored::Bytes(value),
                     ContentRef::Object(value) => Stored::Object(core::ptr::read(value)),
                 };
-                self.move_to(value, expiry_ms);
+                let old = self.renew(value, expiry_ms);
+                free_shell::<O>(old);
             },
         }
     }
@@ -543,29 +544,27 @@ impl<O> EntryMut<'_, O> {
     }
 
     fn replace_by_move(&mut self, value: Stored<'_, O>, expiry_ms: Option<u64>) -> Option<O> {
-        // SAFETY: an object is moved out of the old entry, which `move_to` frees without dropping it.
+        // SAFETY: an object is moved out of the old entry, which is freed without dropping it.
         unsafe {
             let object = match self.content() {
                 ContentRef::Object(object) => Some(core::ptr::read(object)),
                 ContentRef::Int(_) | ContentRef::Bytes(_) => None,
             };
-            self.move_to(value, expiry_ms);
+            let old = self.renew(value, expiry_ms);
+            free_shell::<O>(old);
             object
         }
     }
 
-    /// Puts a new allocation with the same key and meta in the place of this entry.
-    ///
-    /// # Safety
-    /// An object in the old entry has been moved out: it is freed here and not dropped. The value may borrow from
-    /// the old entry.
-    unsafe fn move_to(&mut self, value: Stored<'_, O>, expiry_ms: Option<u64>) {
+    /// Puts a new allocation with the same key and meta in the place of this entry, and gives the old one, which the caller frees
+    /// without its object. Not freed here: the value may borrow from it, and what an argument borrows has to live as long as
+    /// the function runs (Miri found it freed before).
+    fn renew(&mut self, value: Stored<'_, O>, expiry_ms: Option<u64>) -> Entry {
         let old = self.entry();
         let new = self.table.allocate(key::<O>(old), value, expiry_ms, meta(old));
         self.position.replace(new);
         self.table.entry_bytes -= alloc_size(Form::read::<O>(old).size);
-        // SAFETY: nothing refers to the old entry any more, and the caller took its object.
-        unsafe { free_shell::<O>(old) }
+        old
     }
 }
 

@@ -21,6 +21,8 @@ pub struct Argument {
     pub name: &'static str,
     /// What it is.
     pub kind: Kind,
+    /// Which of the command's key specifications finds it, if it names keys.
+    pub specification: Option<usize>,
     /// The word itself, or the one that comes before.
     pub token: Option<&'static str>,
     /// How a hint shows it, if not by its name.
@@ -46,8 +48,8 @@ pub enum Kind {
     Int,
     /// A floating point number.
     Double,
-    /// A key, found by this key specification of the command.
-    Key(usize),
+    /// A key.
+    Key,
     /// A glob-style pattern.
     Pattern,
     /// A time since 1970.
@@ -65,6 +67,7 @@ impl Argument {
         Argument {
             name,
             kind,
+            specification: None,
             token: None,
             shown: None,
             is_optional: false,
@@ -77,6 +80,10 @@ impl Argument {
 
     const fn named(self, name: &'static str) -> Argument {
         Argument { name, ..self }
+    }
+
+    const fn found_by(self, specification: usize) -> Argument {
+        Argument { specification: Some(specification), ..self }
     }
 
     const fn after(self, token: &'static str) -> Argument {
@@ -129,7 +136,7 @@ const fn time(name: &'static str) -> Argument {
 }
 
 const fn key(specification: usize) -> Argument {
-    Argument::new("key", Kind::Key(specification))
+    Argument::new("key", Kind::Key).found_by(specification)
 }
 
 const fn word(token: &'static str) -> Argument {
@@ -192,25 +199,24 @@ const ARGUMENTS: &[(&str, &[Argument])] = &[
     ("bzpopmin", &[key(0).several(), double("timeout")]),
     ("client|caching", &[one_of("mode", &[word("YES"), word("NO")])]),
     ("client|kill", &[one_of("filter", &[text("old-format").shown("ip:port").until("2.8.12"), one_of("new-format",
-        &[int("client-id").after("ID").optional().since("2.8.12"), one_of("client-type", &[word("normal"),
-        word("master").since("3.2.0"), word("slave"), word("replica").since("5.0.0"),
-        word("pubsub")]).after("TYPE").optional().since("2.8.12"), text("username").after("USER").optional(),
+        &[int("client-id").after("ID").optional().since("2.8.12"), one_of("client-type", &[word("NORMAL"),
+        word("MASTER").since("3.2.0"), word("SLAVE"), word("REPLICA").since("5.0.0"),
+        word("PUBSUB")]).after("TYPE").optional().since("2.8.12"), text("username").after("USER").optional(),
         text("addr").after("ADDR").shown("ip:port").optional(),
         text("laddr").after("LADDR").shown("ip:port").optional().since("6.2.0"), one_of("skipme", &[word("YES"),
         word("NO")]).after("SKIPME").optional()]).several()])]),
-    ("client|list", &[one_of("client-type", &[word("normal"), word("master"), word("replica"),
-        word("pubsub")]).after("TYPE").optional().since("5.0.0"),
+    ("client|list", &[one_of("client-type", &[word("NORMAL"), word("MASTER"), word("REPLICA"),
+        word("PUBSUB")]).after("TYPE").optional().since("5.0.0"),
         int("client-id").after("ID").optional().several().since("6.2.0")]),
     ("client|no-evict", &[one_of("enabled", &[word("ON"), word("OFF")])]),
     ("client|no-touch", &[one_of("enabled", &[word("ON"), word("OFF")])]),
     ("client|pause", &[int("timeout"), one_of("mode", &[word("WRITE"), word("ALL")]).optional().since("6.2.0")]),
     ("client|reply", &[one_of("action", &[word("ON"), word("OFF"), word("SKIP")])]),
-    ("client|setinfo", &[one_of("attr", &[text("libname").after("lib-name"), text("libver").after("lib-ver")])]),
+    ("client|setinfo", &[one_of("attr", &[text("libname").after("LIB-NAME"), text("libver").after("LIB-VER")])]),
     ("client|setname", &[text("connection-name")]),
     ("client|tracking", &[one_of("status", &[word("ON"), word("OFF")]), int("client-id").after("REDIRECT").optional(),
-        text("prefix").after("PREFIX").optional().several().each_after_token(), word("BCAST").named("BCAST").optional(),
-        word("OPTIN").named("OPTIN").optional(), word("OPTOUT").named("OPTOUT").optional(),
-        word("NOLOOP").named("NOLOOP").optional()]),
+        text("prefix").after("PREFIX").optional().several().each_after_token(), word("BCAST").optional(),
+        word("OPTIN").optional(), word("OPTOUT").optional(), word("NOLOOP").optional()]),
     ("client|unblock", &[int("client-id"), one_of("unblock-type", &[word("TIMEOUT"), word("ERROR")]).optional()]),
     ("cluster|addslots", &[int("slot").several()]),
     ("cluster|addslotsrange", &[block("range", &[int("start-slot"), int("end-slot")]).several()]),
@@ -271,41 +277,41 @@ const ARGUMENTS: &[(&str, &[Argument])] = &[
     ("geoadd", &[key(0), one_of("condition", &[word("NX"), word("XX")]).optional().since("6.2.0"),
         word("CH").named("change").optional().since("6.2.0"), block("data", &[double("longitude"), double("latitude"),
         text("member")]).several()]),
-    ("geodist", &[key(0), text("member1"), text("member2"), one_of("unit", &[word("m"), word("km"), word("ft"),
-        word("mi")]).optional()]),
+    ("geodist", &[key(0), text("member1"), text("member2"), one_of("unit", &[word("M"), word("KM"), word("FT"),
+        word("MI")]).optional()]),
     ("geohash", &[key(0), text("member").optional().several()]),
     ("geopos", &[key(0), text("member").optional().several()]),
-    ("georadius", &[key(0), double("longitude"), double("latitude"), double("radius"), one_of("unit", &[word("m"),
-        word("km"), word("ft"), word("mi")]), word("WITHCOORD").optional(), word("WITHDIST").optional(),
+    ("georadius", &[key(0), double("longitude"), double("latitude"), double("radius"), one_of("unit", &[word("M"),
+        word("KM"), word("FT"), word("MI")]), word("WITHCOORD").optional(), word("WITHDIST").optional(),
         word("WITHHASH").optional(), block("count-block", &[int("count").after("COUNT"),
         word("ANY").optional().since("6.2.0")]).optional(), one_of("order", &[word("ASC"), word("DESC")]).optional(),
         one_of("store", &[key(1).named("storekey").after("STORE").shown("key"),
         key(2).named("storedistkey").after("STOREDIST").shown("key")]).optional()]),
-    ("georadius_ro", &[key(0), double("longitude"), double("latitude"), double("radius"), one_of("unit", &[word("m"),
-        word("km"), word("ft"), word("mi")]), word("WITHCOORD").optional(), word("WITHDIST").optional(),
+    ("georadius_ro", &[key(0), double("longitude"), double("latitude"), double("radius"), one_of("unit", &[word("M"),
+        word("KM"), word("FT"), word("MI")]), word("WITHCOORD").optional(), word("WITHDIST").optional(),
         word("WITHHASH").optional(), block("count-block", &[int("count").after("COUNT"),
         word("ANY").optional().since("6.2.0")]).optional(), one_of("order", &[word("ASC"), word("DESC")]).optional()]),
-    ("georadiusbymember", &[key(0), text("member"), double("radius"), one_of("unit", &[word("m"), word("km"), word("ft"),
-        word("mi")]), word("WITHCOORD").optional(), word("WITHDIST").optional(), word("WITHHASH").optional(),
+    ("georadiusbymember", &[key(0), text("member"), double("radius"), one_of("unit", &[word("M"), word("KM"), word("FT"),
+        word("MI")]), word("WITHCOORD").optional(), word("WITHDIST").optional(), word("WITHHASH").optional(),
         block("count-block", &[int("count").after("COUNT"), word("ANY").optional()]).optional(), one_of("order",
         &[word("ASC"), word("DESC")]).optional(), one_of("store", &[key(1).named("storekey").after("STORE").shown("key"),
         key(2).named("storedistkey").after("STOREDIST").shown("key")]).optional()]),
-    ("georadiusbymember_ro", &[key(0), text("member"), double("radius"), one_of("unit", &[word("m"), word("km"), word("ft"),
-        word("mi")]), word("WITHCOORD").optional(), word("WITHDIST").optional(), word("WITHHASH").optional(),
+    ("georadiusbymember_ro", &[key(0), text("member"), double("radius"), one_of("unit", &[word("M"), word("KM"), word("FT"),
+        word("MI")]), word("WITHCOORD").optional(), word("WITHDIST").optional(), word("WITHHASH").optional(),
         block("count-block", &[int("count").after("COUNT"), word("ANY").optional()]).optional(), one_of("order",
         &[word("ASC"), word("DESC")]).optional()]),
     ("geosearch", &[key(0), one_of("from", &[text("member").after("FROMMEMBER"), block("fromlonlat", &[double("longitude"),
         double("latitude")]).after("FROMLONLAT")]), one_of("by", &[block("circle", &[double("radius").after("BYRADIUS"),
-        one_of("unit", &[word("m"), word("km"), word("ft"), word("mi")])]), block("box", &[double("width").after("BYBOX"),
-        double("height"), one_of("unit", &[word("m"), word("km"), word("ft"), word("mi")])])]), one_of("order",
+        one_of("unit", &[word("M"), word("KM"), word("FT"), word("MI")])]), block("box", &[double("width").after("BYBOX"),
+        double("height"), one_of("unit", &[word("M"), word("KM"), word("FT"), word("MI")])])]), one_of("order",
         &[word("ASC"), word("DESC")]).optional(), block("count-block", &[int("count").after("COUNT"),
         word("ANY").optional()]).optional(), word("WITHCOORD").optional(), word("WITHDIST").optional(),
         word("WITHHASH").optional()]),
     ("geosearchstore", &[key(0).named("destination"), key(1).named("source"), one_of("from",
         &[text("member").after("FROMMEMBER"), block("fromlonlat", &[double("longitude"),
         double("latitude")]).after("FROMLONLAT")]), one_of("by", &[block("circle", &[double("radius").after("BYRADIUS"),
-        one_of("unit", &[word("m"), word("km"), word("ft"), word("mi")])]), block("box", &[double("width").after("BYBOX"),
-        double("height"), one_of("unit", &[word("m"), word("km"), word("ft"), word("mi")])])]), one_of("order",
+        one_of("unit", &[word("M"), word("KM"), word("FT"), word("MI")])]), block("box", &[double("width").after("BYBOX"),
+        double("height"), one_of("unit", &[word("M"), word("KM"), word("FT"), word("MI")])])]), one_of("order",
         &[word("ASC"), word("DESC")]).optional(), block("count-block", &[int("count").after("COUNT"),
         word("ANY").optional()]).optional(), word("STOREDIST").optional()]),
     ("get", &[key(0)]),
@@ -353,7 +359,7 @@ const ARGUMENTS: &[(&str, &[Argument])] = &[
     ("info", &[text("section").optional().several()]),
     ("keys", &[pattern("pattern")]),
     ("latency|graph", &[text("event")]),
-    ("latency|histogram", &[text("COMMAND").optional().several()]),
+    ("latency|histogram", &[text("command").optional().several()]),
     ("latency|history", &[text("event")]),
     ("latency|reset", &[text("event").optional().several()]),
     ("lcs", &[key(0).named("key1"), key(0).named("key2"), word("LEN").optional(), word("IDX").optional(),
@@ -377,7 +383,7 @@ const ARGUMENTS: &[(&str, &[Argument])] = &[
     ("ltrim", &[key(0), int("start"), int("stop")]),
     ("memory|usage", &[key(0), int("count").after("SAMPLES").optional()]),
     ("mget", &[key(0).several()]),
-    ("migrate", &[text("host"), int("port"), one_of("key-selector", &[key(0), word("\"\"").named("empty-string")]),
+    ("migrate", &[text("host"), int("port"), one_of("key-selector", &[key(0), word("").named("empty-string")]),
         int("destination-db"), int("timeout"), word("COPY").optional().since("3.0.0"),
         word("REPLACE").optional().since("3.0.0"), one_of("authentication",
         &[text("auth").after("AUTH").shown("password").since("4.0.7"), block("auth2", &[text("username"),
@@ -459,15 +465,15 @@ const ARGUMENTS: &[(&str, &[Argument])] = &[
     ("smembers", &[key(0)]),
     ("smismember", &[key(0), text("member").several()]),
     ("smove", &[key(0).named("source"), key(1).named("destination"), text("member")]),
-    ("sort", &[key(0), pattern("by-pattern").after("BY").shown("pattern").optional(), block("limit", &[int("offset"),
-        int("count")]).after("LIMIT").optional(),
-        pattern("get-pattern").after("GET").shown("pattern").optional().several().each_after_token(), one_of("order",
-        &[word("ASC"), word("DESC")]).optional(), word("ALPHA").named("sorting").optional(),
+    ("sort", &[key(0), pattern("by-pattern").found_by(1).after("BY").shown("pattern").optional(), block("limit",
+        &[int("offset"), int("count")]).after("LIMIT").optional(),
+        pattern("get-pattern").found_by(1).after("GET").shown("pattern").optional().several().each_after_token(),
+        one_of("order", &[word("ASC"), word("DESC")]).optional(), word("ALPHA").named("sorting").optional(),
         key(2).named("destination").after("STORE").optional()]),
-    ("sort_ro", &[key(0), pattern("by-pattern").after("BY").shown("pattern").optional(), block("limit", &[int("offset"),
-        int("count")]).after("LIMIT").optional(),
-        pattern("get-pattern").after("GET").shown("pattern").optional().several().each_after_token(), one_of("order",
-        &[word("ASC"), word("DESC")]).optional(), word("ALPHA").named("sorting").optional()]),
+    ("sort_ro", &[key(0), pattern("by-pattern").found_by(1).after("BY").shown("pattern").optional(), block("limit",
+        &[int("offset"), int("count")]).after("LIMIT").optional(),
+        pattern("get-pattern").found_by(1).after("GET").shown("pattern").optional().several().each_after_token(),
+        one_of("order", &[word("ASC"), word("DESC")]).optional(), word("ALPHA").named("sorting").optional()]),
     ("spop", &[key(0), int("count").optional().since("3.2.0")]),
     ("spublish", &[text("shardchannel"), text("message")]),
     ("srandmember", &[key(0), int("count").optional().since("2.6.0")]),
@@ -489,7 +495,7 @@ const ARGUMENTS: &[(&str, &[Argument])] = &[
     ("wait", &[int("numreplicas"), int("timeout")]),
     ("waitaof", &[int("numlocal"), int("numreplicas"), int("timeout")]),
     ("watch", &[key(0).several()]),
-    ("xack", &[key(0), text("group"), text("ID").several()]),
+    ("xack", &[key(0), text("group"), text("id").several()]),
     ("xadd", &[key(0), word("NOMKSTREAM").optional().since("6.2.0"), block("trim", &[one_of("strategy", &[word("MAXLEN"),
         word("MINID").since("6.2.0")]), one_of("operator", &[word("=").named("equal"),
         word("~").named("approximately")]).optional(), text("threshold"),
@@ -497,11 +503,11 @@ const ARGUMENTS: &[(&str, &[Argument])] = &[
         &[word("*").named("auto-id"), text("id")]), block("data", &[text("field"), text("value")]).several()]),
     ("xautoclaim", &[key(0), text("group"), text("consumer"), text("min-idle-time"), text("start"),
         int("count").after("COUNT").optional(), word("JUSTID").optional()]),
-    ("xclaim", &[key(0), text("group"), text("consumer"), text("min-idle-time"), text("ID").several(),
+    ("xclaim", &[key(0), text("group"), text("consumer"), text("min-idle-time"), text("id").several(),
         int("ms").after("IDLE").optional(), time("unix-time-milliseconds").after("TIME").optional(),
         int("count").after("RETRYCOUNT").optional(), word("FORCE").optional(), word("JUSTID").optional(),
         text("lastid").after("LASTID").optional()]),
-    ("xdel", &[key(0), text("ID").several()]),
+    ("xdel", &[key(0), text("id").several()]),
     ("xgroup|create", &[key(0), text("group"), one_of("id-selector", &[text("id"), word("$").named("new-id")]),
         word("MKSTREAM").optional(), int("entries-read").after("ENTRIESREAD").optional()]),
     ("xgroup|createconsumer", &[key(0), text("group"), text("consumer")]),
@@ -517,10 +523,10 @@ const ARGUMENTS: &[(&str, &[Argument])] = &[
         text("start"), text("end"), int("count"), text("consumer").optional()]).optional()]),
     ("xrange", &[key(0), text("start"), text("end"), int("count").after("COUNT").optional()]),
     ("xread", &[int("count").after("COUNT").optional(), int("milliseconds").after("BLOCK").optional(), block("streams",
-        &[key(0).several(), text("ID").several()]).after("STREAMS")]),
+        &[key(0).several(), text("id").several()]).after("STREAMS")]),
     ("xreadgroup", &[block("group-block", &[text("group"), text("consumer")]).after("GROUP"),
         int("count").after("COUNT").optional(), int("milliseconds").after("BLOCK").optional(), word("NOACK").optional(),
-        block("streams", &[key(0).several(), text("ID").several()]).after("STREAMS")]),
+        block("streams", &[key(0).several(), text("id").several()]).after("STREAMS")]),
     ("xrevrange", &[key(0), text("end"), text("start"), int("count").after("COUNT").optional()]),
     ("xsetid", &[key(0), text("last-id"), int("entries-added").after("ENTRIESADDED").optional().since("7.0.0"),
         text("max-deleted-id").after("MAXDELETEDID").optional().since("7.0.0")]),
@@ -642,8 +648,8 @@ mod tests {
     fn keys_are_those_of_the_specifications() {
         fn check(name: &str, count: usize, arguments: &[Argument]) {
             for argument in arguments {
+                assert!(argument.specification.is_none_or(|index| index < count), "{name}");
                 match argument.kind {
-                    Kind::Key(index) => assert!(index < count, "{name}"),
                     Kind::OneOf(these) | Kind::Block(these) => check(name, count, these),
                     _ => {}
                 }

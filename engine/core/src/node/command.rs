@@ -325,23 +325,19 @@ fn reply_argument(reply: &mut Reply, argument: &Argument) {
     texts.extend(argument.token.map(|token| ("token", token)));
     texts.extend(argument.since.map(|version| ("since", version)));
     texts.extend(argument.until.map(|version| ("deprecated_since", version)));
-    let specification = match argument.kind {
-        Kind::Key(specification) => Some(specification),
-        _ => None,
-    };
     let flags = [
         (argument.is_optional, "optional"),
         (argument.is_several, "multiple"),
         (argument.has_token_each, "multiple_token"),
     ];
     let flags: Vec<&str> = flags.iter().filter(|(is_set, _)| *is_set).map(|(_, name)| *name).collect();
-    let others = [specification.is_some(), !flags.is_empty(), parts.is_some()];
+    let others = [argument.specification.is_some(), !flags.is_empty(), parts.is_some()];
     reply.map(texts.len() + others.into_iter().filter(|is_there| *is_there).count());
     for (name, text) in texts {
         reply.bulk(name.as_bytes());
         reply.bulk(text.as_bytes());
     }
-    if let Some(index) = specification {
+    if let Some(index) = argument.specification {
         reply.bulk(b"key_spec_index");
         reply.integer(index as i64);
     }
@@ -362,7 +358,7 @@ fn kind_of(kind: Kind) -> (&'static str, Option<&'static [Argument]>) {
         Kind::Text => ("string", None),
         Kind::Int => ("integer", None),
         Kind::Double => ("double", None),
-        Kind::Key(_) => ("key", None),
+        Kind::Key => ("key", None),
         Kind::Pattern => ("pattern", None),
         Kind::Time => ("unix-time", None),
         Kind::Word => ("pure-token", None),
