@@ -139,11 +139,8 @@ pub enum Waiting {
     },
     /// WAIT for replicas that never come.
     Replicas,
-    /// A file of SAVE, or of FLUSHALL where there are save points, to be in place.
-    Saved {
-        /// That it could not be written is an error; FLUSHALL has done what it was asked for.
-        or_error: bool,
-    },
+    /// SAVE, until its file is in place.
+    Saved,
     /// BACKUP, until it is complete.
     Backup,
     /// SHUTDOWN, until it happens or fails.

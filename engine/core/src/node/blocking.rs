@@ -47,7 +47,7 @@ impl WaitKind {
             Waiting::Keys { .. } => WaitKind::Keys,
             Waiting::Synced { .. } => WaitKind::Synced,
             Waiting::Replicas => WaitKind::Replicas,
-            Waiting::Saved { .. } => WaitKind::Saved,
+            Waiting::Saved => WaitKind::Saved,
             Waiting::Backup => WaitKind::Backup,
             Waiting::Shutdown => WaitKind::Shutdown,
             Waiting::Paused => WaitKind::Paused,
@@ -352,7 +352,7 @@ impl Node {
             Waiting::Synced { .. } => self.reply_waitaof(session),
             Waiting::Replicas => session.reply.integer(0),
             Waiting::Paused => self.run_kept_input(session, effects),
-            Waiting::Saved { .. }
+            Waiting::Saved
             | Waiting::Backup
             | Waiting::Shutdown
             | Waiting::Config

@@ -537,7 +537,7 @@ impl Node {
             "current_fork_perc": format!("{done:.2}"),
             "current_save_keys_processed": child.map_or(0, |child| child.keys),
             "current_save_keys_total": child.map_or(0, |child| child.keys_total),
-            "rdb_changes_since_last_save": self.store.dirty,
+            "rdb_changes_since_last_save": self.store.dirty.saturating_sub(snapshots.dirty_in_foreground()),
             "rdb_bgsave_in_progress": u8::from(snapshots.is_in_background()),
             "rdb_last_save_time": snapshots.last_save_s,
             "rdb_last_bgsave_status": word(snapshots.has_failed),

@@ -57,7 +57,7 @@ impl Node {
         }
         let _ = session;
         self.begin_snapshot(Origin::Foreground, effects);
-        Ok(Some(Waiting::Saved { or_error: true }))
+        Ok(Some(Waiting::Saved))
     }
 
     pub(super) fn bgsave(
@@ -540,7 +540,7 @@ impl Node {
             self.with_session(client, |node, session| {
                 let Some(blocked) = node.unblock(session) else { return };
                 node.account_for_wait(session, &blocked);
-                if outcome.is_ok || !matches!(blocked.waiting, Waiting::Saved { or_error: true }) {
+                if outcome.is_ok {
                     session.reply.ok()
                 } else {
                     session.reply.error("ERR")

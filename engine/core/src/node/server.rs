@@ -14,7 +14,7 @@ use crate::{
     host::Effects,
     persist::snapshot::Origin,
     resp::Reply,
-    session::{ReplyMode, Session, Waiting},
+    session::{Session, Waiting},
     store::DbKey,
 };
 
@@ -118,8 +118,8 @@ impl Node {
             ConfigSet => return self.config_set(session, request, effects),
             DbSize => session.reply.integer(self.store.db(session.db).len() as i64),
             Debug => return self.debug(session, request, effects),
-            FlushAll => return self.flush(session, request, true, effects),
-            FlushDb => return self.flush(session, request, false, effects),
+            FlushAll => self.flush(session, request, true, effects)?,
+            FlushDb => self.flush(session, request, false, effects)?,
             Info => self.info(session, args),
             Migrate => return self.migrate(session, args, effects),
             LatencyDoctor => self.latency_doctor(session),
@@ -191,7 +191,7 @@ impl Node {
         request: &Request<'_>,
         all: bool,
         effects: &mut Effects,
-    ) -> Result<Option<Waiting>, Error> {
+    ) -> CommandResult {
         match request.args {
             [_] => {}
             [_, mode] if mode.eq_ignore_ascii_case(b"sync") || mode.eq_ignore_ascii_case(b"async") => {}
@@ -203,6 +203,7 @@ impl Node {
         }
         self.invalidate_all();
         self.log_forced(session, request);
+        session.reply.ok();
         if all && self.snapshots.is_in_background() {
             // The snapshot under way would bring the old data back.
             self.kill_child_of_snapshot(effects);
@@ -214,12 +215,8 @@ impl Node {
             && !self.has_child()
         {
             self.begin_snapshot(Origin::Foreground, effects);
-            if session.reply_mode == ReplyMode::On {
-                return Ok(Some(Waiting::Saved { or_error: false }));
-            }
         }
-        session.reply.ok();
-        Ok(None)
+        Ok(())
     }
 
     /// Removes all keys of a database; whoever watches one of them learns of it.

@@ -187,6 +187,12 @@ impl Snapshots {
         self.running.as_ref().map(|running| running.job.ticket)
     }
 
+    /// Changes that a SAVE under way has: whoever asked for it, FLUSHALL above all, does not count them any more.
+    pub fn dirty_in_foreground(&self) -> u64 {
+        let running = self.running.as_ref().filter(|running| running.origin == Origin::Foreground);
+        running.map_or(0, |running| running.dirty_at_cut)
+    }
+
     /// The child runs, or could not be started.
     pub fn forked(&mut self, result: Result<i32, i32>) -> Option<Outcome> {
         let running = self.running.as_mut()?;
