@@ -4,11 +4,12 @@ use std::{
     fs,
     io::{Read, Write},
     net::TcpStream,
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use perdura_harness::{
-    client::{Address, Reply},
+    client::{Address, Client, Reply},
     process::{Server, ServerCommand, TempDir},
 };
 use perdura_tests::start_perdura;
@@ -98,6 +99,17 @@ fn a_snapshot_that_cannot_be_written_refuses_writes_until_one_can() {
     assert!(client.say("SET a 1").unwrap().is_ok());
     fs::create_dir(&dump).unwrap();
     assert_eq!(client.say("SAVE").unwrap(), Reply::Error("ERR".into()));
+    assert!(client.say("SET a 1").unwrap().is_ok(), "who asked for it was told");
+    client.say("BGSAVE").unwrap();
+    let has_failed = |client: &mut Client| {
+        let Reply::Bulk(info) = client.say("INFO persistence").unwrap() else { panic!("INFO is a text") };
+        String::from_utf8_lossy(&info).contains("rdb_last_bgsave_status:err")
+    };
+    let begun = Instant::now();
+    while !has_failed(&mut client) {
+        assert!(begun.elapsed() < Duration::from_secs(20), "the child never failed");
+        thread::sleep(Duration::from_millis(10));
+    }
     let Reply::Error(text) = client.say("SET a 2").unwrap() else { panic!("writes are refused") };
     assert!(text.starts_with("MISCONF Redis is configured to save RDB snapshots"), "{text}");
     assert_eq!(client.say("GET a").unwrap(), Reply::Bulk(b"1".to_vec()), "reads go on");
