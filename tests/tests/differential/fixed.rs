@@ -373,10 +373,7 @@ pub const DIALOGUES: &[(&str, &[&str])] = &[
             "MIGRATE 127.0.0.1 1 nobody 0 100 KEYS a",
             "MIGRATE 127.0.0.1 1 nobody 0 100 COPY REPLACE AUTH",
             "MIGRATE 127.0.0.1 1 nobody 0 100 NOSUCH",
-            "SET k v",
-            "MIGRATE 127.0.0.1 1 k 0 100",
-            "MIGRATE 127.0.0.1 x k 0 100 COPY",
-            "GET k",
+            // Whether a refused connection is an error of connecting or of writing depends there on how fast the kernel is.
             "COMMAND GETKEYS MIGRATE h 1 k 0 100 COPY",
         ],
     ),
