@@ -226,7 +226,7 @@ fn log(lua: &Lua, args: MultiValue) -> Answered {
 // --- Libraries --------------------------------------------------------------------------------------
 
 fn register_function(lua: &Lua, port: &Port, args: MultiValue) -> Answered {
-    let mut library = port.library.borrow_mut();
+    let mut library = port.loading.borrow_mut();
     let Some(library) = &mut *library else {
         return Err(raised(lua, "redis.register_function can only be called on FUNCTION LOAD command"));
     };

@@ -183,9 +183,9 @@ impl State {
     fn load_library(&mut self, library: LibraryId, code: &[u8]) -> Result<Vec<Registered>, String> {
         let function =
             self.compile(code, "@user_function").map_err(|why| format!("Error compiling function: {why}"))?;
-        *self.port.library.borrow_mut() = Some(LoadingLibrary::default());
+        *self.port.loading.borrow_mut() = Some(LoadingLibrary::default());
         let result = self.sandbox.run_loading(&self.lua, &function);
-        let loaded = self.port.library.take().expect("set above");
+        let loaded = self.port.loading.take().expect("set above");
         match result {
             Ok((true, _)) => {}
             Ok((false, error)) => {

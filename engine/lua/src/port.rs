@@ -44,7 +44,7 @@ pub struct Port {
     /// What it changes goes to the log.
     pub is_logged: Cell<bool>,
     /// Set while a library is being loaded.
-    pub library: RefCell<Option<LoadingLibrary>>,
+    pub loading: RefCell<Option<LoadingLibrary>>,
     /// A script or function runs.
     pub is_running: Cell<bool>,
     is_killed: Cell<bool>,
@@ -59,7 +59,7 @@ impl Port {
             yielder: Cell::new(std::ptr::null()),
             protocol: Cell::new(Protocol::Resp2),
             is_logged: Cell::new(true),
-            library: RefCell::new(None),
+            loading: RefCell::new(None),
             is_running: Cell::new(false),
             is_killed: Cell::new(false),
             memory: Cell::new(0),
@@ -93,7 +93,7 @@ impl Port {
 
     /// A slice is over: whether the script has to stop.
     pub fn breathe(&self) -> Option<Halt> {
-        if let Some(library) = &mut *self.library.borrow_mut() {
+        if let Some(library) = &mut *self.loading.borrow_mut() {
             library.slices += 1;
             return (library.slices > LOADING_SLICES_MAX).then_some(Halt::LoadingTooLong);
         }

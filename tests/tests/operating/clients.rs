@@ -24,7 +24,7 @@ use super::{port_of, say, tls::Certificates, tools_of_clients::text};
 
 /// A program of `tests/clients/`, and how to see that what it needs is installed.
 struct Program {
-    library: &'static str,
+    client: &'static str,
     command: &'static [&'static str],
     probe: &'static [&'static str],
 }
@@ -41,10 +41,10 @@ impl Program {
     /// `PERDURA_MUST_RUN=1`, as in `.ci/run`, it must be there.
     fn does_what_applications_do(&self) {
         if !self.run(self.probe, &[]).status.success() {
-            tell_not_run(&format!("{} is not installed (.ci/run does it)", self.library));
+            tell_not_run(&format!("{} is not installed (.ci/run does it)", self.client));
             return;
         }
-        let certificates = Certificates::new(self.library);
+        let certificates = Certificates::new(self.client);
         let (server, tls_port) = certificates.server("no", "yes");
         assert_eq!(say(&mut server.client().unwrap(), "CONFIG SET appendonly yes requirepass secret"), "OK");
         let (port, tls_port) = (port_of(&server).to_string(), tls_port.to_string());
@@ -53,7 +53,7 @@ impl Program {
             let output = self.run(self.command, arguments);
             let said = text(&output);
             let is_good = output.status.success() && said.trim_end().ends_with("all good");
-            assert!(is_good, "{} {arguments:?}: {said}", self.library);
+            assert!(is_good, "{} {arguments:?}: {said}", self.client);
         }
     }
 }
@@ -62,26 +62,26 @@ impl Program {
 fn redis_py_does_what_applications_do() {
     let command = &["python3", "redis_py.py"];
     let probe = &["python3", "-c", "import redis"];
-    Program { library: "redis-py", command, probe }.does_what_applications_do();
+    Program { client: "redis-py", command, probe }.does_what_applications_do();
 }
 
 #[test]
 fn ioredis_does_what_applications_do() {
     let probe = &["node", "-e", "require('ioredis')"];
-    Program { library: "ioredis", command: &["node", "ioredis.js"], probe }.does_what_applications_do();
+    Program { client: "ioredis", command: &["node", "ioredis.js"], probe }.does_what_applications_do();
 }
 
 #[test]
 fn node_redis_does_what_applications_do() {
     let probe = &["node", "-e", "require('redis')"];
-    Program { library: "node-redis", command: &["node", "node_redis.js"], probe }.does_what_applications_do();
+    Program { client: "node-redis", command: &["node", "node_redis.js"], probe }.does_what_applications_do();
 }
 
 #[test]
 fn go_redis_does_what_applications_do() {
     let command = &["go", "run", "go_redis.go"];
     let probe = &["go", "list", "gopkg.in/redis.v5"];
-    Program { library: "go-redis", command, probe }.does_what_applications_do();
+    Program { client: "go-redis", command, probe }.does_what_applications_do();
 }
 
 #[test]
