@@ -39,5 +39,5 @@ pub use profile::Profile;
 pub use rng::SimRng;
 pub use sometimes::{Happening, Sometimes};
 pub use trace::{Entry, Trace};
-pub use volume::Ino;
+pub use volume::{Ino, SECTOR_BYTES};
 pub use world::{Boot, Crash, Delay, End, Step, WALL_STARTS_US, World, WorldConfig};

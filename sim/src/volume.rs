@@ -22,7 +22,7 @@ use bytes::Bytes;
 use crate::profile::{FailedSync, NamesWithSync, Profile};
 
 /// Bytes a device writes at once.
-pub(crate) const SECTOR_BYTES: u64 = 512;
+pub const SECTOR_BYTES: u64 = 512;
 /// Bytes the page cache handles at once; also a file system's block.
 pub(crate) const PAGE_BYTES: u64 = 4096;
 

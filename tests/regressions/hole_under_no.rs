@@ -185,3 +185,33 @@ fn log_with_a_hole_can_be_switched_off() {
         assert_eq!(prefix_len(&mut server), 20);
     });
 }
+
+/// Seed 132 of `--focus hole`, ours: a rewrite was under way whose base is older than the hole. Its end was taken to fill it, the
+/// log was said to be switched off in order, and a loss of power took what only the hole had held.
+#[test]
+fn older_base_does_not_fill_a_hole() {
+    fails_with(Mutant::HoleFilledByOlderBase, || {
+        for seed in 0..20 {
+            let settings = [
+                ("appendonly", "yes"),
+                ("appendfsync", "no"),
+                ("save", "\"\""),
+                ("rdb-key-save-delay", "100000"),
+            ];
+            let mut server = Simulated::on(Profile::Xfs, seed, &settings);
+            server.start().unwrap();
+            let set = |server: &mut Simulated, index: u32| {
+                server.check(&[(format!("SET k{index} {}", "v".repeat(300)).as_str(), "OK")]);
+            };
+            (0..20).for_each(|index| set(&mut server, index));
+            server.say("BGREWRITEAOF");
+            server.wait_ms(200);
+            (20..30).for_each(|index| set(&mut server, index));
+            fail_next_sync(&mut server);
+            server.check(&[("CONFIG SET appendonly no", "OK")]);
+            server.crash(Crash::Power);
+            server.start().unwrap();
+            assert_eq!(prefix_len(&mut server), 30, "seed {seed}");
+        }
+    });
+}

@@ -197,6 +197,8 @@ pub enum Mutant {
     BrokenForgotten,
     /// Records that nobody kept are taken for durable once the log goes on in a fresh file (seed 1578).
     HoleForgotten,
+    /// A rewrite that began before the hole is taken to fill it (focus hole, seed 132).
+    HoleFilledByOlderBase,
     /// A repair that could not sync the file it gives up asks again.
     GivenUpFileSyncedAgain,
     /// A repair whose manifest may not be the one on disk answers for what it wrote (seed 1372).

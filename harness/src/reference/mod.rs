@@ -12,6 +12,8 @@
 mod log;
 mod rdb;
 
+pub(crate) use self::rdb::crc64;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::{Keyspace, Place, Value};

@@ -25,7 +25,7 @@ impl<'a> Reader<'a> {
             return Err("it is none".into());
         }
         let version: u16 = String::from_utf8_lossy(self.take(4)?).parse().map_err(|_| "no version")?;
-        if !(10..=12).contains(&version) {
+        if !(9..=12).contains(&version) {
             return Err(format!("version {version}"));
         }
         let mut keyspace = Keyspace::default();
@@ -419,7 +419,7 @@ fn unpack(mut packed: &[u8], plain_len: usize) -> Outcome<Bytes> {
 }
 
 /// CRC-64 of Jones, bit by bit.
-fn crc64(bytes: &[u8]) -> u64 {
+pub(crate) fn crc64(bytes: &[u8]) -> u64 {
     const POLYNOMIAL: u64 = 0x95ac_9329_ac4b_c9b5;
     bytes.iter().fold(0, |sum, byte| {
         let step = |sum: u64, _| if sum & 1 == 1 { sum >> 1 ^ POLYNOMIAL } else { sum >> 1 };

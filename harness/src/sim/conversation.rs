@@ -345,7 +345,10 @@ impl History {
         // What is switched off is promised once: later changes are not logged any more.
         let is_unlogged = self.is_closing;
         let logging = if self.is_closing { Logging::Off } else { self.logging };
-        self.is_off_asked |= op == Op::Config("appendonly", "no");
+        if let Op::Config("appendonly", word) = op {
+            self.is_off_wanted = word == "no";
+            self.is_off_asked |= self.is_off_wanted;
+        }
         let conversation = self.conversations.get_mut(&client).expect("it has just sent something");
         if has_changed {
             conversation.own_last = last;

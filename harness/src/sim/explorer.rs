@@ -15,6 +15,7 @@ use std::time::Instant;
 
 use perdura_sim::{Crash, Fault, FaultKind, Operation, Profile, WALL_STARTS_US};
 
+use super::inheritance::Inheritance;
 use super::oracle::Violation;
 use super::plan::{Action, Deed, EIO, Ending, Plan, Round};
 use super::run::{Exploration, Options, explore};
@@ -159,7 +160,7 @@ impl Script {
             slow_sync_permille: 0,
             clients: 2,
             wall_start_us: WALL_STARTS_US[0],
-            has_old_log: self.lines.contains(&"old"),
+            inheritance: if self.lines.contains(&"old") { Inheritance::OldLog } else { Inheritance::Nothing },
             rounds,
             damage: None,
         }

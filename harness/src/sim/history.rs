@@ -137,6 +137,8 @@ pub struct History {
     pub(super) is_closing: bool,
     /// Somebody asked for that.
     pub(super) is_off_asked: bool,
+    /// The last word of somebody who switched the log was `no`.
+    pub(super) is_off_wanted: bool,
     /// The disk was told to lose pages: what a kill leaves is then no better known than what a power loss leaves.
     pub is_cache_doubtful: bool,
     /// A stop held commands back; if it fails, they run in an order that nobody saw.
@@ -183,6 +185,7 @@ impl Default for History {
             told_unlogged: 0,
             is_closing: false,
             is_off_asked: false,
+            is_off_wanted: false,
             is_cache_doubtful: false,
             has_held_back: false,
             narrate: None,
@@ -309,6 +312,9 @@ impl History {
     /// How the engine logs now, how long it lets the disk lag behind, and whether it says that changes are logged: only
     /// somebody who asked for `appendonly no` lets it say that they are not.
     pub fn observe_logging(&mut self, logging: Logging, lag_ms: u64, is_logged: bool) {
+        if self.is_off_wanted && logging == Logging::Starting && self.logging != Logging::Starting {
+            self.complain(Violation::Exposure("the log is switched on although nobody asked for it".into()));
+        }
         self.logging = logging;
         self.lag_us = lag_ms * 1_000;
         self.is_off_asked &= logging != Logging::Off;
@@ -436,5 +442,6 @@ impl History {
         self.has_held_back = false;
         self.is_closing = false;
         self.is_off_asked = false;
+        self.is_off_wanted = false;
     }
 }

@@ -17,6 +17,7 @@ pub mod command;
 pub mod conversation;
 pub mod explorer;
 pub mod history;
+pub mod inheritance;
 pub mod mutants;
 pub mod observed;
 pub mod oracle;

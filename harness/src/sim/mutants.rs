@@ -38,13 +38,18 @@ fn scope_of(mutant: Mutant) -> Scope {
     };
     let focus = match mutant {
         // Half a transaction is seen in a log without checksums alone, and only one file system may have one.
-        MultiLeftOpen | OpenMultiApplied | OpenMultiCounted | CopyNotToldApart => Some(Focus::Bare),
-        HoleForgotten | FirstOffsetUnknown | HoleClosedIn | SelectsForNothing => Some(Focus::Hole),
+        MultiLeftOpen | OpenMultiApplied => Some(Focus::Bare),
+        PreambleForgotten | ArityIgnored | CopyNotToldApart | OpenMultiCounted => Some(Focus::Inherited),
+        SettlingNotSaid => Some(Focus::SwitchOn),
+        StraysStayTrue => Some(Focus::Strays),
+        HoleForgotten | HoleFilledByOlderBase | FirstOffsetUnknown | HoleClosedIn | SelectsForNothing => {
+            Some(Focus::Hole)
+        }
         InstalledWhileOff | InstallationForgotten | SwitchOffForgotten | ReopensForNobody => {
             Some(Focus::SwitchBack)
         }
         DoubtfulBaseRemoved => Some(Focus::Directory),
-        ShutdownIgnoresFailure => Some(Focus::FailedStop),
+        ShutdownIgnoresFailure | RotationForgotten => Some(Focus::FailedStop),
         GonePendingForgotten => Some(Focus::Streams),
         CutBeforeRefusal
         | TornFileFollowed
@@ -60,6 +65,15 @@ fn scope_of(mutant: Mutant) -> Scope {
         _ => None,
     };
     Scope { policy, profile: None, focus }
+}
+
+/// Where a mutant of the host shows soonest.
+fn scope_of_host(mutant: HostMutant) -> Scope {
+    match mutant {
+        HostMutant::CutNotSynced => Scope { focus: Some(Focus::CutForbidden), ..Scope::default() },
+        HostMutant::TempNameShared => Scope { focus: Some(Focus::Orphan), ..Scope::default() },
+        _ => Scope::default(),
+    }
 }
 
 /// How a mutant was caught.
@@ -106,7 +120,7 @@ pub fn hunt_mutant(mutant: Mutant, seeds: u64, threads: usize) -> Option<Caught>
 /// Hunts one mutant of the host.
 pub fn hunt_host_mutant(mutant: HostMutant, seeds: u64, threads: usize) -> Option<Caught> {
     let options = Options { host_mutant: Some(mutant), ..Options::default() };
-    hunt(Scope::default(), &options, seeds, threads)
+    hunt(scope_of_host(mutant), &options, seeds, threads)
 }
 
 /// Hunts one mutant of the engine: never, because they are not compiled in.

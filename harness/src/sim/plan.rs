@@ -15,6 +15,7 @@ use perdura_sim::{Crash, Fault, FaultKind, Moment, Operation, Profile, SimRng, W
 use strum::{IntoStaticStr, VariantArray};
 
 pub use self::focus::Focus;
+use super::inheritance::Inheritance;
 use super::workload::{Op, Workload};
 
 /// Everything that will be done.
@@ -32,8 +33,8 @@ pub struct Plan {
     pub clients: usize,
     /// The wall clock at the beginning, microseconds since 1970.
     pub wall_start_us: u64,
-    /// The single file of an older server lies there at the first start.
-    pub has_old_log: bool,
+    /// What lies there at the first start.
+    pub inheritance: Inheritance,
     /// Lives of the server, one after the other.
     pub rounds: Vec<Round>,
     /// What decays while the server is down after the last of them.
@@ -58,8 +59,12 @@ pub enum DamageKind {
     Flip,
     /// A bit of a base flips.
     FlipInBase,
+    /// The lowest bit of a part's kind in the manifest flips: what was in use is to be removed.
+    FlipInManifest,
     /// A sector reads as zeroes.
     ZeroSector,
+    /// A base reads as zeroes.
+    ZeroBase,
     /// A part of the set is gone.
     Vanish,
     /// The manifest is gone.
@@ -228,7 +233,8 @@ impl Plan {
         };
         let policy = scope.policy.unwrap_or(policy);
         let profile = match focus {
-            Some(Focus::Bare) => Profile::Btrfs,
+            // What has no checksums can be recovered from where appends stay in order.
+            Some(Focus::Bare | Focus::Inherited) => Profile::Btrfs,
             _ => PROFILES[rng.index(PROFILES.len())],
         };
         let profile = scope.profile.unwrap_or(profile);
@@ -259,7 +265,8 @@ impl Plan {
         }
         let slow_sync_permille = if focus == Some(Focus::Slow) { 300 } else { [0, 5, 100][rng.index(3)] };
         let wall_start_us = WALL_STARTS_US[if rng.chance(800) { 0 } else { rng.index(WALL_STARTS_US.len()) }];
-        let mut rounds: Vec<Round> = (0..rng.between(2, 5)).map(|_| drawing.round(rng)).collect();
+        let mut rounds: Vec<Round> =
+            (0..rng.between(2, 5)).map(|number| drawing.round(number, rng)).collect();
         // A base of commands has no checksum of its own.
         let can_be_damaged = has_checksums
             && !drawing.has_clock_faults
@@ -268,8 +275,13 @@ impl Plan {
         let is_damaged = rng.chance(120) || matches!(focus, Some(Focus::Decay | Focus::CutForbidden));
         let damage = (can_be_damaged && is_damaged).then(|| drawing.damage(&mut rounds, rng));
         let clients = drawing.clients;
-        let has_old_log = settings.contains(&("appendonly", "yes"))
-            && rng.chance(if focus == Some(Focus::Hole) { 300 } else { 50 });
+        let inheritance = match focus {
+            _ if !settings.contains(&("appendonly", "yes")) => Inheritance::Nothing,
+            Some(Focus::Inherited) => Inheritance::VARIANTS[1 + rng.index(Inheritance::VARIANTS.len() - 1)],
+            Some(Focus::Hole) if rng.chance(300) => Inheritance::OldLog,
+            _ if rng.chance(50) => Inheritance::OldLog,
+            _ => Inheritance::Nothing,
+        };
         Plan {
             seed,
             profile,
@@ -277,7 +289,7 @@ impl Plan {
             slow_sync_permille,
             clients,
             wall_start_us,
-            has_old_log,
+            inheritance,
             rounds,
             damage,
         }
@@ -325,10 +337,10 @@ fn draw_settings(
         ("stop-writes-on-bgsave-error", yes_no(rng, 100)),
     ];
     let fixed = focus.map_or(&[][..], Focus::settings);
-    settings.extend(PERSISTENCE.iter().map(|(name, values)| {
-        let drawn = (*name, values[rng.index(values.len())]);
-        *fixed.iter().find(|(fixed, _)| fixed == name).unwrap_or(&drawn)
-    }));
+    settings.extend(PERSISTENCE.iter().map(|(name, values)| (*name, values[rng.index(values.len())])));
+    for setting in &mut settings {
+        *setting = *fixed.iter().find(|(name, _)| *name == setting.0).unwrap_or(setting);
+    }
     // Small thresholds, so that encodings change while crashes happen.
     settings.extend(ENCODINGS.iter().filter(|_| rng.chance(400)).copied());
     settings
@@ -390,12 +402,12 @@ struct Drawing {
 }
 
 impl Drawing {
-    fn round(&mut self, rng: &mut SimRng) -> Round {
+    fn round(&mut self, number: u64, rng: &mut SimRng) -> Round {
         let count = [0, 5, 40, 80][rng.index(4)];
-        let mut actions: Vec<Action> = (0..count).map(|_| self.action(rng)).collect();
-        let mut ending = self.ending(rng);
-        self.dwell(&mut actions, &mut ending, rng);
-        Round { settings: self.new_settings(rng), actions, ending }
+        let actions = (0..count).map(|_| self.action(rng)).collect();
+        let mut round = Round { actions, ending: self.ending(rng), settings: self.new_settings(rng) };
+        self.dwell(number, &mut round, rng);
+        round
     }
 
     fn add(&mut self, actions: &mut Vec<Action>, deed: Deed, pause_us: u64) {
@@ -405,7 +417,7 @@ impl Drawing {
 
     /// What an operator changes between two lives.
     fn new_settings(&self, rng: &mut SimRng) -> Vec<(&'static str, &'static str)> {
-        if !rng.chance(250) {
+        if !rng.chance(if self.focus == Some(Focus::Bare) { 500 } else { 250 }) {
             return Vec::new();
         }
         let yes_no = if rng.chance(500) { "yes" } else { "no" };
@@ -426,13 +438,15 @@ impl Drawing {
 
     /// What decays after the last life; for a write that goes astray the fault is put among its actions.
     fn damage(&mut self, rounds: &mut [Round], rng: &mut SimRng) -> Damage {
-        let kind = match rng.below(10) {
+        let kind = match rng.below(12) {
             _ if self.focus == Some(Focus::CutForbidden) => DamageKind::Unread,
             0..2 => DamageKind::Flip,
             2 => DamageKind::FlipInBase,
-            3 => DamageKind::ZeroSector,
-            4 => DamageKind::Vanish,
-            5 => DamageKind::VanishManifest,
+            3 => DamageKind::FlipInManifest,
+            4 => DamageKind::ZeroSector,
+            5 => DamageKind::ZeroBase,
+            6 => DamageKind::Vanish,
+            7 => DamageKind::VanishManifest,
             _ => DamageKind::None,
         };
         if kind == DamageKind::None

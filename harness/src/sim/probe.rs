@@ -98,11 +98,18 @@ pub fn look(node: &Node, now: Now, db: usize, key: &Bytes) -> Option<Entry> {
 /// # Panics
 /// INFO does not.
 pub fn waiting_count(node: &Node, now: Now) -> usize {
-    let question = vec![b"INFO".to_vec(), b"clients".to_vec()];
+    info_number(node, now, "blocked_clients").expect("INFO counts those that are blocked") as usize
+}
+
+/// A number that INFO gives under this name, if it does.
+///
+/// # Panics
+/// INFO is not answered.
+pub fn info_number(node: &Node, now: Now, name: &str) -> Option<u64> {
+    let question = vec![b"INFO".to_vec()];
     let replies = Questioner::of(node.clone(), now).ask(&[question]).expect("INFO is always answered");
     let text = String::from_utf8_lossy(replies[0].as_bytes().unwrap_or_default()).into_owned();
-    let count = text.lines().find_map(|line| line.strip_prefix("blocked_clients:")?.trim().parse().ok());
-    count.expect("INFO clients counts those that are blocked")
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.trim().parse().ok())
 }
 
 /// Bytes that an engine still counts for data after every key was deleted; none if keys stay that nobody sees any more. The

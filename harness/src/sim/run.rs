@@ -8,23 +8,23 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use perdura_core::host::{Disk as _, Engine, FileId, FileStep, Signal};
+use perdura_core::host::{Engine, Signal};
 use perdura_core::node::Node;
 use perdura_core::persist::recovery::Case;
 use perdura_core::time::Now;
 use perdura_sim::{
     ClientKey, Crash, Delay, End, Entry as Operated, FaultKind, HostMutant, Moment, Operation, PowerLoss,
-    SimDisk, SimRng, Sometimes, Step, World, WorldConfig,
+    SECTOR_BYTES, SimDisk, SimRng, Sometimes, Step, World, WorldConfig,
 };
 
 use super::history::{Death, History, Logging};
 use super::observed::{Notes, Observed};
 use super::oracle::start::{Start, check_end};
-use super::oracle::{Violation, artefacts, durability, instant, leftovers, memory};
+use super::oracle::{Violation, artefacts, durability, exposure, instant, leftovers, memory};
 use super::plan::{Action, Damage, DamageKind, Deed, Ending, Plan};
 use super::probe::{self, Found, Settings, boot, config_of};
 use super::workload::Op;
-use crate::model::{Digest, Entry, Keyspace, Value};
+use crate::model::{Digest, Keyspace};
 
 /// How a run is made and watched.
 #[derive(Clone, Debug)]
@@ -197,9 +197,10 @@ impl Runner {
         if options.narrate.is_some() {
             world.disk_mut().record_everything();
         }
-        if plan.has_old_log {
-            leave_old_log(&mut world, &mut history);
-        }
+        plan.inheritance.leave_on(world.disk_mut());
+        let keyspace = plan.inheritance.keyspace();
+        history.states[0].digest = Digest::of(&keyspace);
+        history.states[0].keyspace = keyspace;
         let notes = Rc::new(RefCell::new(history));
         Runner {
             world,
@@ -227,6 +228,9 @@ impl Runner {
     }
 
     fn play(&mut self, plan: &Plan) -> Result<(), Violation> {
+        if plan.inheritance.is_refused() {
+            return self.expect_refusal();
+        }
         let mut death = Death::Kill;
         for round in &plan.rounds {
             let crash = match round.ending {
@@ -254,6 +258,7 @@ impl Runner {
             return self.start_damaged(damage, death);
         }
         // Whatever happened, the last start serves, and is tidy once it had time. Orphans are gone by then.
+        self.settings.insert("rdb-key-save-delay", "0"); // Nor has a snapshot to take for ever.
         self.start(death, None)?;
         let end = self.world.crash(Crash::Group).expect("a server was running");
         self.start(death_of(end, Death::Kill), None)?;
@@ -299,6 +304,17 @@ impl Runner {
     }
 
     // --- Starting -----------------------------------------------------------------------------------------
+
+    /// What lies there must not be served, nor touched.
+    fn expect_refusal(&mut self) -> Result<(), Violation> {
+        let before = contents(self.world.disk());
+        match self.try_start() {
+            Some(End::Exited(1)) if contents(self.world.disk()) == before => Ok(()),
+            Some(End::Exited(1)) => Err(Violation::Refused("and changed files".into())),
+            Some(end) => Err(Violation::Ended(format!("{end:?}"))),
+            None => Err(Violation::NeverWas("what should have been refused is served".into())),
+        }
+    }
 
     /// Starts a server and judges what it serves. `Some` if it was crashed on the way.
     fn start(&mut self, death: Death, crash: Option<(Crash, u64, Moment)>) -> Result<Option<End>, Violation> {
@@ -396,8 +412,12 @@ impl Runner {
         let is_whole = |path: &&String| !path.contains("cut-") && !path.contains("temp");
         let paths: Vec<&String> = match damage.kind {
             DamageKind::Vanish => files.keys().filter(is_part).filter(is_whole).collect(),
-            DamageKind::VanishManifest => files.keys().filter(|path| *path == MANIFEST).collect(),
-            DamageKind::FlipInBase => files.keys().filter(|path| path.ends_with(".base.rdb")).collect(),
+            DamageKind::VanishManifest | DamageKind::FlipInManifest => {
+                files.keys().filter(|path| *path == MANIFEST).collect()
+            }
+            DamageKind::FlipInBase | DamageKind::ZeroBase => {
+                files.keys().filter(|path| path.ends_with(".base.rdb")).collect()
+            }
             // A base of commands has no checksum of its own.
             _ => files
                 .keys()
@@ -407,8 +427,19 @@ impl Runner {
                 .collect(),
         };
         let Some(path) = paths.get((damage.pick % paths.len().max(1) as u64) as usize) else { return };
-        let (offset, bit) = ((damage.pick >> 16) % files[*path].max(1), (damage.pick >> 60) as u8);
+        let (mut offset, mut bit) = ((damage.pick >> 16) % files[*path].max(1), (damage.pick >> 60) as u8);
         match damage.kind {
+            DamageKind::FlipInManifest => {
+                let kinds = kinds_in(disk.peek(path).unwrap_or_default());
+                let Some(at) = kinds.get(offset as usize % kinds.len().max(1)) else { return };
+                (offset, bit) = (*at, 0);
+                disk.rot(path, offset, bit);
+            }
+            DamageKind::ZeroBase => {
+                offset = 0;
+                let len = files[*path];
+                (0..len).step_by(SECTOR_BYTES as usize).for_each(|at| _ = disk.zero_sector(path, at));
+            }
             DamageKind::Flip | DamageKind::FlipInBase => drop(disk.rot(path, offset, bit)),
             DamageKind::ZeroSector => drop(disk.zero_sector(path, offset)),
             DamageKind::Vanish | DamageKind::VanishManifest => drop(disk.vanish(path)),
@@ -740,7 +771,7 @@ impl Runner {
         // Torn tails are what crashes leave: an operator who wants to start has them cut.
         settings.insert("aof-load-truncated", "yes");
         let has_set = self.world.disk().files().contains_key(MANIFEST);
-        if self.notes.borrow().logging != Logging::Off || has_set {
+        if matches!(self.notes.borrow().logging, Logging::On(_)) || has_set {
             settings.insert("appendonly", "yes");
         }
         settings
@@ -887,6 +918,7 @@ impl Runner {
             && is_read
         {
             check_artefacts(node, &disk, now)?;
+            check_size(node, &disk, now)?;
         }
         let state = self.judge_found(found, now, floor_death, with_log)?;
         self.tell(|| format!("{:>12} probe   state {state} comes back", now.mono_us));
@@ -958,30 +990,29 @@ fn check_artefacts(node: &Node, disk: &SimDisk, now: Now) -> Result<(), Violatio
     artefacts::check(&contents(disk), with_log, &probe::read(node, now), now.wall_ms())
 }
 
+/// What INFO says of the files of a set that was just loaded.
+fn check_size(node: &Node, disk: &SimDisk, now: Now) -> Result<(), Violation> {
+    if !node.start_cases().contains(&Case::SetLoaded) {
+        return Ok(());
+    }
+    let manifest = String::from_utf8_lossy(disk.peek(MANIFEST).unwrap_or_default()).into_owned();
+    let name_of = |line: &str| {
+        let (name, kind) = line.strip_prefix("file ")?.split_once(" seq ")?;
+        (!kind.contains(" type h")).then(|| format!("appendonlydir/{name}"))
+    };
+    let files = disk.files();
+    let len = manifest.lines().filter_map(name_of).filter_map(|path| files.get(&path)).sum();
+    exposure::check_size(probe::info_number(node, now, "aof_current_size"), len)
+}
+
 /// Of a thousand probes the files of so many are read by another reader.
 const READ_PERMILLE: u32 = 250;
 
-/// The single file of an older server lies in the directory, durable.
-fn leave_old_log(world: &mut World<Observed>, history: &mut History) {
-    let mut log = b"*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n".to_vec();
-    for key in ["s0", "s1"] {
-        log.extend_from_slice(format!("*3\r\n$3\r\nSET\r\n$2\r\n{key}\r\n$3\r\nold\r\n").as_bytes());
-        let entry = Entry::lasting(Value::String(b"old".to_vec()));
-        history.states[0].keyspace.insert(0, key.into(), entry);
-    }
-    history.states[0].digest = Digest::of(&history.states[0].keyspace);
-    let file = FileId(u32::MAX - 3);
-    let steps = [
-        FileStep::CreateExclusive { file, path: "appendonly.aof".into() },
-        FileStep::Append { file, bytes: log.into() },
-        FileStep::Sync { file },
-        FileStep::SyncDir { path: String::new() },
-    ];
-    let disk = world.disk_mut();
-    let process = disk.spawn();
-    let mut handle = disk.handle(process);
-    steps.iter().for_each(|step| handle.perform(step).expect("nothing fails before the first start"));
-    disk.kill(process);
+/// Where the kinds of its parts stand in a manifest.
+fn kinds_in(manifest: &[u8]) -> Vec<u64> {
+    let word = b" type ";
+    let found = manifest.windows(word.len() + 1).enumerate().filter(|(_, text)| text.starts_with(word));
+    found.map(|(at, _)| (at + word.len()) as u64).collect()
 }
 
 /// Where a set's files are listed.

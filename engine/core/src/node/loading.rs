@@ -137,6 +137,8 @@ pub(super) struct Loading {
     reason: Reason,
     choice: Option<Choice>,
     manifest: Manifest,
+    /// The single file of an older server still lies where that left it: it is moved once nothing speaks against serving it.
+    is_unmoved: bool,
     sources: VecDeque<Source>,
     reading: Option<Reading>,
     db: usize,
@@ -173,6 +175,7 @@ impl Loading {
             reason,
             choice: None,
             manifest: Manifest::default(),
+            is_unmoved: false,
             sources: VecDeque::new(),
             reading: None,
             db: 0,
@@ -239,7 +242,7 @@ impl Node {
         self.end_slice();
         match result {
             Ok(false) => self.loading = Some(loading),
-            Ok(true) => self.finish_loading(&loading, disk, effects),
+            Ok(true) => self.finish_loading(&mut loading, disk, effects),
             Err(refusal) => self.refuse_to_load(&loading, &refusal, effects),
         }
     }
@@ -325,8 +328,15 @@ impl Node {
                 });
             }
             Choice::Upgrade => {
-                manifest = recovery::upgrade(&names, &mut self.ids, disk)?;
-                self.add_set_sources(loading, &manifest, disk)?;
+                manifest = recovery::upgraded(&names);
+                loading.is_unmoved = true;
+                let path = names.prefix.clone();
+                let is_rdb = recovery::read_range(&path, 0, rdb::MAGIC.len(), disk)? == rdb::MAGIC;
+                loading.base_len = disk.len(&path)?.unwrap_or(0);
+                loading.sources.push_back(match is_rdb {
+                    true => Source::Rdb { path, is_base: true },
+                    false => Source::Log(SetFile::alone(path.clone(), path, loading.base_len, false)),
+                });
             }
             Choice::Set => self.add_set_sources(loading, &manifest, disk)?,
         }
@@ -337,6 +347,15 @@ impl Node {
         loading.manifest = manifest;
         loading.choice = Some(choice);
         self.measure(loading, disk)
+    }
+
+    /// Moves the file of an older server into the set, if that is what was loaded.
+    fn move_old_file(&mut self, loading: &mut Loading, disk: &mut dyn Disk) -> Result<(), Refusal> {
+        if core::mem::take(&mut loading.is_unmoved) {
+            recovery::upgrade(&self.aof.names, &loading.manifest, &mut self.ids, disk)?;
+            self.measure(loading, disk)?;
+        }
+        Ok(())
     }
 
     fn add_set_sources(
@@ -653,6 +672,7 @@ impl Node {
         if mutant::is(Mutant::TailNotCut) {
             return Ok(());
         }
+        self.move_old_file(loading, disk)?;
         let names = self.aof.names.clone();
         let mut followers = Vec::new();
         for part in loading.manifest.followers(name) {
@@ -822,7 +842,7 @@ impl Node {
         }
     }
 
-    fn finish_loading(&mut self, loading: &Loading, disk: &mut dyn Disk, effects: &mut Effects) {
+    fn finish_loading(&mut self, loading: &mut Loading, disk: &mut dyn Disk, effects: &mut Effects) {
         self.store.dirty = 0;
         match loading.reason {
             Reason::Start => {
@@ -852,10 +872,11 @@ impl Node {
 
     fn finish_start(
         &mut self,
-        loading: &Loading,
+        loading: &mut Loading,
         disk: &mut dyn Disk,
         effects: &mut Effects,
     ) -> Result<(), Refusal> {
+        self.move_old_file(loading, disk)?;
         let names = self.aof.names.clone();
         let elapsed = (self.now.mono_us - loading.started_us) as f64 / 1e6;
         match loading.choice.as_ref().expect("chosen") {
@@ -1052,7 +1073,7 @@ impl Node {
         };
         let base = names.base(manifest.next_base_seq(), form);
         let file = self.ids.file();
-        let temp = "temp-rewriteaof-start.aof";
+        let temp = recovery::START_TEMP;
         let written = {
             let mut encoder: alloc::boxed::Box<dyn Encoder + '_> = match form {
                 SnapshotForm::AofBaseCommands => alloc::boxed::Box::new(self.commands_encoder()),

@@ -175,6 +175,8 @@ struct Rewrite {
     started_us: u64,
     /// When its image was frozen, milliseconds since 1970, by the clock of `closing_ms`.
     cut_ms: u64,
+    /// The log's offset then.
+    cut_at: Offset,
     /// Nobody wants its base any more, but what the rotation tells is still to come.
     is_called_off: bool,
 }
@@ -571,6 +573,7 @@ impl AppendOnly {
             end: None,
             started_us: now.mono_us,
             cut_ms: self.closing_ms(now),
+            cut_at: self.journal.offset_buffered(),
             is_called_off: false,
         });
     }
@@ -894,11 +897,11 @@ impl AppendOnly {
         self.stats.failures_consecutive = 0;
         self.retry_at_us = 0;
         self.stats.last_s = Some(now.mono_us.saturating_sub(rewrite.started_us) / 1_000_000);
+        self.journal.fill_hole(rewrite.cut_at);
         // A base that was asked for while AOF was off, and AOF switched on since: the set still needs one of its own.
         if rewrite.purpose == Purpose::Enable {
             self.finish_enabling();
         }
-        self.journal.fill_hole();
         self.rewrite = None;
         tracing::info!("Background AOF rewrite finished successfully");
         self.clean_up(now, ids, effects);

@@ -154,8 +154,9 @@ pub struct Journal {
     offset_owed: Offset,
     /// Where the last sync reached. Behind a hole `offset_synced` does not follow.
     offset_covered: Offset,
-    /// A file that was given up may lack records that nobody kept (`no`): nothing is durable before a rewrite has ended.
-    has_hole: bool,
+    /// A file that was given up may lack records below this that nobody kept (`no`): nothing is durable before a rewrite has
+    /// ended that began no earlier.
+    hole_end: Option<Offset>,
     /// When `is_closing` began, milliseconds since 1970: what came later is not in the log.
     closing_since_ms: u64,
     stats: JournalStats,
@@ -224,7 +225,7 @@ impl Journal {
             broken: None,
             offset_owed: 0,
             offset_covered: 0,
-            has_hole: false,
+            hole_end: None,
             closing_since_ms: 0,
             stats: JournalStats::default(),
         }
@@ -266,12 +267,13 @@ impl Journal {
 
     /// Records are missing from the files that only a rewrite brings back.
     pub fn has_hole(&self) -> bool {
-        self.has_hole
+        self.hole_end.is_some()
     }
 
-    /// A rewrite has ended: its base holds what was missing.
-    pub fn fill_hole(&mut self) {
-        if core::mem::take(&mut self.has_hole) {
+    /// A rewrite has ended whose base holds everything up to `base`: with it what was missing below.
+    pub fn fill_hole(&mut self, base: Offset) {
+        let is_filled = |end: &mut Offset| *end <= base || mutant::is(Mutant::HoleFilledByOlderBase);
+        if self.hole_end.take_if(is_filled).is_some() {
             self.offset_synced = self.offset_covered;
         }
     }
@@ -541,7 +543,7 @@ impl Journal {
         assert!(self.offset_synced <= covered); // Never back…
         assert!(covered <= self.offset_written); // …and never durable before written.
         self.offset_covered = covered;
-        if !self.has_hole {
+        if !self.has_hole() {
             self.offset_synced = covered;
             self.let_go = self.let_go.filter(|(end, _)| *end > covered);
         }
@@ -811,6 +813,7 @@ impl Journal {
         Salvage {
             old_len: self.file_len_written - retained_file_bytes,
             bytes: Bytes::from(bytes),
+            start,
             end,
             is_whole: start == self.offset_synced,
         }
@@ -826,8 +829,10 @@ impl Journal {
         self.syncing = None;
         self.offset_written = salvage.end;
         self.offset_covered = salvage.end;
-        self.has_hole |= !salvage.is_whole && !mutant::is(Mutant::HoleForgotten);
-        if !self.has_hole {
+        if !salvage.is_whole && !mutant::is(Mutant::HoleForgotten) {
+            self.hole_end = Some(salvage.start);
+        }
+        if !self.has_hole() {
             self.offset_synced = salvage.end;
             self.let_go = None;
         }
@@ -859,6 +864,8 @@ pub struct Salvage {
     pub old_len: u64,
     /// What the fresh file begins with.
     pub bytes: Bytes,
+    /// The log's offset before it.
+    pub start: Offset,
     /// The log's offset after it.
     pub end: Offset,
     /// Nothing below it is in doubt. Under `appendfsync no` written batches are not kept, so after a failure only a

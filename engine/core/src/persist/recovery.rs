@@ -331,19 +331,27 @@ pub fn read_range(path: &str, offset: u64, len: usize, disk: &mut dyn Disk) -> R
     Ok(bytes)
 }
 
-/// Moves the single file of an older server into a set: manifest first, then the file, so that it can be done again.
+/// The set that the single file of an older server becomes.
+pub fn upgraded(names: &Names) -> Manifest {
+    Manifest { base: Some(Part { name: names.prefix.clone(), seq: 1 }), ..Manifest::default() }
+}
+
+/// Moves the single file of an older server into its set: manifest first, then the file, so that it can be done again.
 ///
 /// # Errors
 /// The first step that failed.
-pub fn upgrade(names: &Names, ids: &mut Ids, disk: &mut dyn Disk) -> Result<Manifest, Refusal> {
-    let manifest =
-        Manifest { base: Some(Part { name: names.prefix.clone(), seq: 1 }), ..Manifest::default() };
+pub fn upgrade(
+    names: &Names,
+    manifest: &Manifest,
+    ids: &mut Ids,
+    disk: &mut dyn Disk,
+) -> Result<(), Refusal> {
     let mut steps = vec![
         FileStep::CreateDir { path: names.dir.clone() },
         FileStep::SyncDir { path: String::new() },
         FileStep::SyncPath { path: names.prefix.clone() },
     ];
-    steps.extend(names.manifest_steps(&manifest, ids));
+    steps.extend(names.manifest_steps(manifest, ids));
     steps.extend([
         FileStep::Rename { from: names.prefix.clone(), to: names.path(&names.prefix) },
         FileStep::SyncDir { path: names.dir.clone() },
@@ -351,7 +359,7 @@ pub fn upgrade(names: &Names, ids: &mut Ids, disk: &mut dyn Disk) -> Result<Mani
     ]);
     perform_all(&steps, disk)?;
     tracing::info!("Successfully migrated an old-style AOF to the append-only directory {}", names.dir);
-    Ok(manifest)
+    Ok(())
 }
 
 /// Performs steps in order.
@@ -501,7 +509,10 @@ pub fn sweep(names: &Names, manifest: &Manifest, disk: &mut dyn Disk) -> Result<
     Ok(())
 }
 
-/// Whether a name is that of a temporary file: `temp-<pid>.rdb`, `temp-rewriteaof[-bg]-<pid>.aof`.
+/// The temporary file of a base that a start writes.
+pub const START_TEMP: &str = "temp-rewriteaof-start.aof";
+
+/// Whether a name is that of a temporary file: `temp-<pid>.rdb`, `temp-rewriteaof[-bg]-<pid>.aof`, or that of a start.
 fn is_temp(name: &str) -> bool {
     let middle = name.strip_prefix("temp-").and_then(|rest| match rest.strip_suffix(".rdb") {
         Some(pid) => Some(pid),
@@ -510,7 +521,7 @@ fn is_temp(name: &str) -> bool {
             Some(rest.strip_prefix("bg-").unwrap_or(rest))
         }
     });
-    middle.is_some_and(|pid| pid.parse::<i32>().is_ok())
+    name == START_TEMP || middle.is_some_and(|pid| pid.parse::<i32>().is_ok())
 }
 
 /// Makes what lies in the directory without a manifest count for nothing: a server that starts without the log serves

@@ -42,6 +42,19 @@ pub fn hold_to(history: &mut History, reply: &Reply, state: usize) -> Result<(),
     Ok(())
 }
 
+/// Judges what INFO says the set's files take up together, bytes, just after a start (W27).
+///
+/// # Errors
+/// It is something else, or nothing.
+pub fn check_size(said: Option<u64>, files: u64) -> Result<(), Violation> {
+    match said {
+        Some(said) if said == files => Ok(()),
+        said => {
+            Err(Violation::Exposure(format!("aof_current_size is {said:?}, the files have {files} bytes")))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,5 +99,12 @@ mod tests {
     fn what_info_cannot_say_is_a_violation() {
         assert!(floors_after("0", "12").is_err());
         assert!(hold_to(&mut History::default(), &Reply::Null, 1).is_err());
+    }
+
+    #[test]
+    fn a_size_that_is_not_that_of_the_files_is_a_violation() {
+        assert_eq!(check_size(Some(9), 9), Ok(()));
+        assert!(check_size(Some(12), 9).is_err());
+        assert!(check_size(None, 9).is_err());
     }
 }

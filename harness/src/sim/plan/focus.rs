@@ -6,10 +6,10 @@
 //!
 //! Not here: drawing everything else (`../plan.rs`), which mutant is hunted where (`../mutants.rs`).
 
-use perdura_sim::{Crash, Fault, FaultKind, Operation, SimRng};
+use perdura_sim::{Crash, Fault, FaultKind, Moment, Operation, SimRng};
 use strum::VariantArray;
 
-use super::{Action, Deed, Drawing, EIO, Ending, Policy};
+use super::{Action, Deed, Drawing, EIO, Ending, Policy, Round};
 use crate::sim::workload::Op;
 
 /// What a plan dwells on: a rare place that chance alone would come to once in thousands of plans.
@@ -19,7 +19,7 @@ pub enum Focus {
     Streams,
     /// Under `no` the sync of a rotation fails, and the power goes before the rewrite has ended that makes it good.
     Hole,
-    /// AOF is switched off again while its first base is being put in place.
+    /// AOF is switched off again while its first base is being put in place, or while its last sync takes long.
     SwitchBack,
     /// A directory's sync fails during a rewrite.
     Directory,
@@ -36,17 +36,29 @@ pub enum Focus {
     Slow,
     /// A key outlives the time that the base of the set has for it.
     Outlived,
+    /// What another server left is the beginning.
+    Inherited,
+    /// AOF is switched on under `always`, and INFO is asked from when on it counts.
+    SwitchOn,
+    /// A child outlives its server and meets that of the next one.
+    Orphan,
+    /// A crash cuts the making of the first set short, and the server goes on without AOF before it is switched on again.
+    Strays,
 }
 
 impl Focus {
     pub(super) fn policy(self, rng: &mut SimRng) -> Policy {
         match self {
             Focus::Hole => Policy::No,
-            Focus::SwitchBack => Policy::Switching,
+            Focus::SwitchBack | Focus::SwitchOn | Focus::Strays => Policy::Switching,
             Focus::Slow => Policy::Everysec,
-            Focus::Streams | Focus::Directory | Focus::FailedStop | Focus::Bare | Focus::Outlived => {
-                Policy::VARIANTS[rng.index(3)]
-            }
+            Focus::Streams
+            | Focus::Directory
+            | Focus::FailedStop
+            | Focus::Bare
+            | Focus::Outlived
+            | Focus::Inherited => Policy::VARIANTS[rng.index(3)],
+            Focus::Orphan => [Policy::Rdb, Policy::Always, Policy::Everysec][rng.index(3)],
             // What is torn has a file after it, or not, only where syncs are rare.
             Focus::Decay | Focus::CutForbidden => [Policy::Everysec, Policy::No][rng.index(2)],
         }
@@ -56,6 +68,7 @@ impl Focus {
         match self {
             Focus::Streams => &[("aof-use-rdb-preamble", "no")],
             Focus::Decay | Focus::CutForbidden => &[("aof-use-rdb-preamble", "yes")],
+            Focus::Strays => &[("appendonly", "no"), ("save", "\"\"")],
             _ => &[],
         }
     }
@@ -63,15 +76,15 @@ impl Focus {
 
 impl Drawing {
     /// Brings a round to what the plan dwells on.
-    pub(super) fn dwell(&mut self, actions: &mut Vec<Action>, ending: &mut Ending, rng: &mut SimRng) {
+    pub(super) fn dwell(&mut self, number: u64, round: &mut Round, rng: &mut SimRng) {
+        let Round { settings, actions, ending } = round;
         match self.focus {
             Some(Focus::Hole) if self.has_faults && rng.chance(600) => {
-                self.leave_hole(actions, rng);
-                *ending = Ending::Crash(Crash::Power, rng.below(20_000));
+                settings.push(("rdb-key-save-delay", "0"));
+                *ending = self.leave_hole(actions, rng);
             }
             Some(Focus::FailedStop) if self.has_faults && rng.chance(600) => {
-                let skip = rng.below(3) as u32;
-                self.fail_sync(actions, skip, 0);
+                self.fail_before_stop(actions, rng);
                 let ways: [&[&str]; 4] = [&[], &["nosave"], &["nosave", "now"], &["save"]];
                 *ending = Ending::Shutdown(ways[rng.index(4)]);
             }
@@ -80,9 +93,24 @@ impl Drawing {
                 self.switch_back(actions, rng);
                 *ending = Ending::Crash(Crash::Power, rng.below(20_000));
             }
+            Some(Focus::SwitchOn) if rng.chance(600) => {
+                self.switch_on(actions, rng);
+                *ending = Ending::Crash(Crash::Power, 0);
+            }
             Some(Focus::Outlived) if rng.chance(600) => self.outlive_base(actions, rng),
-            // Decay finds something in a base only behind a rewrite.
-            Some(Focus::Decay) if rng.chance(500) => self.ask(actions, Op::BgRewrite, rng.below(50_000)),
+            // Decay finds something in a base only behind a rewrite, and now and then nothing else.
+            Some(Focus::Decay) if rng.chance(500) => {
+                self.ask(actions, Op::BgRewrite, rng.below(50_000));
+                if rng.chance(400) {
+                    *ending = Ending::Crash(Crash::Group, 3_000_000);
+                }
+            }
+            Some(Focus::Orphan) => self.leave_orphan(round, rng),
+            Some(Focus::Inherited) if number == 0 && rng.chance(600) => {
+                let crash = [Crash::Power, Crash::Group][rng.index(2)];
+                *ending = Ending::CrashInRecovery(crash, rng.below(40), Moment::After);
+            }
+            Some(Focus::Strays) => self.leave_strays(number, round, rng),
             _ => {}
         }
     }
@@ -96,32 +124,111 @@ impl Drawing {
         self.ask(actions, Op::Data(command), pause_us);
     }
 
-    fn fail_sync(&mut self, actions: &mut Vec<Action>, skip: u32, pause_us: u64) {
-        let (operation, kind) = (Operation::Fdatasync, FaultKind::Errno(EIO));
-        self.add(actions, Deed::Fault(Fault { operation, path: "incr".into(), skip, kind }), pause_us);
+    fn hit_sync(&mut self, path: &str, kind: FaultKind, skip: u32, actions: &mut Vec<Action>, pause_us: u64) {
+        let fault = Fault { operation: Operation::Fdatasync, path: path.into(), skip, kind };
+        self.add(actions, Deed::Fault(fault), pause_us);
     }
 
-    /// The sync of a rotation fails while a rewrite begins that takes long, and the log goes on.
-    fn leave_hole(&mut self, actions: &mut Vec<Action>, rng: &mut SimRng) {
-        self.ask(actions, Op::Config("rdb-key-save-delay", "100000"), 0);
+    /// The sync that closes a file fails, and the log goes on: the file is changed for a rewrite that takes long, or AOF is
+    /// switched off, or the server is asked to stop and cannot.
+    fn leave_hole(&mut self, actions: &mut Vec<Action>, rng: &mut SimRng) -> Ending {
+        let what = rng.below(6);
+        let delay = if what == 0 { "10000000" } else { "100000" };
+        self.ask(actions, Op::Config("rdb-key-save-delay", delay), 0);
         for _ in 0..rng.between(2, 8) {
             self.change_something(actions, 1_000, rng);
         }
-        self.fail_sync(actions, 0, 1_000);
-        self.ask(actions, Op::BgRewrite, 0);
-        for _ in 0..rng.below(4) {
-            self.change_something(actions, rng.below(30_000), rng);
+        self.hit_sync("incr", FaultKind::Errno(EIO), 0, actions, 1_000);
+        match what {
+            0 => return Ending::Shutdown(&["nosave"]),
+            1 => {
+                self.ask(actions, Op::Config("appendonly", "no"), 0);
+                self.change_something(actions, 0, rng);
+                self.ask(actions, Op::Save, rng.below(30_000));
+            }
+            _ => {
+                self.ask(actions, Op::BgRewrite, 0);
+                for _ in 0..rng.below(4) {
+                    self.change_something(actions, rng.below(30_000), rng);
+                }
+            }
+        }
+        Ending::Crash(Crash::Power, rng.below(20_000))
+    }
+
+    /// A sync fails just before the server is to stop, perhaps that of a rewrite which has just begun.
+    fn fail_before_stop(&mut self, actions: &mut Vec<Action>, rng: &mut SimRng) {
+        self.hit_sync("incr", FaultKind::Errno(EIO), rng.below(3) as u32, actions, 0);
+        if rng.chance(500) {
+            self.change_something(actions, 0, rng);
+            self.change_something(actions, 1_000, rng);
+            self.ask(actions, Op::BgRewrite, 0);
+            self.ask(actions, Op::Info, rng.below(12_000));
         }
     }
 
-    /// AOF is switched off, on, and off again before its first base is in place; then a snapshot is the newer one.
+    /// The server is killed, its child writes on, and the next server has one as well.
+    fn leave_orphan(&mut self, round: &mut Round, rng: &mut SimRng) {
+        let op = if rng.chance(500) { Op::BgRewrite } else { Op::BgSave };
+        let mut actions = Vec::new();
+        self.ask(&mut actions, Op::Config("rdb-key-save-delay", "20000"), 0);
+        self.ask(&mut actions, op, rng.below(100_000));
+        round.actions.truncate(5);
+        round.actions.splice(0..0, actions);
+        round.ending = Ending::Crash(Crash::Server, rng.below(400_000));
+    }
+
+    /// AOF is switched off, on, and off again before its first base is in place, while the disk may be slow or fail; then a
+    /// snapshot is the newer one.
     fn switch_back(&mut self, actions: &mut Vec<Action>, rng: &mut SimRng) {
         self.change_something(actions, 0, rng);
-        for (value, pause_us) in [("no", 0), ("yes", 200_000), ("no", rng.below(80_000))] {
-            self.ask(actions, Op::Config("appendonly", value), pause_us);
-            self.change_something(actions, 0, rng);
+        let (mut off_us, mut end_us) = (200_000, 300_000);
+        match rng.below(4) {
+            0 | 1 => self.hit_sync("temp-appendonly.aof.incr", FaultKind::Errno(EIO), 0, actions, 0),
+            2 => {
+                self.hit_sync("incr", FaultKind::Slow(2_000_000), 0, actions, 0);
+                (off_us, end_us) = (10_000, 4_000_000);
+            }
+            _ => {}
         }
-        self.ask(actions, Op::Save, 300_000);
+        for (value, pause_us) in [("no", 0), ("yes", off_us), ("no", rng.below(40_000))] {
+            self.ask(actions, Op::Config("appendonly", value), pause_us);
+            self.change_something(actions, rng.below(20_000), rng);
+        }
+        self.ask(actions, Op::Save, end_us);
+    }
+
+    /// AOF is switched on under `always`, while changes go on and INFO is asked at every turn.
+    fn switch_on(&mut self, actions: &mut Vec<Action>, rng: &mut SimRng) {
+        let switches =
+            [("appendonly", "no", 0), ("appendfsync", "always", 200_000), ("appendonly", "yes", 200_000)];
+        for (name, value, pause_us) in switches {
+            self.ask(actions, Op::Config(name, value), pause_us);
+        }
+        for _ in 0..rng.between(10, 40) {
+            self.change_something(actions, rng.below(2_000), rng);
+            self.ask(actions, Op::Info, rng.below(500));
+        }
+    }
+
+    /// Three lives in turn: the first set is cut short, the next server knows of no AOF and goes on, the third is to have one.
+    fn leave_strays(&mut self, number: u64, round: &mut Round, rng: &mut SimRng) {
+        let actions = &mut round.actions;
+        match number % 3 {
+            0 => {
+                self.change_something(actions, 0, rng);
+                self.ask(actions, Op::Config("appendonly", "yes"), 200_000);
+                round.settings = vec![("appendonly", "no")];
+                round.ending = Ending::CrashAt(Crash::Group, rng.below(24), Moment::After);
+            }
+            1 => {
+                self.change_something(actions, 0, rng);
+                self.ask(actions, Op::Save, 200_000);
+                round.settings = vec![("appendonly", "no")];
+                round.ending = Ending::Crash(Crash::Group, 300_000);
+            }
+            _ => round.settings = vec![("appendonly", "yes")],
+        }
     }
 
     /// A key is to live for a moment, is written into a base, and is made to stay.
