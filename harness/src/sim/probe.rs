@@ -67,6 +67,7 @@ pub fn start(disk: &mut SimDisk, config: &Config, now: Now, crash: Option<(u64, 
             return Found::Crashed;
         }
         if effects.iter().any(|effect| matches!(effect, Effect::Exit(_))) {
+            disk.disarm();
             return Found::Refused(node.start_cases().to_vec());
         }
         if !node.is_loading() {

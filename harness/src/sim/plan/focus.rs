@@ -184,7 +184,10 @@ impl Drawing {
         self.change_something(actions, 0, rng);
         let (mut off_us, mut end_us) = (200_000, 300_000);
         match rng.below(4) {
-            0 | 1 => self.hit_sync("temp-appendonly.aof.incr", FaultKind::Errno(EIO), 0, actions, 0),
+            0 | 1 => {
+                self.ask(actions, Op::Config("appendfsync", "always"), 0);
+                self.hit_sync("temp-appendonly.aof.incr", FaultKind::Errno(EIO), 0, actions, 0);
+            }
             2 => {
                 self.hit_sync("incr", FaultKind::Slow(2_000_000), 0, actions, 0);
                 (off_us, end_us) = (10_000, 4_000_000);
