@@ -312,7 +312,9 @@ impl History {
     /// How the engine logs now, how long it lets the disk lag behind, and whether it says that changes are logged: only
     /// somebody who asked for `appendonly no` lets it say that they are not.
     pub fn observe_logging(&mut self, logging: Logging, lag_ms: u64, is_logged: bool) {
-        if self.is_off_wanted && logging == Logging::Starting && self.logging != Logging::Starting {
+        let has_begun = logging == Logging::Starting && self.logging != Logging::Starting;
+        let has_come_on = self.logging == Logging::Starting && matches!(logging, Logging::On(_)) && is_logged;
+        if self.is_off_wanted && (has_begun || has_come_on) {
             self.complain(Violation::Exposure("the log is switched on although nobody asked for it".into()));
         }
         self.logging = logging;

@@ -70,7 +70,7 @@ fn scope_of(mutant: Mutant) -> Scope {
 /// Where a mutant of the host shows soonest.
 fn scope_of_host(mutant: HostMutant) -> Scope {
     match mutant {
-        HostMutant::CutNotSynced => Scope { focus: Some(Focus::CutForbidden), ..Scope::default() },
+        HostMutant::CutNotSynced => Scope { focus: Some(Focus::Inherited), ..Scope::default() },
         HostMutant::TempNameShared => Scope { focus: Some(Focus::Orphan), ..Scope::default() },
         _ => Scope::default(),
     }

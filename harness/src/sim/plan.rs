@@ -460,6 +460,13 @@ impl Drawing {
                 Fault { operation, path: ["incr", "base", "temp", ""][rng.index(4)].into(), skip, kind };
             last.actions.insert(0, Action { number: self.number, pause_us: 0, deed: Deed::Fault(fault) });
         }
+        if kind == DamageKind::ZeroBase
+            && let Some(last) = rounds.last_mut()
+        {
+            // Only what nothing follows could be taken for a torn log.
+            self.add(&mut last.actions, Deed::Send { client: 0, ops: vec![Op::BgRewrite] }, 1_000_000);
+            last.ending = Ending::Crash(Crash::Group, 3_000_000);
+        }
         let is_strict = rng.chance(400) || kind == DamageKind::Unread;
         Damage { kind, pick: rng.number(), is_strict }
     }

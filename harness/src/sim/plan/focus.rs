@@ -98,13 +98,8 @@ impl Drawing {
                 *ending = Ending::Crash(Crash::Power, 0);
             }
             Some(Focus::Outlived) if rng.chance(600) => self.outlive_base(actions, rng),
-            // Decay finds something in a base only behind a rewrite, and now and then nothing else.
-            Some(Focus::Decay) if rng.chance(500) => {
-                self.ask(actions, Op::BgRewrite, rng.below(50_000));
-                if rng.chance(400) {
-                    *ending = Ending::Crash(Crash::Group, 3_000_000);
-                }
-            }
+            // Decay finds something in a base only behind a rewrite.
+            Some(Focus::Decay) if rng.chance(500) => self.ask(actions, Op::BgRewrite, rng.below(50_000)),
             Some(Focus::Orphan) => self.leave_orphan(round, rng),
             Some(Focus::Inherited) if number == 0 && rng.chance(600) => {
                 let crash = [Crash::Power, Crash::Group][rng.index(2)];
@@ -167,15 +162,16 @@ impl Drawing {
         }
     }
 
-    /// The server is killed, its child writes on, and the next server has one as well.
+    /// The server is killed before its child has come far, and the next one has a child as well at once.
     fn leave_orphan(&mut self, round: &mut Round, rng: &mut SimRng) {
         let op = if rng.chance(500) { Op::BgRewrite } else { Op::BgSave };
         let mut actions = Vec::new();
-        self.ask(&mut actions, Op::Config("rdb-key-save-delay", "20000"), 0);
-        self.ask(&mut actions, op, rng.below(100_000));
-        round.actions.truncate(5);
-        round.actions.splice(0..0, actions);
-        round.ending = Ending::Crash(Crash::Server, rng.below(400_000));
+        self.change_something(&mut actions, 0, rng);
+        self.ask(&mut actions, Op::Config("rdb-key-save-delay", "2000"), 0);
+        self.ask(&mut actions, op, 0);
+        self.change_something(&mut actions, rng.below(2_000), rng);
+        round.actions = actions;
+        round.ending = Ending::Crash(Crash::Server, rng.below(30_000));
     }
 
     /// AOF is switched off, on, and off again before its first base is in place, while the disk may be slow or fail; then a
