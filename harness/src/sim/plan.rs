@@ -267,14 +267,6 @@ impl Plan {
         let wall_start_us = WALL_STARTS_US[if rng.chance(800) { 0 } else { rng.index(WALL_STARTS_US.len()) }];
         let mut rounds: Vec<Round> =
             (0..rng.between(2, 5)).map(|number| drawing.round(number, rng)).collect();
-        // A base of commands has no checksum of its own.
-        let can_be_damaged = has_checksums
-            && !drawing.has_clock_faults
-            && focus != Some(Focus::Bare)
-            && settings.contains(&("aof-use-rdb-preamble", "yes"));
-        let is_damaged = rng.chance(120) || matches!(focus, Some(Focus::Decay | Focus::CutForbidden));
-        let damage = (can_be_damaged && is_damaged).then(|| drawing.damage(&mut rounds, rng));
-        let clients = drawing.clients;
         let inheritance = match focus {
             _ if !settings.contains(&("appendonly", "yes")) => Inheritance::Nothing,
             Some(Focus::Inherited) => Inheritance::VARIANTS[1 + rng.index(Inheritance::VARIANTS.len() - 1)],
@@ -282,6 +274,15 @@ impl Plan {
             _ if rng.chance(50) => Inheritance::OldLog,
             _ => Inheritance::Nothing,
         };
+        // A base of commands has no checksum of its own, nor has what another server left.
+        let can_be_damaged = has_checksums
+            && inheritance == Inheritance::Nothing
+            && !drawing.has_clock_faults
+            && focus != Some(Focus::Bare)
+            && settings.contains(&("aof-use-rdb-preamble", "yes"));
+        let is_damaged = rng.chance(120) || matches!(focus, Some(Focus::Decay | Focus::CutForbidden));
+        let damage = (can_be_damaged && is_damaged).then(|| drawing.damage(&mut rounds, rng));
+        let clients = drawing.clients;
         Plan {
             seed,
             profile,
