@@ -439,15 +439,15 @@ impl Drawing {
 
     /// What decays after the last life; for a write that goes astray the fault is put among its actions.
     fn damage(&mut self, rounds: &mut [Round], rng: &mut SimRng) -> Damage {
-        let kind = match rng.below(12) {
+        let kind = match rng.below(13) {
             _ if self.focus == Some(Focus::CutForbidden) => DamageKind::Unread,
             0..2 => DamageKind::Flip,
             2 => DamageKind::FlipInBase,
             3 => DamageKind::FlipInManifest,
             4 => DamageKind::ZeroSector,
-            5 => DamageKind::ZeroBase,
-            6 => DamageKind::Vanish,
-            7 => DamageKind::VanishManifest,
+            5..7 => DamageKind::ZeroBase,
+            7 => DamageKind::Vanish,
+            8 => DamageKind::VanishManifest,
             _ => DamageKind::None,
         };
         if kind == DamageKind::None

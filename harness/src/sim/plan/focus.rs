@@ -100,7 +100,7 @@ impl Drawing {
             Some(Focus::Outlived) if rng.chance(600) => self.outlive_base(actions, rng),
             // Decay finds something in a base only behind a rewrite.
             Some(Focus::Decay) if rng.chance(500) => self.ask(actions, Op::BgRewrite, rng.below(50_000)),
-            Some(Focus::Orphan) => self.leave_orphan(round, rng),
+            Some(Focus::Orphan) => self.leave_orphan(number, round, rng),
             Some(Focus::Inherited) if number == 0 && rng.chance(600) => {
                 let crash = [Crash::Power, Crash::Group][rng.index(2)];
                 *ending = Ending::CrashInRecovery(crash, rng.below(40), Moment::After);
@@ -162,16 +162,19 @@ impl Drawing {
         }
     }
 
-    /// The server is killed before its child has come far, and the next one has a child as well at once.
-    fn leave_orphan(&mut self, round: &mut Round, rng: &mut SimRng) {
-        let op = if rng.chance(500) { Op::BgRewrite } else { Op::BgSave };
+    /// The server is killed before its child has come far; the next one has a child as well at once, and lives to see its end.
+    fn leave_orphan(&mut self, number: u64, round: &mut Round, rng: &mut SimRng) {
+        let op = if self.policy == Policy::Rdb { Op::BgSave } else { Op::BgRewrite };
         let mut actions = Vec::new();
         self.change_something(&mut actions, 0, rng);
         self.ask(&mut actions, Op::Config("rdb-key-save-delay", "2000"), 0);
         self.ask(&mut actions, op, 0);
         self.change_something(&mut actions, rng.below(2_000), rng);
         round.actions = actions;
-        round.ending = Ending::Crash(Crash::Server, rng.below(30_000));
+        round.ending = match number % 2 {
+            0 => Ending::Crash(Crash::Server, rng.below(30_000)),
+            _ => Ending::Crash(Crash::Group, rng.below(600_000)),
+        };
     }
 
     /// AOF is switched off, on, and off again before its first base is in place, while the disk may be slow or fail; then a
