@@ -527,15 +527,13 @@ impl History {
             }
             // What runs while the log is being switched off is answered, and logged no more.
             (Op::Config(..), Logging::On(sync)) if !owed.is_unlogged => self.tell(owed.rests_on, sync, now),
+            (_, Logging::On(_)) if owed.is_unlogged => {}
             // A reply may be on its way when the policy changes: what was let go under the weaker one is judged by it.
-            (_, Logging::On(sync)) if !owed.is_unlogged => {
-                let before = if let Logging::On(before) = owed.logging { before } else { sync };
+            (_, Logging::On(sync)) if let Logging::On(before) = owed.logging => {
                 self.tell(owed.rests_on, before.max(sync), now);
             }
-            (_, Logging::Off | Logging::Starting) => {
-                self.told_unlogged = self.told_unlogged.max(owed.rests_on);
-            }
-            _ => {}
+            // So may it be when the log comes on: it was let go while nothing was logged.
+            _ => self.told_unlogged = self.told_unlogged.max(owed.rests_on),
         }
         if let Op::Config(name, value) = owed.op {
             self.settings_changed.push((name, value));

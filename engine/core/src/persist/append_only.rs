@@ -398,9 +398,10 @@ impl AppendOnly {
         self.is_scheduled || self.reopens
     }
 
-    /// A rewrite was asked for and begins as soon as what is being put in place is there.
+    /// A rewrite was asked for and begins as soon as what is being put in place, or closed, is there.
     pub fn is_about_to_rewrite(&self, now: Now) -> bool {
-        self.is_scheduled && now.mono_us >= self.retry_at_us && self.journal.broken().is_none()
+        self.reopens
+            || self.is_scheduled && now.mono_us >= self.retry_at_us && self.journal.broken().is_none()
     }
 
     /// Forgets what was scheduled: the log that it was for ends. So does the one that was to follow it.
