@@ -93,6 +93,23 @@ fn w03_everysec_holds_replies_once_the_disk_is_behind() {
     });
 }
 
+/// Seed 3003841, ours: `appendfsync no` for a moment, and what had been answered before counted as new.
+#[test]
+fn w03_bound_of_everysec_outlives_a_moment_of_no() {
+    fails_with(Mutant::LagForgottenUnderNo, || {
+        let mut server = started(EVERYSEC);
+        server.check(&[("SET a 1", "OK")]);
+        fail(&mut server, Operation::Fdatasync, "incr.aof", FaultKind::Slow(8_000_000));
+        server.wait_ms(1_100);
+        server.check(&[("SET b 2", "OK"), ("CONFIG SET appendfsync no", "OK"), ("SET c 3", "OK")]);
+        server.wait_ms(2_500);
+        let before_us = server.world.now().mono_us;
+        server.check(&[("CONFIG SET appendfsync everysec", "OK"), ("SET d 4", "OK")]);
+        let waited_us = server.world.now().mono_us - before_us;
+        assert!(waited_us > 1_000_000, "answered after {waited_us} us although the disk hangs");
+    });
+}
+
 /// redis#5985: traffic stops, and the last second of it is never synced.
 #[test]
 fn w03_idle_tail_is_synced_within_a_second() {

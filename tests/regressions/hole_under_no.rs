@@ -215,3 +215,27 @@ fn older_base_does_not_fill_a_hole() {
         }
     });
 }
+
+/// Seed 3013643, ours: the rewrite that was to fill the hole failed, nobody asked for another, and from `always` on nobody was
+/// answered any more.
+#[test]
+fn rewrite_for_a_hole_is_repeated() {
+    fails_with(Mutant::HoleRewriteNotRepeated, || {
+        let settings = [("appendonly", "yes"), ("appendfsync", "no"), ("save", "\"\"")];
+        let mut server = Simulated::on(Profile::Strict, 1, &settings);
+        server.start().unwrap();
+        (0..20).for_each(|index| server.check(&[(format!("SET k{index} v").as_str(), "OK")]));
+        fail_next_sync(&mut server);
+        server.say("BGREWRITEAOF");
+        server.wait_ms(1);
+        // The manifest that names the fresh file is written; the one for the rewrite is not.
+        let (operation, kind) = (Operation::Fdatasync, FaultKind::Errno(5));
+        let path = "temp-appendonly.aof.manifest".into();
+        server.world.disk_mut().add_fault(Fault { operation, path, skip: 1, kind });
+        server.wait_ms(5_000);
+        server.check(&[("CONFIG SET appendfsync always", "OK"), ("SET k20 v", "OK")]);
+        server.crash(Crash::Power);
+        server.start().unwrap();
+        assert_eq!(prefix_len(&mut server), 21);
+    });
+}

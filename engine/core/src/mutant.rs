@@ -54,6 +54,8 @@ pub enum Mutant {
     RewritePausesAlways,
     /// `everysec` answers however far the disk is behind.
     NoBackpressure,
+    /// What `everysec` answered is forgotten while the policy is `no`, and counts as new afterwards (seed 3003841).
+    LagForgottenUnderNo,
     /// While a file is changed replies wait for nothing.
     HoldAnswersAll,
     /// The manifest is renamed before it is synced.
@@ -179,6 +181,8 @@ pub enum Mutant {
     OpenMultiCounted,
     /// A log that is being switched off keeps its hole, and the switch is never answered (seed 601895).
     HoleClosedIn,
+    /// The rewrite that was to fill a hole fails, and nobody asks for another (seed 3013643).
+    HoleRewriteNotRepeated,
     /// A fresh file selects its database although nothing follows yet, as a log without checksums would (seed 502714).
     SelectsForNothing,
     /// A file that another one took over from keeps what stands in both, if the cut was missed once (seed 98).

@@ -185,7 +185,9 @@ impl History {
                 };
                 // Some commands touch a key that they leave as it is.
                 let is_brushed = |(place, (stamp, _)): (&Place, &(u64, bool))| {
-                    self.swapped > *stamp || self.brushed.get(place).is_some_and(|at| at > stamp)
+                    self.swapped > *stamp
+                        || self.brushed.get(place).is_some_and(|at| at > stamp)
+                        || self.lapsed.contains(place)
                 };
                 let may_fail = watched.iter().any(|key| is_brushed(key) || is_touched(key));
                 if watched.iter().any(is_changed) {

@@ -10,7 +10,7 @@
 //! Not here: how states are found again (`oracle/`), where the knowledge comes from (`observed.rs`), who waits for what
 //! (`conversation.rs`).
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use perdura_core::host::{ClientId, Ticket};
 use perdura_core::persist::recovery::Case;
@@ -18,7 +18,7 @@ use perdura_core::time::Now;
 
 use super::conversation::Conversation;
 use super::oracle::Violation;
-use crate::model::{Digest, Keyspace, Place};
+use crate::model::{Digest, Keyspace, Place, Value};
 
 /// The data set after a unit.
 #[derive(Clone, Debug)]
@@ -107,6 +107,8 @@ pub struct History {
     pub(super) stamp: u64,
     /// Keys that a command named, and the stamp then.
     pub(super) brushed: BTreeMap<Place, u64>,
+    /// Hashes that lost a field to the clock: when the engine takes it out, which touches the key, is its own business.
+    pub(super) lapsed: BTreeSet<Place>,
     /// The stamp when databases were last swapped, which touches all keys of both, even if they are swapped back at once.
     pub(super) swapped: u64,
     /// Told under `everysec` and not yet beyond its bound.
@@ -168,6 +170,7 @@ impl Default for History {
             touched: BTreeMap::new(),
             stamp: 0,
             brushed: BTreeMap::new(),
+            lapsed: BTreeSet::new(),
             swapped: 0,
             told: VecDeque::new(),
             sync_us_max: 0,
@@ -232,6 +235,11 @@ impl History {
             return;
         }
         let digest = self.present().digest.after(&self.present().keyspace, &keyspace, &changed);
+        let is_hash = |(db, key): &&Place| {
+            self.present().keyspace.get(*db, key).is_some_and(|entry| matches!(entry.value, Value::Hash(_)))
+        };
+        let lapsed: Vec<Place> = changed.iter().filter(is_hash).cloned().collect();
+        self.lapsed.extend(lapsed);
         let state = self.states.last_mut().expect("state 0 is there");
         (state.keyspace, state.digest) = (keyspace, digest);
         self.stamp(&changed);

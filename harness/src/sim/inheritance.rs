@@ -25,7 +25,7 @@ pub enum Inheritance {
     TornOldLog,
     /// The same, and a record has too few arguments: this is refused (W21).
     ShortRecord,
-    /// A set that a stock server left when it crashed in the middle of a transaction.
+    /// A set of ours that a stock server went on in, and crashed in the middle of a transaction.
     OpenMulti,
     /// A set of ours that a stock server went on in: records without a header before and behind a batch that has one.
     SharedSet,
@@ -76,10 +76,11 @@ impl Inheritance {
                     .map(|value| [record(&["INCR", "c0"]), record(&["RPUSH", "l0", value])].concat());
                 let first = [select, first].concat();
                 let sealed = batch::seal((first.len() + batch.len()) as u64, 0, &batch);
-                set_of([&first[..], &sealed, &record(&["INCR", "c0"])].concat())
+                set_of(vec![("1.incr.aof", [&first[..], &sealed, &record(&["INCR", "c0"])].concat())])
             }
             Inheritance::OpenMulti => {
-                set_of([select, set("s0"), record(&["MULTI"]), record(&["SET", "s0", "half"])].concat())
+                let incr = [select, set("s0"), record(&["MULTI"]), record(&["SET", "s0", "half"])].concat();
+                set_of(vec![("1.base.aof", batch::seal(0, 0, b"").to_vec()), ("1.incr.aof", incr)])
             }
         }
     }
@@ -109,11 +110,14 @@ impl Inheritance {
     }
 }
 
-/// A set of this file alone.
-fn set_of(incr: Vec<u8>) -> Vec<(String, Vec<u8>)> {
-    let manifest = b"file appendonly.aof.1.incr.aof seq 1 type i\n".to_vec();
+/// A set of these files, each named from its number on.
+fn set_of(parts: Vec<(&str, Vec<u8>)>) -> Vec<(String, Vec<u8>)> {
+    let kind = |name: &str| if name.contains("base") { 'b' } else { 'i' };
+    let line = |name: &str| format!("file appendonly.aof.{name} seq 1 type {}\n", kind(name));
+    let manifest = parts.iter().map(|(name, _)| line(name)).collect::<String>().into_bytes();
     let in_set = |name: &str| format!("{SET_DIR}/appendonly.aof.{name}");
-    vec![(in_set("1.incr.aof"), incr), (in_set("manifest"), manifest)]
+    let parts = parts.into_iter().chain([("manifest", manifest)]);
+    parts.map(|(name, bytes)| (in_set(name), bytes)).collect()
 }
 
 /// A command as it stands in a log.

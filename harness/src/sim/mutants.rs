@@ -42,9 +42,12 @@ fn scope_of(mutant: Mutant) -> Scope {
         PreambleForgotten | ArityIgnored | CopyNotToldApart | OpenMultiCounted => Some(Focus::Inherited),
         SettlingNotSaid => Some(Focus::SwitchOn),
         StraysStayTrue => Some(Focus::Strays),
-        HoleForgotten | HoleFilledByOlderBase | FirstOffsetUnknown | HoleClosedIn | SelectsForNothing => {
-            Some(Focus::Hole)
-        }
+        HoleForgotten
+        | HoleFilledByOlderBase
+        | HoleRewriteNotRepeated
+        | FirstOffsetUnknown
+        | HoleClosedIn
+        | SelectsForNothing => Some(Focus::Hole),
         InstalledWhileOff | InstallationForgotten | SwitchOffForgotten | ReopensForNobody => {
             Some(Focus::SwitchBack)
         }
@@ -60,7 +63,7 @@ fn scope_of(mutant: Mutant) -> Scope {
         | LostPartIgnored
         | RdbChecksumIgnored
         | BadBatchSkipped => Some(Focus::Decay),
-        EverysecRoundForgotten => Some(Focus::Slow),
+        EverysecRoundForgotten | LagForgottenUnderNo => Some(Focus::Slow),
         BaseDropsExpired => Some(Focus::Outlived),
         _ => None,
     };

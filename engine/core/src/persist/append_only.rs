@@ -426,8 +426,10 @@ impl AppendOnly {
         self.needs_rewrite() && self.rewrite.is_none() && self.can_cut() && now.mono_us >= self.retry_at_us
     }
 
+    /// One was asked for, or records are missing that only a rewrite brings back, however often one has failed.
     fn needs_rewrite(&self) -> bool {
-        self.is_scheduled || self.is_closing_with_hole()
+        let has_hole = self.journal.has_hole() && !mutant::is(Mutant::HoleRewriteNotRepeated);
+        self.is_scheduled || self.state == State::On && has_hole || self.is_closing_with_hole()
     }
 
     /// The log is being switched off, but records are missing from it: a base answers for them, and nothing follows it.

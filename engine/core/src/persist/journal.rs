@@ -152,6 +152,8 @@ pub struct Journal {
     broken: Option<Broken>,
     /// Everything below was answered under a policy that syncs, and is synced although the policy is `no` by now.
     offset_owed: Offset,
+    /// Monotonic time since which some of it waits.
+    owed_since_us: Option<u64>,
     /// Where the last sync reached. Behind a hole `offset_synced` does not follow.
     offset_covered: Offset,
     /// A file that was given up may lack records below this that nobody kept (`no`): nothing is durable before a rewrite has
@@ -224,6 +226,7 @@ impl Journal {
             is_effective: false,
             broken: None,
             offset_owed: 0,
+            owed_since_us: None,
             offset_covered: 0,
             hole_end: None,
             closing_since_ms: 0,
@@ -240,6 +243,7 @@ impl Journal {
             self.offset_synced = self.offset_written;
         }
         if self.settings.fsync != Fsync::No && settings.fsync == Fsync::No {
+            self.owed_since_us = self.oldest_owed_us().filter(|_| !mutant::is(Mutant::LagForgottenUnderNo));
             self.offset_owed = self.offset_buffered;
         }
         self.settings = settings;
@@ -639,12 +643,18 @@ impl Journal {
         self.settings.fsync == Fsync::EverySec
             && !mutant::is(Mutant::NoBackpressure)
             && !self.settings.sync_paused
-            && self.oldest_unsynced_us().is_some_and(|at| now.mono_us > at + self.settings.lag_max_ms * 1000)
+            && self.oldest_owed_us().is_some_and(|at| now.mono_us > at + self.settings.lag_max_ms * 1000)
     }
 
     /// Monotonic time since which something that a loss of power would take is there.
     pub fn exposed_since_us(&self) -> Option<u64> {
         self.let_go.map(|(_, since_us)| since_us).or(self.oldest_unsynced_us())
+    }
+
+    /// Monotonic time since which something waits that was answered under a policy that syncs, whatever it has been since.
+    fn oldest_owed_us(&self) -> Option<u64> {
+        let since_us = self.owed_since_us.filter(|_| self.offset_synced < self.offset_owed);
+        since_us.or(self.oldest_unsynced_us())
     }
 
     /// Monotonic time since which something waits to be synced.

@@ -32,7 +32,7 @@ pub enum Focus {
     Decay,
     /// A torn log meets `aof-load-truncated no`.
     CutForbidden,
-    /// Syncs that take seconds, under `everysec`.
+    /// Syncs that take seconds, under `everysec`, which is `no` for a moment.
     Slow,
     /// A key outlives the time that the base of the set has for it.
     Outlived,
@@ -105,6 +105,7 @@ impl Drawing {
                 let crash = [Crash::Power, Crash::Group][rng.index(2)];
                 *ending = Ending::CrashInRecovery(crash, rng.below(40), Moment::After);
             }
+            Some(Focus::Slow) if rng.chance(400) => self.flip_policy(actions, rng),
             Some(Focus::Strays) => self.leave_strays(number, round, rng),
             _ => {}
         }
@@ -210,6 +211,20 @@ impl Drawing {
         for _ in 0..rng.between(10, 40) {
             self.change_something(actions, rng.below(2_000), rng);
             self.ask(actions, Op::Info, rng.below(500));
+        }
+    }
+
+    /// While a sync takes long the policy is `no` for a moment.
+    fn flip_policy(&mut self, actions: &mut Vec<Action>, rng: &mut SimRng) {
+        self.change_something(actions, 0, rng);
+        self.hit_sync("incr", FaultKind::Slow(8_000_000), 0, actions, 0);
+        self.change_something(actions, 1_300_000, rng);
+        for (policy, pause_us) in [("no", rng.below(1_000_000)), ("everysec", rng.below(2_000_000))] {
+            self.change_something(actions, 0, rng);
+            self.ask(actions, Op::Config("appendfsync", policy), pause_us);
+        }
+        for _ in 0..3 {
+            self.change_something(actions, rng.below(1_000_000), rng);
         }
     }
 
