@@ -395,7 +395,9 @@ impl Runner {
         let node = &self.world.engine().expect("it serves").node;
         let keyspace = probe::read(node, now);
         let found = durability::check(&self.notes.borrow(), &keyspace, now.wall_ms(), death, with_log);
-        let is_kept_aside = |path: &String| path.contains("cut-") && !before.contains_key(path);
+        // A base was durable before it counted: nothing of it can have been torn.
+        let is_kept_aside =
+            |path: &String| path.contains("cut-") && !path.contains(".base.") && !before.contains_key(path);
         match found {
             Err(Violation::Lost { .. }) if self.world.disk().files().keys().any(is_kept_aside) => Ok(()),
             // Where the manifest is gone, a snapshot counts that was newer than the set although the set won.

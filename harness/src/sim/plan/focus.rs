@@ -128,7 +128,7 @@ impl Drawing {
     /// The sync that closes a file fails, and the log goes on: the file is changed for a rewrite that takes long, or AOF is
     /// switched off, or the server is asked to stop and cannot.
     fn leave_hole(&mut self, actions: &mut Vec<Action>, rng: &mut SimRng) -> Ending {
-        let what = rng.below(6);
+        let what = rng.below(7);
         let delay = if what == 0 { "10000000" } else { "100000" };
         self.ask(actions, Op::Config("rdb-key-save-delay", delay), 0);
         for _ in 0..rng.between(2, 8) {
@@ -141,6 +141,14 @@ impl Drawing {
                 self.ask(actions, Op::Config("appendonly", "no"), 0);
                 self.change_something(actions, 0, rng);
                 self.ask(actions, Op::Save, rng.below(30_000));
+            }
+            2 => {
+                // The rewrite that is to fill it fails as well; then everybody waits for it.
+                self.hit_sync("temp-appendonly.aof.manifest", FaultKind::Errno(EIO), 1, actions, 0);
+                self.ask(actions, Op::BgRewrite, 0);
+                self.ask(actions, Op::Config("appendfsync", "always"), 3_000_000);
+                self.change_something(actions, 0, rng);
+                self.ask(actions, Op::Save, 0);
             }
             _ => {
                 self.ask(actions, Op::BgRewrite, 0);
