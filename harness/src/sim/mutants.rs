@@ -23,9 +23,12 @@ use strum::VariantArray;
 fn scope_of(mutant: Mutant) -> Scope {
     use Mutant::*;
     let policy = match mutant {
-        AlwaysWithoutSync | ReplyBeforeSync | RewritePausesAlways | SyncedAtSubmit | SyncBeforeWrite => {
-            Some(Policy::Always)
-        }
+        AlwaysWithoutSync
+        | DoubtfulRepairAdopted
+        | ReplyBeforeSync
+        | RewritePausesAlways
+        | SyncedAtSubmit
+        | SyncBeforeWrite => Some(Policy::Always),
         IdleTailNotSynced | NoBackpressure | TimerOnWallClock => Some(Policy::Everysec),
         GivenUpFileSyncedAgain | BatchOrderIgnored => Some(Policy::No),
         SwitchTrustsBacklog | DisableDropsTail | ClosedSetWins | EnabledTooEarly | OnlyDumpIgnored => {
@@ -74,6 +77,7 @@ fn scope_of(mutant: Mutant) -> Scope {
 fn scope_of_host(mutant: HostMutant) -> Scope {
     match mutant {
         HostMutant::CutNotSynced => Scope { focus: Some(Focus::Inherited), ..Scope::default() },
+        HostMutant::InterruptedSyncTakenForDone => Scope { policy: Some(Policy::Always), ..Scope::default() },
         HostMutant::TempNameShared => Scope { focus: Some(Focus::Orphan), ..Scope::default() },
         _ => Scope::default(),
     }
