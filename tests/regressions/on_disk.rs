@@ -299,35 +299,31 @@ fn unreadable_snapshot_is_no_empty_start() {
     });
 }
 
+/// A set of a base alone, to which this was done.
+fn with_damaged_base(damage: fn(&mut Vec<u8>)) -> Simulated {
+    let mut server = set_of_ten();
+    server.start().unwrap();
+    server.check(&[("BGREWRITEAOF", "Background append only file rewriting started")]);
+    server.wait_ms(20_000);
+    server.crash(Crash::Power);
+    let base = "appendonlydir/appendonly.aof.2.base.rdb";
+    let mut bytes = server.read_file(base).expect("the rewrite has ended");
+    damage(&mut bytes);
+    server.write_file(base, &bytes);
+    server
+}
+
 #[test]
 fn base_that_ends_too_early_is_not_served() {
     fails_with(Mutant::TornBaseAccepted, || {
-        let mut server = set_of_ten();
-        server.start().unwrap();
-        server.check(&[("BGREWRITEAOF", "Background append only file rewriting started")]);
-        server.wait_ms(20_000);
-        server.crash(Crash::Power);
-        let base = "appendonlydir/appendonly.aof.2.base.rdb";
-        let bytes = server.read_file(base).expect("the rewrite has ended");
-        server.write_file(base, &bytes[..bytes.len() / 2]);
-        refuses(&mut server);
+        refuses(&mut with_damaged_base(|bytes| bytes.truncate(bytes.len() / 2)));
     });
 }
 
 /// Seed 716977, ours: the sector that a base takes up reads as zeroes, and no records follow it.
 #[test]
 fn base_that_reads_as_zeroes_is_not_cut_as_a_log() {
-    fails_with(Mutant::RottenBaseIsTorn, || {
-        let mut server = set_of_ten();
-        server.start().unwrap();
-        server.check(&[("BGREWRITEAOF", "Background append only file rewriting started")]);
-        server.wait_ms(20_000);
-        server.crash(Crash::Power);
-        let base = "appendonlydir/appendonly.aof.2.base.rdb";
-        let bytes = server.read_file(base).expect("the rewrite has ended");
-        server.write_file(base, &vec![0; bytes.len()]);
-        refuses(&mut server);
-    });
+    fails_with(Mutant::RottenBaseIsTorn, || refuses(&mut with_damaged_base(|bytes| bytes.fill(0))));
 }
 
 /// `aof_current_size` keeps what was cut, and the next automatic rewrite comes too late.

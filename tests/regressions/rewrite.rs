@@ -350,3 +350,31 @@ fn switched_off_twice_during_a_slow_sync_stays_off() {
         assert!(server.say("INFO persistence").contains("aof_enabled:0"));
     });
 }
+
+/// Seed 4023668, ours: pages could not be written back. A sync that was told so was still under way when a rewrite changed the
+/// file; the rotation's own sync was told nothing, as the kernel tells once, and what was lost was answered for.
+#[test]
+fn rotation_waits_for_the_sync_that_is_under_way() {
+    fails_with(Mutant::SyncUnderWayForgotten, || {
+        for seed in 0..20 {
+            let mut server = Simulated::on(Profile::Ext4Ordered, seed, ALWAYS);
+            server.start().unwrap();
+            server.check(&[("SET x 0", "OK"), ("CONFIG SET rdb-key-save-delay 10000000", "OK")]);
+            fail(&mut server, Operation::Write, "incr", FaultKind::Writeback);
+            // It takes a while, and then its thread takes long to say so.
+            fail(&mut server, Operation::Fdatasync, "incr", FaultKind::Slow(50_000));
+            fail(&mut server, Operation::Fdatasync, "incr", FaultKind::Slow(8_000_000));
+            server.send("SET a 1");
+            server.wait_ms(20);
+            server.send("BGREWRITEAOF");
+            let is_told = (0..40).any(|_| {
+                server.wait_ms(500);
+                server.received().starts_with(b"+OK")
+            });
+            assert!(is_told, "answered once it is safe");
+            server.crash(Crash::Power);
+            server.start().unwrap();
+            server.check(&[("GET a", "1")]);
+        }
+    });
+}

@@ -177,6 +177,8 @@ pub enum Mutant {
     RottenBaseIsTorn,
     /// A rewrite that is called off while the file in use is synced for it takes the error of that sync along (seed 700946).
     RotationForgotten,
+    /// A file is changed while one of its syncs is under way, and the error that this one is told is nobody's (seed 4023668).
+    SyncUnderWayForgotten,
     /// Half a transaction that was cut off still counts in the offset at which headers begin (seed 601870).
     OpenMultiCounted,
     /// A log that is being switched off keeps its hole, and the switch is never answered (seed 601895).

@@ -54,7 +54,8 @@ fn scope_of(mutant: Mutant) -> Scope {
         InstalledWhileOff | InstallationForgotten | SwitchOffForgotten | ReopensForNobody => {
             Some(Focus::SwitchBack)
         }
-        DoubtfulBaseRemoved => Some(Focus::Directory),
+        DoubtfulBaseRemoved | DoubtfulRepairAdopted => Some(Focus::Directory),
+        SyncUnderWayForgotten => Some(Focus::Slow),
         ShutdownIgnoresFailure | RotationForgotten => Some(Focus::FailedStop),
         GonePendingForgotten => Some(Focus::Streams),
         CutBeforeRefusal

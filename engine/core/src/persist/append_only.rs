@@ -750,8 +750,11 @@ impl AppendOnly {
     /// Goes on with what no longer waits for anything. Called whenever something has ended.
     pub fn advance(&mut self, now: Now, ids: &mut Ids, effects: &mut Effects) {
         let Some(rewrite) = &self.rewrite else { return };
+        // The sync that the rotation made may have been told nothing because one that is still under way was: a failed
+        // write-back is told once.
+        let is_syncing = self.journal.is_syncing() && !mutant::is(Mutant::SyncUnderWayForgotten);
         if let Phase::Rotated { next, file, manifest } = rewrite.phase.clone()
-            && (self.journal.broken().is_some() || self.journal.is_all_written())
+            && (self.journal.broken().is_some() || self.journal.is_all_written() && !is_syncing)
         {
             self.switch_to(now, next, file, manifest, ids, effects);
         }

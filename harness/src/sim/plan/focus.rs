@@ -21,7 +21,7 @@ pub enum Focus {
     Hole,
     /// AOF is switched off again while its first base is being put in place, or while its last sync takes long.
     SwitchBack,
-    /// A directory's sync fails during a rewrite.
+    /// A directory's sync fails during a rewrite, or while the log goes on in a fresh file.
     Directory,
     /// The log cannot be synced when the server is asked to stop.
     FailedStop,
@@ -88,6 +88,10 @@ impl Drawing {
                 let ways: [&[&str]; 4] = [&[], &["nosave"], &["nosave", "now"], &["save"]];
                 *ending = Ending::Shutdown(ways[rng.index(4)]);
             }
+            Some(Focus::Directory) if self.has_faults && rng.chance(500) => {
+                self.doubt_repair(actions, rng);
+                *ending = Ending::Crash(Crash::Power, rng.below(20_000));
+            }
             Some(Focus::CutForbidden) => *ending = Ending::Crash(Crash::Power, rng.below(5_000)),
             Some(Focus::SwitchBack) if rng.chance(600) => {
                 self.switch_back(actions, rng);
@@ -106,6 +110,10 @@ impl Drawing {
                 *ending = Ending::CrashInRecovery(crash, rng.below(40), Moment::After);
             }
             Some(Focus::Slow) if rng.chance(400) => self.flip_policy(actions, rng),
+            Some(Focus::Slow) if rng.chance(400) => {
+                self.rotate_under_sync(actions, rng);
+                *ending = Ending::Crash(Crash::Power, rng.below(500_000));
+            }
             Some(Focus::Strays) => self.leave_strays(number, round, rng),
             _ => {}
         }
@@ -158,6 +166,19 @@ impl Drawing {
             }
         }
         Ending::Crash(Crash::Power, rng.below(20_000))
+    }
+
+    /// The log goes on in a fresh file, and whether the manifest that names it is the one on disk is unknown.
+    fn doubt_repair(&mut self, actions: &mut Vec<Action>, rng: &mut SimRng) {
+        let (operation, path) =
+            [(Operation::Rename, "manifest"), (Operation::Fsync, "appendonlydir")][rng.index(2)];
+        let kind = FaultKind::Errno(EIO);
+        self.hit_sync("incr", kind, 0, actions, 0);
+        let skip = rng.below(2) as u32;
+        self.add(actions, Deed::Fault(Fault { operation, path: path.into(), skip, kind }), 0);
+        for _ in 0..rng.between(2, 6) {
+            self.change_something(actions, rng.below(300_000), rng);
+        }
     }
 
     /// A sync fails just before the server is to stop, perhaps that of a rewrite which has just begun.
@@ -234,6 +255,19 @@ impl Drawing {
         for _ in 0..3 {
             self.change_something(actions, rng.below(1_000_000), rng);
         }
+    }
+
+    /// Pages cannot be written back, the sync that is told so takes long, and meanwhile the file is changed for a rewrite.
+    fn rotate_under_sync(&mut self, actions: &mut Vec<Action>, rng: &mut SimRng) {
+        let (operation, kind) = (Operation::Write, FaultKind::Writeback);
+        self.add(actions, Deed::Fault(Fault { operation, path: "incr".into(), skip: 0, kind }), 0);
+        self.hit_sync("incr", FaultKind::Slow(8_000_000), 0, actions, 0);
+        self.ask(actions, Op::Config("rdb-key-save-delay", "100000"), 0);
+        self.change_something(actions, 0, rng);
+        self.change_something(actions, 0, rng);
+        self.ask(actions, Op::BgRewrite, rng.between(1_000, 2_000_000));
+        self.ask(actions, Op::Info, rng.between(1_000, 500_000));
+        self.ask(actions, Op::WaitAof, 0);
     }
 
     /// Three lives in turn: the first set is cut short, the next server knows of no AOF and goes on, the third is to have one.
