@@ -489,12 +489,12 @@ impl History {
             self.replies += 1;
             match owed {
                 None => self.complain(Violation::Reply(format!("{reply:?} to nothing"))),
-                Some(owed) => self.answered(&owed, &reply, now),
+                Some(owed) => self.answered(client, &owed, &reply, now),
             }
         }
     }
 
-    fn answered(&mut self, owed: &Owed, reply: &Reply, now: Now) {
+    fn answered(&mut self, client: u64, owed: &Owed, reply: &Reply, now: Now) {
         if let Err(why) = check_reply(&owed.expected, reply) {
             self.complain(Violation::Reply(format!("{}: {why}", owed.op.show())));
         }
@@ -528,11 +528,13 @@ impl History {
                 }
             }
             // What runs while the log is being switched off is answered, and logged no more.
-            (Op::Config(..), Logging::On(sync)) if !owed.is_unlogged => self.tell(owed.rests_on, sync, now),
+            (Op::Config(..), Logging::On(sync)) if !owed.is_unlogged => {
+                self.tell(client, owed.rests_on, sync, now)
+            }
             (_, Logging::On(_)) if owed.is_unlogged => {}
             // A reply may be on its way when the policy changes: what was let go under the weaker one is judged by it.
             (_, Logging::On(sync)) if let Logging::On(before) = owed.logging => {
-                self.tell(owed.rests_on, before.max(sync), now);
+                self.tell(client, owed.rests_on, before.max(sync), now);
             }
             // So may it be when the log comes on: it was let go while nothing was logged.
             _ => self.told_unlogged = self.told_unlogged.max(owed.rests_on),

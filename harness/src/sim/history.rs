@@ -107,6 +107,8 @@ pub struct History {
     pub(super) stamp: u64,
     /// Keys that a command named, and the stamp then.
     pub(super) brushed: BTreeMap<Place, u64>,
+    /// Connections whose clients have stopped reading, once or for good.
+    stalled: BTreeSet<u64>,
     /// Hashes that lost a field to the clock: when the engine takes it out, which touches the key, is its own business.
     pub(super) lapsed: BTreeSet<Place>,
     /// The stamp when databases were last swapped, which touches all keys of both, even if they are swapped back at once.
@@ -170,6 +172,7 @@ impl Default for History {
             touched: BTreeMap::new(),
             stamp: 0,
             brushed: BTreeMap::new(),
+            stalled: BTreeSet::new(),
             lapsed: BTreeSet::new(),
             swapped: 0,
             told: VecDeque::new(),
@@ -262,8 +265,13 @@ impl History {
 
     // --- Floors -----------------------------------------------------------------------------------------
 
+    /// A client stops reading: what it is told from now on may have been let go long before.
+    pub fn stall(&mut self, client: u64) {
+        self.stalled.insert(client);
+    }
+
     /// Somebody is told of a state under this policy.
-    pub(super) fn tell(&mut self, state: usize, sync: Sync, now: Now) {
+    pub(super) fn tell(&mut self, client: u64, state: usize, sync: Sync, now: Now) {
         if state > self.floors.kill {
             self.fresh_replies += 1;
         }
@@ -271,7 +279,9 @@ impl History {
         match sync {
             Sync::Always => self.promise_durable(state),
             Sync::EverySec => {
-                self.settle_lag(state, now);
+                if !self.stalled.contains(&client) {
+                    self.settle_lag(state, now);
+                }
                 self.told.push_back(Told { state, at_us: now.mono_us });
             }
             Sync::No => {}

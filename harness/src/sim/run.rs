@@ -533,6 +533,9 @@ impl Runner {
             Deed::Reconnect(client) => return self.hang_up(*client),
             Deed::Reading(client, is_reading) => {
                 if let Some(key) = self.clients[*client] {
+                    if !is_reading {
+                        self.notes.borrow_mut().stall(key.0);
+                    }
                     self.world.set_reading(key, *is_reading);
                 }
             }
